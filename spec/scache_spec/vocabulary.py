@@ -1,8 +1,7 @@
 """The words of the protocol: names on the wire, statuses, limits, and the values that pass between the parts.
 
-Decides what things are called and which bytes name them. Refuses to know how anything behaves: no function here
-does more than put given values side by side, which is why an independent server may import this module and still
-be an independent server.
+Decides what things are called and which bytes name them. Refuses to know how anything behaves: there is no
+function here, which is why an independent server may import this module and still be an independent server.
 
 Sources: PROTOCOL of Postfix's scache(8), names from its mail_proto.h, defaults from postconf(5).
 """
@@ -118,18 +117,3 @@ class Limits:
 
     clients_max: int = 10_000
     """Most connected clients. Arbitrary: a hundred times Postfix's default_process_limit of 100."""
-
-
-def greeting() -> tuple[Attribute, ...]:
-    """Return the attribute list a server sends at connect."""
-    return ((PROTOCOL, PROTOCOL_NAME),)
-
-
-def invitation() -> tuple[Attribute, ...]:
-    """Return the attribute list that invites a descriptor, and with which a client says "ready" and "received"."""
-    return ((DUMMY, b""),)
-
-
-def reply(status: Status, *properties: bytes) -> tuple[Attribute, ...]:
-    """Return the attribute list of a reply."""
-    return ((STATUS, b"%d" % status), *((PROPERTY, value) for value in properties))
