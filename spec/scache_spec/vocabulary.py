@@ -113,7 +113,75 @@ class Limits:
     """Most parked sessions under one endpoint label. Arbitrary: as many as there may be at all."""
 
     bindings_max: int = 100_000
-    """Most bindings. Arbitrary: at 2 kB of labels and properties each this is 200 MB, and real servers hold hundreds."""
+    """Most bindings. Arbitrary: at 2 kB of labels and properties each this is 200 MB; real servers hold hundreds."""
 
     clients_max: int = 10_000
     """Most connected clients. Arbitrary: a hundred times Postfix's default_process_limit of 100."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send these bytes to the client, after all that was to be sent to it before."""
+
+    client: ClientId
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SendDescriptor:
+    """Send the client one byte that carries the descriptor, after all that was to be sent to it before."""
+
+    client: ClientId
+    handle: Handle
+
+
+@dataclass(frozen=True, slots=True)
+class CloseDescriptor:
+    """Close the server's copy of the descriptor."""
+
+    handle: Handle
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """Close the connection to the client; what was still to be sent to it is dropped."""
+
+    client: ClientId
+
+
+@dataclass(frozen=True, slots=True)
+class PrintStatistics:
+    """Print the lines for these counters; a new interval begins."""
+
+    counters: "Counters"
+
+
+@dataclass(frozen=True, slots=True)
+class LimitHit:
+    """Say that a limit was hit, and by which client (None: nobody's in particular)."""
+
+    limit: Limit
+    client: ClientId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """End the process, status 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """What a server counted since statistics were last printed."""
+
+    dest_hits: int = 0
+    dest_misses: int = 0
+    endp_hits: int = 0
+    endp_misses: int = 0
+    destinations_max: int = 0
+    endpoints_max: int = 0
+    sessions_max: int = 0
+
+
+Effect = Send | SendDescriptor | CloseDescriptor | Disconnect | PrintStatistics | LimitHit | Exit
+Effects = tuple[Effect, ...]
+"""What the surroundings of a server must do, in this order."""

@@ -1,0 +1,202 @@
+"""What a row of the conversation's table asks for, carried out on the server's state.
+
+Decides what each `Action` does to the cache, the counters and the client, and which effects that has. Refuses to know
+when an action is due: rows and events are others' business.
+
+Each action gets the server as it is after the change of state, the client as it was before, and what came with the
+input.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Final
+
+from scache_spec import cache as caches
+from scache_spec import statistics
+from scache_spec.attributes import encode
+from scache_spec.cache import Binding, Cache, Session
+from scache_spec.conversation import Action, Request, SaveDest, SaveEndp, State, reply
+from scache_spec.vocabulary import (
+    DUMMY,
+    SAVE_DEST,
+    SAVE_ENDP,
+    ClientId,
+    CloseDescriptor,
+    Counters,
+    Effects,
+    Handle,
+    LimitHit,
+    Limits,
+    Send,
+    SendDescriptor,
+    Status,
+)
+
+INVITATION: Final = encode(((DUMMY, b""),))
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One connected client.
+
+    `unread` came and was not served yet; `unsent_bytes` were to be sent and not taken yet. `saving` is the save_endp
+    whose descriptor is awaited, `held` the session found and not handed over yet. `step_since_ns` is when the step that
+    is unfinished began, None while the client is at rest.
+    """
+
+    id: ClientId
+    state: State = State.REQUEST
+    unread: bytes = b""
+    unsent_bytes: int = 0
+    saving: SaveEndp | None = None
+    held: Session | None = None
+    step_since_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """All there is to know about a server."""
+
+    limits: Limits
+    now_ns: int
+    statistics_since_ns: int
+    idle_since_ns: int
+    cache: Cache = field(default_factory=Cache)
+    counters: Counters = field(default_factory=Counters)
+    clients: Mapping[ClientId, Client] = field(default_factory=lambda: MappingProxyType({}))
+
+
+Outcome = tuple[Server, Effects]
+"""What an event or an action leaves behind: the server after it, and what must be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A session that a find hit, what to tell of it, and the cache without it."""
+
+    session: Session
+    properties: tuple[bytes, ...]
+    cache: Cache
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What an action works with, besides the client: whatever came with the input."""
+
+    request_name: bytes | None = None
+    request: Request | None = None
+    found: Found | None = None
+    handles: tuple[Handle, ...] = ()
+
+
+def _ignore(server: Server, client: Client, given: Given) -> Outcome:
+    return server, ()
+
+
+def _reply_malformed(server: Server, client: Client, given: Given) -> Outcome:
+    return send(server, client, encode(reply(given.request_name, Status.MALFORMED)))
+
+
+def _reply_failed(server: Server, client: Client, given: Given) -> Outcome:
+    assert given.request_name is not None
+    counters = statistics.count_find(server.counters, given.request_name, hit=False)
+    return send(replace(server, counters=counters), client, encode(reply(given.request_name, Status.FAILED)))
+
+
+def _invite(server: Server, client: Client, given: Given) -> Outcome:
+    assert isinstance(given.request, SaveEndp)
+    server = with_client(server, replace(server.clients[client.id], saving=given.request))
+    return send(server, client, INVITATION)
+
+
+def _bind(server: Server, client: Client, given: Given) -> Outcome:
+    save = given.request
+    assert isinstance(save, SaveDest)
+    expiry_ns = caches.expiry_ns(save.ttl_s, server.limits.ttl_limit_s, server.now_ns)
+    binding = Binding(save.destination, save.properties, save.endpoint, expiry_ns)
+    if (limit := caches.limit_on_binding(server.cache, server.limits, binding)) is not None:
+        server, sent = send(server, client, encode(reply(SAVE_DEST, Status.FAILED)))
+        return server, (LimitHit(limit, client.id), *sent)
+    cache = caches.save_dest(server.cache, binding)
+    counters = statistics.count_save(server.counters, SAVE_DEST, caches.sizes(cache))
+    return send(replace(server, cache=cache, counters=counters), client, encode(reply(SAVE_DEST, Status.DONE)))
+
+
+def _hold(server: Server, client: Client, given: Given) -> Outcome:
+    assert given.found is not None
+    assert given.request_name is not None
+    counters = statistics.count_find(server.counters, given.request_name, hit=True)
+    server = with_client(server, replace(server.clients[client.id], held=given.found.session))
+    data = encode(reply(given.request_name, Status.DONE, *given.found.properties))
+    return send(replace(server, cache=given.found.cache, counters=counters), client, data)
+
+
+def _park(server: Server, client: Client, given: Given) -> Outcome:
+    save = client.saving
+    assert save is not None
+    server = with_client(server, replace(server.clients[client.id], saving=None))
+    if (limit := caches.limit_on_session(server.cache, server.limits, save.endpoint)) is not None:
+        server, refused = _refuse(server, client, given)
+        return server, (LimitHit(limit, client.id), *refused)
+    expiry_ns = caches.expiry_ns(save.ttl_s, server.limits.ttl_limit_s, server.now_ns)
+    cache = caches.save_endp(server.cache, Session(save.endpoint, save.properties, given.handles[0], expiry_ns))
+    counters = statistics.count_save(server.counters, SAVE_ENDP, caches.sizes(cache))
+    return send(replace(server, cache=cache, counters=counters), client, encode(reply(SAVE_ENDP, Status.DONE)))
+
+
+def _refuse(server: Server, client: Client, given: Given) -> Outcome:
+    server = with_client(server, replace(server.clients[client.id], saving=None))
+    server, sent = send(server, client, encode(reply(SAVE_ENDP, Status.FAILED)))
+    return server, (*(CloseDescriptor(handle) for handle in given.handles), *sent)
+
+
+def _send_descriptor(server: Server, client: Client, given: Given) -> Outcome:
+    assert client.held is not None
+    return server, (SendDescriptor(client.id, client.held.handle),)
+
+
+def _let_go(server: Server, client: Client, given: Given) -> Outcome:
+    assert client.held is not None
+    server = with_client(server, replace(server.clients[client.id], held=None))
+    return server, (CloseDescriptor(client.held.handle),)
+
+
+def _put_back(server: Server, client: Client, given: Given) -> Outcome:
+    assert client.held is not None
+    if client.id in server.clients:
+        server = with_client(server, replace(server.clients[client.id], held=None))
+    cache = caches.put_back(server.cache, client.held, server.now_ns)
+    if cache is None:
+        return server, (CloseDescriptor(client.held.handle),)
+    return replace(server, cache=cache), ()
+
+
+ACTIONS: Final[dict[Action, Callable[[Server, Client, Given], Outcome]]] = {
+    Action.IGNORE: _ignore,
+    Action.REPLY_MALFORMED: _reply_malformed,
+    Action.REPLY_FAILED: _reply_failed,
+    Action.INVITE: _invite,
+    Action.BIND: _bind,
+    Action.HOLD: _hold,
+    Action.PARK: _park,
+    Action.REFUSE: _refuse,
+    Action.SEND: _send_descriptor,
+    Action.LET_GO: _let_go,
+    Action.PUT_BACK: _put_back,
+    Action.FORGET: _ignore,
+}
+
+
+def send(server: Server, client: Client, data: bytes) -> Outcome:
+    now = server.clients[client.id]
+    return with_client(server, replace(now, unsent_bytes=now.unsent_bytes + len(data))), (Send(client.id, data),)
+
+
+def with_client(server: Server, client: Client) -> Server:
+    return replace(server, clients=MappingProxyType({**server.clients, client.id: client}))
+
+
+def without_client(server: Server, client: Client) -> Server:
+    clients = {client_id: each for client_id, each in server.clients.items() if client_id != client.id}
+    return replace(server, clients=MappingProxyType(clients), idle_since_ns=server.now_ns)

@@ -1,0 +1,70 @@
+"""What a server counts, and the lines it prints of it.
+
+Decides which event moves which counter. Refuses to know when the lines are printed, and where: the interval's start
+comes in as text, because the wall clock is nobody's here.
+
+Sources: the statistics of Postfix's scache(8), whose log lines operators' scripts already read.
+"""
+
+from dataclasses import replace
+
+from scache_spec.cache import Sizes
+from scache_spec.vocabulary import FIND_DEST, SAVE_DEST, Counters
+
+
+def count_find(counters: Counters, request: bytes, *, hit: bool) -> Counters:
+    """Count a well-formed find.
+
+    STAT-2  A find_dest counts as a domain lookup, a find_endp as an address lookup; a find_dest that hits is not also
+    an address lookup.
+
+    STAT-3  A find that names a session in its reply is a hit, then and there, also if the hand-over fails afterwards.
+    Requests that are malformed count nowhere.
+    """
+    match request == FIND_DEST, hit:
+        case True, True:
+            return replace(counters, dest_hits=counters.dest_hits + 1)
+        case True, False:
+            return replace(counters, dest_misses=counters.dest_misses + 1)
+        case False, True:
+            return replace(counters, endp_hits=counters.endp_hits + 1)
+        case _:
+            return replace(counters, endp_misses=counters.endp_misses + 1)
+
+
+def count_save(counters: Counters, request: bytes, after: Sizes) -> Counters:
+    """Raise the peaks after a save that was done.
+
+    STAT-4  Peaks are taken at saves, of what the cache then holds: save_endp takes those of addresses and connections,
+    save_dest those of domains and addresses. Sessions held for a hand-over are not in the cache.
+    """
+    counters = replace(counters, endpoints_max=max(counters.endpoints_max, after.endpoints))
+    if request == SAVE_DEST:
+        return replace(counters, destinations_max=max(counters.destinations_max, after.destinations))
+    return replace(counters, sessions_max=max(counters.sessions_max, after.sessions))
+
+
+def lines(counters: Counters, interval_start: str) -> tuple[str, ...]:
+    """Return the lines to print; `interval_start` is local time such as `Nov 22 11:03:25`, the day padded with a blank.
+
+    STAT-5  The line of the interval's start is printed if any counter is not zero, each other line if one of its own is
+    not; after that all counters are zero and a new interval begins.
+
+    STAT-6  The success percentage is hits * 100 / (hits + misses), rounded down.
+    """
+    if counters == Counters():
+        return ()
+    printed = [f"statistics: start interval {interval_start}"]
+    for name, hits, misses in (
+        ("domain", counters.dest_hits, counters.dest_misses),
+        ("address", counters.endp_hits, counters.endp_misses),
+    ):
+        if hits or misses:
+            success = hits * 100 // (hits + misses)
+            printed.append(f"statistics: {name} lookup hits={hits} miss={misses} success={success}%")
+    if counters.destinations_max or counters.endpoints_max or counters.sessions_max:
+        printed.append(
+            f"statistics: max simultaneous domains={counters.destinations_max}"
+            f" addresses={counters.endpoints_max} connection={counters.sessions_max}"
+        )
+    return tuple(printed)
