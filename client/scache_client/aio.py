@@ -1,0 +1,129 @@
+"""The asyncio client.
+
+Decides how a task waits for the server, and what cancelling it means. Refuses to know the protocol (`dialogue`) and
+what the steps are in system calls (`connection`). It waits for the bare descriptor (`add_reader`) because the loop's
+own socket calls and streams can neither send nor receive a descriptor, and read more than they are asked for.
+"""
+
+import asyncio
+import os
+from socket import socket
+from types import TracebackType
+from typing import Self, TypeVar, assert_never
+
+from scache_client import dialogue
+from scache_client.client import TIMEOUT_S, check_timeout, close_copy, descriptor_of
+from scache_client.connection import BACKLOG_PAUSE_S, Connection, Wait, Waiting
+from scache_client.errors import TimedOut
+from scache_client.found import Found, FoundDest
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """The verbs of `Client` for tasks of one event loop.
+
+    Guarantees:
+    * A request ends within `timeout_s` of the loop's time, connecting, a second attempt and the wait for other tasks
+      included, as far as the loop itself gets its turn.
+    * Tasks of one loop may share a client: one request is let through at a time. For requests side by side make
+      several clients. Threads and other loops need their own.
+    * Cancelling a request closes the connection if the dance had begun, and leaks nothing: a half-done dance is never
+      gone on with, and the next request makes a new connection. A `save_endp` that was cancelled may have parked the
+      connection: close your copy without another word to the peer, as after an exception with `maybe_parked`.
+    * After a fork, the child needs an event loop of its own and so a client of its own.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, timeout_s: float = TIMEOUT_S) -> None:
+        self._connection = Connection(path)
+        self._timeout_s = check_timeout(timeout_s)
+        self._turn = asyncio.Lock()
+
+    async def save_endp(self, endpoint: bytes, properties: bytes, ttl_s: int, connection: socket | int) -> None:
+        """Park a connection (a socket or a descriptor) and close the caller's copy, as `Client.save_endp` does.
+
+        A transport's socket belongs to its transport: duplicate its descriptor and park the duplicate.
+        """
+        await self._request(dialogue.save_endp(endpoint, properties, ttl_s, descriptor_of(connection)))
+        close_copy(connection)
+
+    async def find_endp(self, endpoint: bytes) -> Found | None:
+        """Take up the connection parked longest under an endpoint; None when there is none."""
+        return await self._request(dialogue.find_endp(endpoint))
+
+    async def save_dest(self, destination: bytes, properties: bytes, endpoint: bytes, ttl_s: int) -> None:
+        """Bind a destination to an endpoint for `ttl_s` seconds; binding the same again renews it."""
+        await self._request(dialogue.save_dest(destination, properties, endpoint, ttl_s))
+
+    async def find_dest(self, destination: bytes) -> FoundDest | None:
+        """Take up a connection from the first endpoint bound to a destination that has one; None when none has."""
+        return await self._request(dialogue.find_dest(destination))
+
+    async def close(self) -> None:
+        """Close the connection to the server, after the request that is under way; the next one makes a new one."""
+        async with self._turn:
+            self._connection.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _request(self, dance: dialogue.Dance[T]) -> T:
+        deadline = asyncio.get_running_loop().time() + self._timeout_s
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._turn.acquire()
+        except TimeoutError as error:
+            raise TimedOut("no turn in time: other tasks used this client; make several") from error
+        try:
+            return await self._run(self._connection.request(dance), deadline)
+        finally:
+            self._turn.release()
+
+    async def _run(self, waiting: Waiting[T], deadline: float) -> T:
+        try:
+            wait = next(waiting)
+            while True:
+                wait = waiting.send(await self._wait(wait, deadline))
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            waiting.close()  # a cancelled one closes the connection now, not at some later collection
+
+    async def _wait(self, wait: Wait, deadline: float) -> bool:
+        """Say whether the wait came to its end in time."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                match wait:
+                    case Wait.BACKLOG:
+                        await asyncio.sleep(BACKLOG_PAUSE_S)
+                    case Wait.READABLE:
+                        await self._readable()
+                    case Wait.WRITABLE:
+                        await self._writable()
+                    case _:
+                        assert_never(wait)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _readable(self) -> None:
+        loop, fd, ready = asyncio.get_running_loop(), self._connection.fileno(), asyncio.Event()
+        loop.add_reader(fd, ready.set)
+        try:
+            await ready.wait()
+        finally:
+            loop.remove_reader(fd)
+
+    async def _writable(self) -> None:
+        loop, fd, ready = asyncio.get_running_loop(), self._connection.fileno(), asyncio.Event()
+        loop.add_writer(fd, ready.set)
+        try:
+            await ready.wait()
+        finally:
+            loop.remove_writer(fd)

@@ -1,0 +1,163 @@
+"""The blocking client.
+
+Decides how a thread waits for the server, and what happens when several threads or a forked child use one client.
+Refuses to know the protocol (`dialogue`) and what the steps are in system calls (`connection`).
+"""
+
+import os
+import select
+import threading
+import time
+import weakref
+from socket import socket
+from types import TracebackType
+from typing import Final, Self, TypeVar, assert_never
+
+from scache_client import dialogue
+from scache_client.connection import BACKLOG_PAUSE_S, Connection, Wait, Waiting
+from scache_client.errors import TimedOut
+from scache_client.found import Found, FoundDest
+
+T = TypeVar("T")
+
+TIMEOUT_S: Final = 5.0
+"""How long a request may take, unless told otherwise. Postfix: connection_cache_protocol_timeout, 5 s."""
+
+TIMEOUT_S_MAX: Final = 2_147_483
+"""The longest poll(2) can wait: it counts milliseconds in an int."""
+
+
+class Client:
+    """Park connections in the cache at `path` and take them up again.
+
+    Nothing is connected before the first request: a client can be made before its server is up, and making one neither
+    blocks nor fails. The connection is kept until `close`, the end of the `with` block, or an error.
+
+    Guarantees:
+    * A request ends within `timeout_s` of monotonic time, connecting, a second attempt and the wait for other threads
+      included. After the descriptor of a find has arrived, no timeout and no error loses it.
+    * Threads may share a client: a lock lets one request through at a time. For requests side by side, make a client
+      for each thread; they cost the server one connection each.
+    * A child of fork may go on using the client: it closes its copy of the connection and makes its own. The parent
+      notices nothing. In the child, requests that other threads were waiting for do not exist.
+    * Nothing is shared between two clients, and a client may be used again after `close`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, timeout_s: float = TIMEOUT_S) -> None:
+        self._connection = Connection(path)
+        self._timeout_s = check_timeout(timeout_s)
+        self._turn = threading.Lock()
+        _living.add(self)
+
+    def save_endp(self, endpoint: bytes, properties: bytes, ttl_s: int, connection: socket | int) -> None:
+        """Park a connection (a socket or a descriptor) under an endpoint and close the caller's copy.
+
+        The copy is closed only after the server has said that it has the connection. On every exception it is open and
+        as it was; if that exception has `maybe_parked` set, close it without another word to the peer.
+        The server may cut `ttl_s`, in whole seconds, to its own limit. ValueError for a NUL in a label.
+        """
+        self._request(dialogue.save_endp(endpoint, properties, ttl_s, descriptor_of(connection)))
+        close_copy(connection)
+
+    def find_endp(self, endpoint: bytes) -> Found | None:
+        """Take up the connection parked longest under an endpoint; None when there is none."""
+        return self._request(dialogue.find_endp(endpoint))
+
+    def save_dest(self, destination: bytes, properties: bytes, endpoint: bytes, ttl_s: int) -> None:
+        """Bind a destination to an endpoint for `ttl_s` seconds; binding the same again renews it."""
+        self._request(dialogue.save_dest(destination, properties, endpoint, ttl_s))
+
+    def find_dest(self, destination: bytes) -> FoundDest | None:
+        """Take up a connection from the first endpoint bound to a destination that has one; None when none has."""
+        return self._request(dialogue.find_dest(destination))
+
+    def close(self) -> None:
+        """Close the connection to the server; the next request makes a new one."""
+        with self._turn:
+            self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _request(self, dance: dialogue.Dance[T]) -> T:
+        deadline = time.monotonic() + self._timeout_s
+        if not self._turn.acquire(timeout=self._timeout_s):
+            raise TimedOut("no turn in time: other threads used this client; give each thread its own")
+        try:
+            return self._run(self._connection.request(dance), deadline)
+        finally:
+            self._turn.release()
+
+    def _run(self, waiting: Waiting[T], deadline: float) -> T:
+        try:
+            wait = next(waiting)
+            while True:
+                wait = waiting.send(self._wait(wait, deadline))
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            waiting.close()  # an interrupted one closes the connection now, not at some later collection
+
+    def _wait(self, wait: Wait, deadline: float) -> bool:
+        """Say whether the wait came to its end in time."""
+        left_s = max(0.0, deadline - time.monotonic())
+        match wait:
+            case Wait.BACKLOG:
+                time.sleep(min(left_s, BACKLOG_PAUSE_S))
+                return left_s > 0
+            case Wait.READABLE:
+                mask = select.POLLIN
+            case Wait.WRITABLE:
+                mask = select.POLLOUT
+            case _:
+                assert_never(wait)
+        # poll, because select ends at descriptor 1023 and this process may well hold more.
+        poll = select.poll()
+        poll.register(self._connection.fileno(), mask)
+        return bool(poll.poll(left_s * 1000))
+
+    def _start_anew_in_child(self) -> None:
+        # The lock may have been held by a thread that the child does not have.
+        self._turn = threading.Lock()
+        self._connection.close()
+
+
+def descriptor_of(connection: socket | int) -> int:
+    """Return the descriptor of a connection to park; ValueError when it is closed."""
+    fd = connection if isinstance(connection, int) else connection.fileno()
+    if fd < 0:
+        raise ValueError(f"{connection!r} is closed; park an open connection")
+    return fd
+
+
+def close_copy(connection: socket | int) -> None:
+    """Close the caller's copy of a connection that the server has."""
+    if isinstance(connection, int):
+        os.close(connection)
+    else:
+        connection.close()
+
+
+def check_timeout(timeout_s: float) -> float:
+    """Return the timeout; ValueError unless it is above zero and at most `TIMEOUT_S_MAX`."""
+    if not 0 < timeout_s <= TIMEOUT_S_MAX:
+        raise ValueError(f"timeout_s is {timeout_s}; it must be above 0 and at most {TIMEOUT_S_MAX} seconds")
+    return timeout_s
+
+
+_living: weakref.WeakSet[Client] = weakref.WeakSet()
+
+
+def _start_anew_in_child() -> None:
+    for client in _living:
+        client._start_anew_in_child()
+
+
+# At the fork and not at the next use: the child's copy must not hold the server's client open after the parent's close.
+os.register_at_fork(after_in_child=_start_anew_in_child)

@@ -1,0 +1,89 @@
+"""A session that was taken up: a descriptor with one owner, and the properties it was parked with.
+
+Decides who closes the descriptor. Refuses to know how it came here.
+"""
+
+import os
+import socket as sockets
+import warnings
+from types import TracebackType
+from typing import Self
+
+from scache_spec.vocabulary import Properties
+
+
+class Found:
+    """A connection taken up from the cache; it belongs to this object until `detach` or `socket` moves it on.
+
+    Guarantees:
+    * Exactly one of `close`, `detach`, `socket`, the end of a `with` block and the finalizer disposes of the
+      descriptor; the later ones do nothing (`close`) or raise ValueError (the others).
+    * An object that is dropped while it owns the descriptor closes it, so nothing leaks, and says so with a
+      ResourceWarning, as files and sockets of the standard library do. A dropped find is a connection lost to
+      everybody, which is worth knowing and not worth a crash; a program tested with warnings as errors finds it.
+    * The descriptor is close-on-exec.
+    """
+
+    __slots__ = ("_fd", "properties")
+
+    def __init__(self, fd: int, properties: Properties) -> None:
+        self._fd = fd
+        self.properties = properties
+
+    @property
+    def closed(self) -> bool:
+        """Say whether the descriptor has been closed or moved on."""
+        return self._fd < 0
+
+    def fileno(self) -> int:
+        """Return the descriptor, which stays with this object; ValueError when it has gone."""
+        if self._fd < 0:
+            raise ValueError("the descriptor was closed or moved on; find another")
+        return self._fd
+
+    def detach(self) -> int:
+        """Return the descriptor and leave closing it to the caller; ValueError when it has gone."""
+        fd, self._fd = self.fileno(), -1
+        return fd
+
+    def socket(self) -> sockets.socket:
+        """Return a blocking socket that owns the descriptor from now on; OSError when it is no socket."""
+        # Non-blocking mode belongs to the open file and so arrives with it: whoever parked the connection may have
+        # used timeouts. Python would assume a blocking socket without looking, and fail with EAGAIN at the first wait.
+        connection = sockets.socket(fileno=self.fileno())
+        self._fd = -1
+        connection.setblocking(True)
+        return connection
+
+    def close(self) -> None:
+        """Close the descriptor, if it is still here."""
+        if self._fd >= 0:
+            os.close(self.detach())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if self._fd >= 0:
+            fd = self._fd
+            self.close()  # first: where warnings are errors, the next line raises
+            warnings.warn(f"a found connection was dropped, descriptor {fd} closed", ResourceWarning, stacklevel=2)
+
+    def __repr__(self) -> str:
+        where = "closed or moved on" if self.closed else f"descriptor {self._fd}"
+        return f"<{type(self).__name__} {where} properties={self.properties!r}>"
+
+
+class FoundDest(Found):
+    """A connection found by its destination: it also brings the properties of the binding that led to it."""
+
+    __slots__ = ("destination_properties",)
+
+    def __init__(self, fd: int, properties: Properties, destination_properties: Properties) -> None:
+        super().__init__(fd, properties)
+        self.destination_properties = destination_properties
