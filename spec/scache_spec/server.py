@@ -93,13 +93,15 @@ def on_bytes(server: Server, client_id: ClientId, data: bytes) -> Outcome:
     return _serve(with_client(server, replace(client, unread=client.unread + data)), (), client_id)
 
 
-def on_descriptors(server: Server, client_id: ClientId, handles: tuple[Handle, ...]) -> Outcome:
+def on_descriptors(
+    server: Server, client_id: ClientId, handles: tuple[Handle, ...], *, truncated: bool = False
+) -> Outcome:
     """Serve the one byte that a client was invited to send, with the descriptors it carried.
 
     FD-5  Control data that the kernel cut short, because it was too long or the server had no descriptor left, counts
     as not exactly one descriptor. [BEYOND]
     """
-    what = Input.ONE_DESCRIPTOR if len(handles) == 1 else Input.NOT_ONE_DESCRIPTOR
+    what = Input.ONE_DESCRIPTOR if len(handles) == 1 and not truncated else Input.NOT_ONE_DESCRIPTOR
     return _serve(*_take(server, server.clients[client_id], what, Given(handles=handles)), client_id)
 
 

@@ -1,0 +1,1 @@
+"""The reference server: the specification with sockets around it. Simple first, fast not at all."""
