@@ -130,6 +130,9 @@ def on_tick(server: Server, now_ns: int) -> Outcome:
 
     TTL-5  In each turn of its loop a server lets expire what is due before it serves what has come.
 
+    TTL-6  What is due expires even if nothing else happens. How much later than its expiry its descriptor is closed is
+    left to the server; that it can no more be found is not. [FREE]
+
     LIMIT-7  A client that leaves a step unfinished for `ipc_timeout_s` is disconnected. A step is a list from its first
     byte to its last, a descriptor awaited, a "ready" or "received" awaited, output not taken; each that ends begins
     the next. A client at rest between two requests may stay for ever. [BEYOND]
