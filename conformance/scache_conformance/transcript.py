@@ -1,0 +1,98 @@
+r"""What passed over the wire while a case ran, kept with its verdict.
+
+Decides how bytes are shown: as they are where they are printable ASCII, a NUL as `\0`, all else escaped, cut where it
+gets long. Refuses to know what they mean.
+"""
+
+import threading
+import time
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+SHOWN_BYTES_MAX: Final = 600
+"""Longer data is cut in the middle. Arbitrary: about eight lines of a terminal."""
+
+EVENTS_MAX: Final = 2_000
+"""Later events are counted only, so that a runaway case does not fill the memory. Arbitrary."""
+
+
+class Direction(Enum):
+    """Who spoke."""
+
+    SENT = "->"
+    RECEIVED = "<-"
+    NOTE = "--"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened: bytes that passed, or a remark."""
+
+    at_s: float
+    peer: str
+    direction: Direction
+    text: str
+
+    def __str__(self) -> str:
+        """Show the event on one line."""
+        return f"{self.at_s:8.3f}s  {self.peer:<4} {self.direction.value} {self.text}"
+
+
+class Transcript:
+    """The events of one case in the order in which they happened, from all its peers and threads."""
+
+    def __init__(self) -> None:
+        """Begin now: the events' times count from here."""
+        self._begin_s: Final = time.monotonic()
+        self._events: Final[list[Event]] = []
+        self._left_out = 0
+        self._lock: Final = threading.Lock()
+
+    def sent(self, peer: str, data: bytes, descriptor_count: int = 0) -> None:
+        """Keep what a peer sent."""
+        self._add(peer, Direction.SENT, show_with_descriptors(data, descriptor_count))
+
+    def received(self, peer: str, data: bytes, descriptor_count: int = 0) -> None:
+        """Keep what a peer received."""
+        self._add(peer, Direction.RECEIVED, show_with_descriptors(data, descriptor_count))
+
+    def note(self, peer: str, text: str) -> None:
+        """Keep a remark: a connection opened or closed, a wait."""
+        self._add(peer, Direction.NOTE, text)
+
+    def lines(self) -> tuple[str, ...]:
+        """Show every event, one a line."""
+        with self._lock:
+            more = (f"… and {self._left_out} more events",) if self._left_out else ()
+            return (*(str(event) for event in self._events), *more)
+
+    def _add(self, peer: str, direction: Direction, text: str) -> None:
+        at_s = time.monotonic() - self._begin_s
+        with self._lock:
+            if len(self._events) < EVENTS_MAX:
+                self._events.append(Event(at_s, peer, direction, text))
+            else:
+                self._left_out += 1
+
+
+def show_with_descriptors(data: bytes, descriptor_count: int) -> str:
+    """Show bytes, and how many descriptors came with them."""
+    carried = f"  + {descriptor_count} descriptor{'s' * (descriptor_count != 1)}" if descriptor_count else ""
+    return show(data) + carried
+
+
+def show(data: bytes) -> str:
+    r"""Show bytes on one line.
+
+    >>> show(b"status\x002\x00\n\xff")
+    'status\\02\\0\\n\\xff'
+    """
+    if len(data) > SHOWN_BYTES_MAX:
+        half = SHOWN_BYTES_MAX // 2
+        return f"{_escape(data[:half])} […{len(data) - 2 * half} bytes…] {_escape(data[-half:])}"
+    return _escape(data)
+
+
+def _escape(data: bytes) -> str:
+    return repr(b"'" + data)[3:-1].replace(r"\x00", r"\0")
