@@ -97,8 +97,8 @@ def _messages() -> str:
             "|---|---|---|",
             *rows,
             "",
-            "A `label` is the endpoint's, except the one of find_dest and the first of save_dest: the destination's. Of the",
-            "two `property` of find_dest's reply the first is the destination's.",
+            "A `label` is the endpoint's, except the one of find_dest and the first of save_dest: the destination's.",
+            "Of the two `property` in a reply to find_dest the first is the destination's.",
             f"`status` is one of: {statuses}.",
         ]
     )

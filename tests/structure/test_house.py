@@ -1,0 +1,77 @@
+"""Rules of the house that a program can check on every source file."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+SAYS_NOTHING = {"utils", "util", "common", "helpers", "misc"}
+
+LINES_MAX = 450
+"""Most are below 250, few above 400; more than this in one module is two subjects, or one told badly."""
+
+
+def python_files() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", "*.py"],
+        cwd=ROOT, check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    found = [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+    assert len(found) > 10
+    return found
+
+
+FILES = python_files()
+SOURCES = [path for path in FILES if path.relative_to(ROOT).parts[0] != "tests"]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_module_says_what_it_is_for(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), "no module docstring"
+
+
+def test_names_say_something() -> None:
+    assert [path for path in FILES if path.stem in SAYS_NOTHING] == []
+
+
+def test_modules_are_of_readable_length() -> None:
+    long = {str(path.relative_to(ROOT)): n for path in SOURCES if (n := path.read_text().count("\n")) > LINES_MAX}
+    assert long == {}
+
+
+def test_no_marks_are_left_behind() -> None:
+    marked = re.compile(r"#\s*(TODO|FIXME|XXX|HACK)\b")
+    assert [path for path in FILES if marked.search(path.read_text(encoding="utf-8"))] == []
+
+
+def test_no_test_sleeps() -> None:
+    """A sleep in a test waits for a time where a fact could be waited for."""
+    sleeping = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in FILES
+        if path.relative_to(ROOT).parts[0] == "tests"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"time.sleep", "sleep"}
+    ]
+    assert sleeping == []
+
+
+def test_no_any_in_the_core() -> None:
+    core = [path for path in SOURCES if path.relative_to(ROOT).parts[0] in {"spec", "reference", "fast"}]
+    anything = re.compile(r"^from typing import .*\bAny\b|typing\.Any\b|^    Any,$", re.MULTILINE)
+    assert [path for path in core if anything.search(path.read_text(encoding="utf-8"))] == []
+
+
+def test_no_broad_except() -> None:
+    broad = {"Exception", "BaseException"}
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ExceptHandler) and (node.type is None or ast.unparse(node.type) in broad)
+    ]
+    assert found == []

@@ -1,0 +1,97 @@
+"""Who may import whom. The point of the layout: a bug shared by two parts that check each other would be invisible."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+PACKAGES = {
+    "spec": "scache_spec",
+    "reference": "scache_reference",
+    "fast": "scache_fast",
+    "client": "scache_client",
+    "conformance": "scache_conformance",
+    "bench": "scache_bench",
+}
+
+MAY_IMPORT = {
+    "spec": set[str](),
+    "reference": {"scache_spec"},
+    "fast": {"scache_spec.vocabulary"},
+    "client": {"scache_spec.vocabulary"},
+    "conformance": {"scache_spec", "hypothesis"},
+}
+"""Besides the standard library and themselves. bench and tests may import anything."""
+
+NOT_IN_SPEC = {
+    "socket",
+    "os",
+    "time",
+    "select",
+    "selectors",
+    "random",
+    "datetime",
+    "threading",
+    "asyncio",
+    "subprocess",
+}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield every module that a file imports, `from x import y` as x.y and x."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            assert node.module is not None
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}"
+
+
+def sources(folder: str) -> list[Path]:
+    found = sorted((ROOT / folder / PACKAGES[folder]).rglob("*.py"))
+    assert found, f"no Python files in {folder}"
+    return found
+
+
+def allowed(name: str, permitted: set[str]) -> bool:
+    return name.split(".")[0] in sys.stdlib_module_names or any(
+        name == each or name.startswith(each + ".") for each in permitted
+    )
+
+
+@pytest.mark.parametrize("folder", sorted(MAY_IMPORT))
+def test_only_permitted_imports(folder: str) -> None:
+    permitted = MAY_IMPORT[folder] | {PACKAGES[folder]}
+    wrong = [f"{path.relative_to(ROOT)}: {name}" for path in sources(folder) for name in imports(path)
+             if not allowed(name, permitted)]  # fmt: skip
+    assert wrong == []
+
+
+def test_specification_does_no_input_or_output() -> None:
+    wrong = [
+        f"{path.name}: {name}"
+        for path in sources("spec")
+        for name in imports(path)
+        if name.split(".")[0] in NOT_IN_SPEC
+    ]
+    assert wrong == []
+
+
+def test_vocabulary_imports_nothing_of_the_specification() -> None:
+    names = list(imports(ROOT / "spec/scache_spec/vocabulary.py"))
+    assert names
+    assert not [name for name in names if name.startswith("scache_")]
+
+
+@pytest.mark.parametrize("folder", sorted(PACKAGES))
+def test_one_package_a_folder(folder: str) -> None:
+    entries = {entry.name for entry in (ROOT / folder).iterdir() if entry.name != "__pycache__"}
+    assert PACKAGES[folder] in entries
+    assert not [name for name in entries if name.endswith(".py")]
+    assert (ROOT / folder / PACKAGES[folder] / "py.typed").exists()
