@@ -1,0 +1,171 @@
+"""The installed scache(8), started without a Postfix around it: what every comparison with it stands on."""
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from tests.postfix.peer import Peer, find_dest, find_endp, missed, request, same_file, save_dest
+
+from scache_conformance.master_channels import StatusMessage
+from scache_conformance.postfix import MasterChild, ServerDied
+from scache_conformance.unavailable import Unavailable
+
+pytestmark = pytest.mark.postfix
+
+
+@pytest.fixture
+def scache() -> Iterator[MasterChild]:
+    """Start the real server under a virtual clock."""
+    with ExitStack() as stack:
+        try:
+            child = stack.enter_context(MasterChild(virtual_clock=True, ttl_limit_s=100))
+        except Unavailable as missing:
+            pytest.skip(str(missing))
+        yield child
+
+
+def test_saved_session_is_found_with_its_descriptor(scache: MasterChild) -> None:
+    ours, theirs = os.pipe()
+    with Peer(scache.socket_path) as peer:
+        peer.save_endp(2, b"endpoint", b"properties", ours)
+        returned = peer.find(find_endp(b"endpoint"), b"properties")
+        assert same_file(ours, returned)
+    for fd in (ours, theirs, returned):
+        os.close(fd)
+
+
+def test_found_destination_comes_with_both_properties(scache: MasterChild) -> None:
+    ours, theirs = os.pipe()
+    with Peer(scache.socket_path) as peer:
+        peer.save_endp(2, b"endpoint", b"of endpoint", ours)
+        peer.send(save_dest(2, b"destination", b"of destination", b"endpoint"))
+        peer.expect(b"status\x000\0\0")
+        returned = peer.find(find_dest(b"destination"), b"of destination", b"of endpoint")
+        assert same_file(ours, returned)
+    for fd in (ours, theirs, returned):
+        os.close(fd)
+
+
+@pytest.mark.parametrize("ttl_s", [1, 2, 99, 100, 101])
+def test_session_lives_until_the_second_of_its_expiry(scache: MasterChild, ttl_s: int) -> None:
+    lives_s = min(ttl_s, 100)
+    ours, theirs = os.pipe()
+    with Peer(scache.socket_path) as peer:
+        for label in (b"early", b"late"):
+            peer.save_endp(ttl_s, label, b"", ours)
+        scache.advance(lives_s - 1)
+        os.close(peer.find(find_endp(b"early"), b""))
+        scache.advance(1)
+        peer.send(find_endp(b"late"))
+        peer.expect(missed())
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_advance_returns_when_expired_descriptors_are_closed(scache: MasterChild) -> None:
+    reader, writer = os.pipe()
+    with Peer(scache.socket_path) as peer:
+        baseline = scache.descriptors()
+        peer.save_endp(50, b"endpoint", b"", reader)
+        os.close(reader)
+        assert scache.descriptors() == baseline + 1
+        scache.advance(49)
+        os.write(writer, b"the server still holds the other end")
+        scache.advance(1)
+        assert scache.descriptors() == baseline
+        with pytest.raises(BrokenPipeError):
+            os.write(writer, b"nobody does")
+    os.close(writer)
+
+
+def test_leap_far_beyond_postfix_max_idle_leaves_the_server_alive(scache: MasterChild) -> None:
+    scache.advance(1_000_000)
+    with Peer(scache.socket_path) as peer:
+        peer.send(find_endp(b"nothing"))
+        peer.expect(missed())
+
+
+def test_log_and_status_messages_are_seen(scache: MasterChild) -> None:
+    with Peer(scache.socket_path) as peer:
+        peer.send(request(b"bogus"))
+        peer.expect(b"status\x001\0\0")
+        assert "warning: unrecognized request" in scache.log()
+        peer.send(find_endp(b"nothing"))  # the pair is complete when the next request is served
+        peer.expect(missed())
+    first, second, *_ = scache.read_status_messages()
+    assert (first, second) == (StatusMessage(scache.pid, 1, False), StatusMessage(scache.pid, 1, True))
+
+
+def test_server_exits_with_its_statistics_when_the_master_goes_away(scache: MasterChild) -> None:
+    with Peer(scache.socket_path) as peer:
+        peer.send(find_endp(b"nothing"))
+        peer.expect(missed())
+        scache.hang_up()
+        assert scache.wait() == 0
+    assert "statistics: address lookup hits=0 miss=1 success=0%" in scache.log()
+
+
+def test_next_child_takes_over_the_waiting_connections(scache: MasterChild) -> None:
+    first = scache.pid
+    scache.signal(signal.SIGTERM)
+    assert scache.wait() == -signal.SIGTERM
+    with pytest.raises(ServerDied):
+        scache.poke()
+    scache.start()
+    scache.await_greeting()
+    assert scache.pid != first
+
+
+def test_privileges_and_root_are_dropped_on_demand(scache: MasterChild) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can drop privileges")
+    with MasterChild(drop_privileges=True, chroot=True) as child:
+        assert Path(f"/proc/{child.pid}").stat().st_uid != 0
+        assert Path(f"/proc/{child.pid}/root").readlink() == child.queue_directory
+
+
+def test_child_that_dies_at_once_is_reported_with_its_log(scache: MasterChild) -> None:
+    with pytest.raises(ServerDied, match=r"exit status 1\b.*fatal: .*process limit of 1"):
+        MasterChild(arguments=["-t", "unix"]).__enter__()
+
+
+def test_stop_leaves_no_process_descriptor_thread_or_file(scache: MasterChild) -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    with MasterChild(virtual_clock=True) as child:
+        pid, folder = child.pid, child.queue_directory.parent
+    assert not folder.exists()
+    assert not Path(f"/proc/{pid}").exists()
+    assert set(os.listdir("/proc/self/fd")) == before
+    assert sum(thread.name == "master-channels" for thread in threading.enumerate()) == 1  # that of the fixture
+    child.stop()
+
+
+def test_server_does_not_outlive_a_killed_test(scache: MasterChild) -> None:
+    code = """if True:
+        import os, sys
+        from scache_conformance.postfix import MasterChild
+        child = MasterChild()
+        child.__enter__()
+        print(child.pid, child.queue_directory.parent, flush=True)
+        sys.stdin.read()
+    """
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    environment = os.environ | {"PYTHONPATH": path}
+    command, pipe = [sys.executable, "-c", code], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as runner:
+        assert runner.stdout is not None
+        pid, folder = runner.stdout.readline().split()
+        pidfd = os.pidfd_open(int(pid))
+        runner.kill()
+    # The orphan is not this process's to reap; a pidfd tells of its end all the same.
+    assert select.select([pidfd], [], [], 20.0)[0], f"server {pid} still runs after its starter was killed"
+    os.close(pidfd)
+    shutil.rmtree(folder)
