@@ -1,0 +1,76 @@
+"""One connected client, as the loop remembers it.
+
+Decides which states a conversation has and what belongs to a client. Refuses to know how it moves from one state to
+the next (conversation.py) and when it is looked at (server.py).
+"""
+
+import socket
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from scache_fast.attributes import Decoder
+from scache_fast.table import Session
+from scache_spec.vocabulary import Label, Properties
+
+
+class State(IntEnum):
+    """What the server waits for. Numbers, because the handlers of lists are found by index."""
+
+    REQUEST = 0
+    """A list with a request."""
+
+    DESCRIPTOR = 1
+    """The byte that carries the descriptor of a save_endp."""
+
+    READY = 2
+    """The list that says the client is ready for the descriptor that was found."""
+
+    SENDING = 3
+    """Room in the socket for the descriptor."""
+
+    RECEIVED = 4
+    """The list that says the client has the descriptor."""
+
+    CLOSED = 5
+    """Nothing: the socket is to be closed."""
+
+
+# Bare names: the loop compares states several times for each request, and a global costs half of a class attribute.
+REQUEST: Final = State.REQUEST
+DESCRIPTOR: Final = State.DESCRIPTOR
+READY: Final = State.READY
+SENDING: Final = State.SENDING
+RECEIVED: Final = State.RECEIVED
+CLOSED: Final = State.CLOSED
+
+
+@dataclass(slots=True, eq=False)
+class Client:
+    """A client's socket and the conversation on it.
+
+    Guarantees: `session` is set in READY and SENDING and in no other state but CLOSED, on the way to its put-back.
+    `saving` is meaningful in DESCRIPTOR alone. `decoder` is there while bytes were read that have not been served.
+    """
+
+    sock: socket.socket
+    fd: int
+    interest: int
+    """The events that epoll was asked for."""
+
+    state: State = REQUEST
+    decoder: Decoder | None = None
+    output: bytes = b""
+    """Replies that the socket has not taken yet."""
+
+    saving: tuple[Label, Properties, int] = (Label(b""), Properties(b""), 0)
+    """Endpoint, properties and ttl of the save_endp whose descriptor is awaited."""
+
+    session: Session | None = None
+    """The session that was found for this client and is not handed over yet."""
+
+    has_moved: bool = False
+    """A list or a descriptor byte was consumed, or a descriptor sent, since the loop last looked."""
+
+    is_backlogged: bool = False
+    """It used up its share of a turn; what it sent is served on in the next one before more is read."""

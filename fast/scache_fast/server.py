@@ -1,0 +1,371 @@
+"""The loop: who is ready, what is due, who may come in.
+
+Decides in which order things happen in a turn, how much of a turn one client may have, how long a client may leave a
+step unfinished, and when the server ends. Refuses to know what is said (conversation.py) and what is parked
+(table.py). It reads the clocks it was given and no other.
+
+A turn: wait; read the clock once; close what has expired; print statistics that are due; close clients whose step is
+too old; serve those that are ready; serve on those with more than their share; accept; see whether to end.
+
+Guarantees:
+
+* Nobody waits for anybody. Sockets are non-blocking, a client gets one read and a bounded number of lists per turn,
+  and one that takes no replies is not read from while more than `output_bytes_max` of them wait.
+* A full descriptor table ends nothing. Accepting pauses and is tried again every `ACCEPT_PAUSE_NS`, so that a free
+  slot is used within that time and waiting for one costs 20 system calls a second.
+* A turn that has nothing to do does not happen: everything that will be due sets the time-out of the wait.
+
+Races worth telling:
+
+1. A descriptor number is closed and given out again within one turn, while an event for its former owner is still in
+   the list that epoll returned. Clients are accepted at the end of a turn for that reason: a number that becomes free
+   can come back only as a parked descriptor until then, and those are not looked up.
+2. A client connects in the very turn in which the server would end for being idle. It is accepted first, and the
+   server stays.
+3. A signal arrives between the decision to wait and the wait. Whoever handles it writes to a watched descriptor,
+   which ends the wait whenever it was written to.
+
+Closing a socket takes it out of epoll by itself, as long as nobody else has the same open file: clients' sockets are
+never passed on and never inherited, so there is no call for it here.
+"""
+
+import errno
+import select
+import socket
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from scache_fast.attributes import encode
+from scache_fast.client import CLOSED, REQUEST, SENDING, Client
+from scache_fast.conversation import CLIENT_LOST, Conversations
+from scache_fast.hooks import Hooks
+from scache_fast.log import Log
+from scache_fast.statistics import Statistics
+from scache_fast.table import Table
+from scache_spec import vocabulary as words
+from scache_spec.vocabulary import NS_PER_S, Limit, Limits
+
+ACCEPT_PAUSE_NS: Final = 50_000_000
+"""How long accepting pauses when there is no descriptor for a client. Half of the 100 ms that are promised."""
+
+_ACCEPTS_PER_TURN_MAX: Final = 64
+"""How many clients one listener may bring in a turn. Arbitrary: those inside go first when many come."""
+
+_EVENTS_PER_TURN_MAX: Final = 256
+"""How many events a turn handles. Arbitrary: epoll goes round the others in the next."""
+
+_NO_ROOM: Final = frozenset(
+    {
+        errno.EMFILE,  # our descriptor table is full
+        errno.ENFILE,  # the machine's is
+        errno.ENOBUFS,  # no kernel memory
+        errno.ENOMEM,  # the same
+        errno.ENOSPC,  # epoll: fs.epoll.max_user_watches
+    }
+)
+"""Why a client cannot be taken in just now, though it could later."""
+
+_ACCEPT_AGAIN: Final = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EPERM})
+"""The client that would have been next is gone, or a firewall refused it; there may be another behind it."""
+
+_IN: Final = select.EPOLLIN
+_OUT: Final = select.EPOLLOUT
+_GREETING: Final = encode(words.PROTOCOL, words.PROTOCOL_NAME)
+
+
+class _Silent:
+    """A log that keeps nothing."""
+
+    verbose = False
+
+    def detail(self, text: str) -> None: ...
+    def info(self, text: str) -> None: ...
+    def warning(self, text: str) -> None: ...
+
+
+class Server:
+    """A connection cache behind listening sockets, which it owns from now on.
+
+    `clock` counts whole nanoseconds and never goes back; `wall_clock` gives seconds since 1970 for the log alone.
+    """
+
+    def __init__(
+        self,
+        listeners: Sequence[socket.socket],
+        limits: Limits,
+        *,
+        clock: Callable[[], int] = time.monotonic_ns,
+        wall_clock: Callable[[], float] = time.time,
+        log: Log | None = None,
+        hooks: Hooks | None = None,
+    ) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._log: Log = log or _Silent()
+        self._hooks = hooks or Hooks()
+        self.table = Table(limits)
+        self.statistics = Statistics(wall_clock())
+        self._conversations = Conversations(self.table, self.statistics, limits, self._log, self._hooks)
+        self._epoll = select.epoll()
+        self._clients: dict[int, Client] = {}
+        self._watched: dict[int, Callable[[], None]] = {}
+        self._listeners = {listener.fileno(): listener for listener in listeners}
+        for fd, listener in self._listeners.items():
+            listener.setblocking(False)
+            self._epoll.register(fd, _IN)
+        # Clients with an unfinished step, the oldest step first, and the instant at which it began.
+        self._unfinished: OrderedDict[Client, int] = OrderedDict()
+        self._backlog: dict[Client, None] = {}
+        self._arrivals: list[socket.socket] = []  # listeners with somebody to accept
+        self._now_ns = clock()
+        self._idle_since_ns = self._now_ns
+        self._statistics_due_ns = self._now_ns + limits.status_update_time_s * NS_PER_S
+        self._max_idle_ns = None if limits.max_idle_s is None else limits.max_idle_s * NS_PER_S
+        self._accept_again_ns: int | None = None  # while accepting pauses
+        self._is_pause_logged = False
+        self._ipc_timeout_ns = limits.ipc_timeout_s * NS_PER_S
+        self.is_running = True
+        """False from the turn on in which the server decided to end."""
+
+    @property
+    def clients(self) -> int:
+        """Return how many clients are connected."""
+        return len(self._clients)
+
+    def watch(self, fd: int, on_readable: Callable[[], None]) -> None:
+        """Call back in each turn that finds a descriptor readable (or hung up); the caller goes on owning it."""
+        self._watched[fd] = on_readable
+        self._epoll.register(fd, _IN)
+
+    def unwatch(self, fd: int) -> None:
+        """Stop watching a descriptor."""
+        del self._watched[fd]
+        self._epoll.unregister(fd)
+
+    def run(self) -> None:
+        """Take turns until `stop` is called or the server ends by itself for being idle."""
+        while self.is_running:
+            self.step(None)
+
+    def stop(self) -> None:
+        """End after the current turn."""
+        self.is_running = False
+
+    def close(self) -> None:
+        """Close everything the server owns: clients, parked descriptors, listeners. It cannot be used after."""
+        for client in list(self._clients.values()):
+            self._drop(client)
+        for session in self.table.flush():
+            self._conversations.discard(session)
+        for listener in self._listeners.values():
+            listener.close()
+        self._epoll.close()
+
+    def print_statistics(self) -> None:
+        """Write the lines of the interval that ends now to the log."""
+        for line in self.statistics.close_interval(self._wall_clock()):
+            self._log.info(line)
+
+    def step(self, timeout_s: float | None) -> None:
+        """Take one turn: wait for something to do, at most timeout_s (None: as long as it takes), and do it."""
+        events = self._epoll.poll(self._wait_s(timeout_s), _EVENTS_PER_TURN_MAX)
+        now_ns = self._now_ns = self._conversations.now_ns = self._clock()
+        for session in self.table.pop_expired(now_ns):
+            self._conversations.discard(session)
+        if now_ns >= self._statistics_due_ns:
+            self._statistics_due_ns = now_ns + self._limits.status_update_time_s * NS_PER_S
+            self.print_statistics()
+        self._time_out()
+        clients = self._clients
+        backlog = list(self._backlog)  # those that join it in this turn have had their share
+        for fd, event in events:
+            client = clients.get(fd)
+            if client is None:
+                self._other_event(fd)
+            else:
+                self._serve(client, event)
+        if backlog:
+            self._serve_on(backlog)
+        if self._arrivals or self._accept_again_ns is not None:
+            self._accept_all()
+        if not clients and self._is_idle_too_long():
+            self.is_running = False
+        if self._hooks.after_turn is not None:
+            self._hooks.after_turn(self._conversations.served)
+
+    # Time.
+
+    def _wait_s(self, timeout_s: float | None) -> float | None:
+        """Return how long to wait, given how long at most."""
+        if self._backlog:
+            return 0.0
+        if timeout_s is not None and timeout_s <= 0:
+            return timeout_s
+        due_ns = self._statistics_due_ns
+        expiry_ns = self.table.next_expiry_ns
+        if expiry_ns is not None and expiry_ns < due_ns:
+            due_ns = expiry_ns
+        if self._unfinished:
+            due_ns = min(due_ns, next(iter(self._unfinished.values())) + self._ipc_timeout_ns)
+        if self._accept_again_ns is not None:
+            due_ns = min(due_ns, self._accept_again_ns)
+        if self._max_idle_ns is not None and not self._clients and not self.table.sessions:
+            due_ns = min(due_ns, self._idle_since_ns + self._max_idle_ns)
+        # epoll counts milliseconds and Python rounds up: a wait never ends just before the thing it waited for.
+        wait_s = max(0, due_ns - self._clock()) / NS_PER_S
+        return wait_s if timeout_s is None else min(wait_s, timeout_s)
+
+    def _is_idle_too_long(self) -> bool:
+        return (
+            self._max_idle_ns is not None
+            and not self.table.sessions
+            and self._now_ns - self._idle_since_ns >= self._max_idle_ns
+        )
+
+    def _time_out(self) -> None:
+        began_before_ns = self._now_ns - self._ipc_timeout_ns
+        while self._unfinished:
+            client, since_ns = next(iter(self._unfinished.items()))
+            if since_ns > began_before_ns:
+                return
+            self.statistics.limit_hits[Limit.IPC_TIMEOUT] += 1
+            self._log.warning(
+                f"client {client.fd} closed: unfinished in {client.state.name} for "
+                f"{Limit.IPC_TIMEOUT.value}={self._limits.ipc_timeout_s}"
+            )
+            self._drop(client)
+
+    # Clients.
+
+    def _serve(self, client: Client, event: int) -> None:
+        if event & _IN:
+            self._conversations.readable(client)
+        elif not event & _OUT:
+            # Hung up, while nothing was to be read from it because it did not take its replies.
+            client.state = CLOSED
+        if event & _OUT and client.state is not CLOSED:
+            self._conversations.writable(client)
+        self._settle(client)
+
+    def _serve_on(self, backlog: list[Client]) -> None:
+        for client in backlog:
+            if client in self._backlog:
+                self._conversations.advance(client)
+                self._settle(client)
+
+    def _settle(self, client: Client) -> None:
+        """Bring what the loop knows about a client up to date, after something happened to it."""
+        state = client.state
+        if state is CLOSED:
+            self._drop(client)
+            return
+        interest = _IN
+        if state is REQUEST and client.decoder is None and not client.output:
+            # At rest: nothing is unfinished, and it may stay so for ever.
+            self._unfinished.pop(client, None)
+        else:
+            if client.has_moved or client not in self._unfinished:
+                self._unfinished[client] = self._now_ns
+                self._unfinished.move_to_end(client)
+            if state is SENDING or len(client.output) > self._limits.output_bytes_max:
+                interest = _OUT
+            elif client.output:
+                interest = _IN | _OUT
+        client.has_moved = False
+        if interest != client.interest:
+            self._epoll.modify(client.fd, interest)
+            client.interest = interest
+        if client.is_backlogged:
+            self._backlog[client] = None
+        elif self._backlog:
+            self._backlog.pop(client, None)
+
+    def _drop(self, client: Client) -> None:
+        del self._clients[client.fd]
+        self._unfinished.pop(client, None)
+        self._backlog.pop(client, None)
+        self._conversations.abandon(client)
+        client.sock.close()
+        if not self._clients:
+            self._idle_since_ns = self._now_ns
+
+    # Those who want to come in.
+
+    def _other_event(self, fd: int) -> None:
+        listener = self._listeners.get(fd)
+        if listener is not None:
+            self._arrivals.append(listener)
+        elif fd in self._watched:
+            self._watched[fd]()
+        # Else it is the event of a client that was dropped earlier in this turn.
+
+    def _accept_all(self) -> None:
+        if self._accept_again_ns is not None:
+            if self._now_ns < self._accept_again_ns:
+                return
+            self._accept_again_ns = None
+            for listener in self._listeners.values():
+                self._epoll.modify(listener.fileno(), _IN)
+                self._arrivals.append(listener)
+        arrivals, self._arrivals = self._arrivals, []
+        for listener in arrivals:
+            for _ in range(_ACCEPTS_PER_TURN_MAX):
+                if not self._accept(listener):
+                    break
+
+    def _accept(self, listener: socket.socket) -> bool:
+        """Take one client in; False: there is no other to be taken in now."""
+        if self._accept_again_ns is not None:
+            return False
+        try:
+            sock, _ = listener.accept()
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno in _ACCEPT_AGAIN:
+                return True
+            self._pause_accepting(error)
+            return False
+        self._is_pause_logged = False
+        if len(self._clients) >= self._limits.clients_max:
+            sock.close()
+            self.statistics.limit_hits[Limit.CLIENTS] += 1
+            self._log.warning(f"client closed: limit {Limit.CLIENTS.value}={self._limits.clients_max}")
+            return True
+        if self._hooks.may_connect is not None and not self._hooks.may_connect(sock):
+            sock.close()
+            return True
+        return self._welcome(sock)
+
+    def _welcome(self, sock: socket.socket) -> bool:
+        sock.setblocking(False)
+        fd = sock.fileno()
+        try:
+            sock.send(_GREETING)  # a new socket has room for it
+        except OSError as error:
+            sock.close()
+            if error.errno not in CLIENT_LOST:
+                raise
+            return True
+        try:
+            self._epoll.register(fd, _IN)
+        except OSError as error:
+            sock.close()
+            self._pause_accepting(error)
+            return False
+        self._clients[fd] = Client(sock, fd, _IN)
+        return True
+
+    def _pause_accepting(self, error: OSError) -> None:
+        if error.errno not in _NO_ROOM:
+            raise error
+        # The listeners stay readable all the while: asking epoll about them now would be a loop without a wait.
+        for listener in self._listeners.values():
+            self._epoll.modify(listener.fileno(), 0)
+        self._accept_again_ns = self._now_ns + ACCEPT_PAUSE_NS
+        if not self._is_pause_logged:
+            self._is_pause_logged = True  # said once, not 20 times a second
+            self._log.warning(f"no room for another client, accepting pauses: {error.strerror}")

@@ -1,0 +1,74 @@
+"""Counters, and the lines they print.
+
+Decides what is counted and how it reads. The words are those of Postfix's scache(8), so that whatever reads its log
+reads ours: "domain" is find_dest, "address" is find_endp, "connection" is a session. Refuses to know when lines are
+printed and where: an instant of wall-clock time is an argument, the lines are returned.
+"""
+
+import time
+from dataclasses import dataclass, field
+
+from scache_spec.vocabulary import Limit
+
+
+def _no_hits() -> dict[Limit, int]:
+    return dict.fromkeys(Limit, 0)
+
+
+@dataclass(slots=True)
+class Statistics:
+    """What happened since the interval began, and how often each limit was met since the server did."""
+
+    start_s: float
+    """Wall-clock time at which the interval began."""
+
+    dest_hits: int = 0
+    dest_misses: int = 0
+    endp_hits: int = 0
+    endp_misses: int = 0
+    destinations_max: int = 0
+    endpoints_max: int = 0
+    sessions_max: int = 0
+    limit_hits: dict[Limit, int] = field(default_factory=_no_hits)
+    """Not part of an interval: printing leaves these alone."""
+
+    def saved_endp(self, endpoints: int, sessions: int) -> None:
+        """Raise the peaks that a saved session can raise; sizes are those after the save."""
+        if endpoints > self.endpoints_max:
+            self.endpoints_max = endpoints
+        if sessions > self.sessions_max:
+            self.sessions_max = sessions
+
+    def saved_dest(self, destinations: int, endpoints: int) -> None:
+        """Raise the peaks that a saved binding can raise; sizes are those after the save."""
+        if destinations > self.destinations_max:
+            self.destinations_max = destinations
+        if endpoints > self.endpoints_max:
+            self.endpoints_max = endpoints
+
+    def close_interval(self, now_s: float) -> list[str]:
+        """Return the lines of the interval that ends now, and begin the next."""
+        dest_lookups = self.dest_hits + self.dest_misses
+        endp_lookups = self.endp_hits + self.endp_misses
+        peaks = (self.destinations_max, self.endpoints_max, self.sessions_max)
+        lines = []
+        if dest_lookups or endp_lookups or any(peaks):
+            # ctime reads "Sat Nov 22 11:03:25 2025\n"; the log has always shown the middle of it.
+            lines.append(f"statistics: start interval {time.ctime(self.start_s)[4:19]}")
+        if dest_lookups:
+            lines.append(_lookups("domain", self.dest_hits, self.dest_misses))
+        if endp_lookups:
+            lines.append(_lookups("address", self.endp_hits, self.endp_misses))
+        if any(peaks):
+            domains, addresses, connections = peaks
+            lines.append(
+                f"statistics: max simultaneous domains={domains} addresses={addresses} connection={connections}"
+            )
+        self.dest_hits = self.dest_misses = self.endp_hits = self.endp_misses = 0
+        self.destinations_max = self.endpoints_max = self.sessions_max = 0
+        self.start_s = now_s
+        return lines
+
+
+def _lookups(kind: str, hits: int, misses: int) -> str:
+    return f"statistics: {kind} lookup hits={hits} miss={misses} success={hits * 100 // (hits + misses)}%"

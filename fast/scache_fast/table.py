@@ -1,0 +1,367 @@
+"""What is parked, under which label, in which order, and until when.
+
+Decides which session a find hands out, which binding a renewal renews, which limit a save meets, and what has
+expired at a given instant. Refuses to know clients, bytes on a socket, and clocks: every instant is an argument.
+Descriptors are plain numbers here; the table never opens, closes or inspects one. It says which are to be closed.
+
+Guarantees:
+
+* A descriptor that was saved with status 0 is either in the table, or was returned by exactly one find, or was
+  returned by exactly one expiry. (A put-back gives a found one to the table again.)
+* An item is alive while now < expiry. Callers expire first and ask then, with the same instant.
+* Saving and finding cost the same however much is parked. Only find_dest costs a step for each binding it has to
+  pass over because that binding's endpoint has no session.
+* Memory follows what is alive: instants of things that are gone never outnumber those of things that are there by
+  more than `STALE_MAX`, and they keep no label, no properties and no descriptor alive.
+
+How expiry works. Each session and each binding has a `due`, one whole number: its expiry in the upper bits, a serial
+number in the lower 64. The heap holds these numbers and nothing else; `_timed` says what is due. Whatever leaves the
+table before its time is deleted from `_timed` alone, and its number stays in the heap until it comes up or until
+the heap is rebuilt. Bare numbers were chosen over (instant, serial, item) tuples because they compare faster, the
+garbage collector need not visit them, and a stale one costs 56 bytes instead of a whole session.
+
+Why queues are linked lists. Most endpoints hold one or two sessions. An empty deque weighs 760 bytes, a session with
+two more links 16; and a session that expires in the middle of its queue leaves it without a walk.
+"""
+
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+from typing import Final, NamedTuple
+
+from scache_spec.vocabulary import NS_PER_S, Label, Limit, Limits, Properties, Status
+
+STALE_MAX: Final = 1024
+"""How many stale instants the heap may hold beyond as many as are alive: 57 kB, rebuilt every 1024 finds at most."""
+
+_SERIAL_BITS: Final = 64
+"""Room for serial numbers: at a million saves a second they last for 584 000 years."""
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One parked connection."""
+
+    endpoint: Label
+    properties: Properties
+    descriptor: int
+    due: int
+    older: "Session | None" = field(default=None, repr=False)
+    newer: "Session | None" = field(default=None, repr=False)
+
+    @property
+    def expiry_ns(self) -> int:
+        """Return the first instant at which the session is no longer alive."""
+        return self.due >> _SERIAL_BITS
+
+
+@dataclass(slots=True, eq=False)
+class _Endpoint:
+    """The queue of one endpoint label. It exists while a session is in it or a binding points at it."""
+
+    label: Label
+    oldest: Session | None = None
+    newest: Session | None = None
+    sessions: int = 0
+    bindings: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Binding:
+    """One way from a destination to an endpoint."""
+
+    destination: Label
+    endpoint: _Endpoint
+    properties: Properties
+    due: int
+
+
+class Sizes(NamedTuple):
+    """How much a table holds. A label with nothing under it does not count."""
+
+    destinations: int
+    endpoints: int
+    sessions: int
+    bindings: int
+
+
+class Snapshot(NamedTuple):
+    """Everything a table's future answers depend on: two tables with equal snapshots behave alike."""
+
+    endpoints: tuple[tuple[Label, tuple[tuple[Properties, int, int], ...]], ...]
+    """Labels in byte order; under each, oldest first: properties, descriptor, remaining nanoseconds."""
+
+    destinations: tuple[tuple[Label, tuple[tuple[Label, Properties, int], ...]], ...]
+    """Labels in byte order; under each, in binding order: endpoint, properties, remaining nanoseconds."""
+
+
+class Table:
+    """Sessions under endpoint labels, and bindings from destinations to endpoints."""
+
+    __slots__ = ("_destinations", "_endpoints", "_heap", "_limits", "_serial", "_timed", "bindings", "sessions", "used")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._endpoints: dict[Label, _Endpoint] = {}
+        self._destinations: dict[Label, dict[tuple[Label, Properties], _Binding]] = {}
+        self._timed: dict[int, Session | _Binding] = {}
+        self._heap: list[int] = []
+        self._serial = 0
+        self.sessions = 0
+        self.bindings = 0
+        self.used = 0  # endpoints that hold a session
+
+    # The four verbs.
+
+    def save_endp(self, endpoint: Label, properties: Properties, descriptor: int, ttl_s: int, now_ns: int) -> Status:
+        """Park a descriptor as the newest session of an endpoint; FAILED: a limit forbids, the caller keeps it."""
+        if self.session_limit(endpoint) is not None:
+            return Status.FAILED
+        record = self._endpoint(endpoint)
+        session = Session(record.label, properties, descriptor, 0)
+        last = record.newest
+        if last is None:
+            record.oldest = session
+            self.used += 1
+        else:
+            last.newer = session
+            session.older = last
+        record.newest = session
+        record.sessions += 1
+        self.sessions += 1
+        self._schedule(session, self._expiry_ns(ttl_s, now_ns))
+        return Status.DONE
+
+    def find_endp(self, endpoint: Label) -> Session | None:
+        """Take the oldest session of an endpoint out of the table."""
+        record = self._endpoints.get(endpoint)
+        if record is None or record.oldest is None:
+            return None
+        return self._take(record, record.oldest)
+
+    def save_dest(self, destination: Label, properties: Properties, endpoint: Label, ttl_s: int, now_ns: int) -> Status:
+        """Bind a destination to an endpoint, or renew that binding in its place; FAILED: a limit forbids a new one."""
+        expiry_ns = self._expiry_ns(ttl_s, now_ns)
+        bindings = self._destinations.get(destination)
+        binding = None if bindings is None else bindings.get((endpoint, properties))
+        if binding is not None:
+            del self._timed[binding.due]
+            self._schedule(binding, expiry_ns)
+            self._compact()
+            return Status.DONE
+        if self.bindings >= self._limits.bindings_max:
+            return Status.FAILED
+        if bindings is None:
+            bindings = self._destinations[destination] = {}
+        record = self._endpoint(endpoint)
+        binding = bindings[record.label, properties] = _Binding(destination, record, properties, 0)
+        record.bindings += 1
+        self.bindings += 1
+        self._schedule(binding, expiry_ns)
+        return Status.DONE
+
+    def find_dest(self, destination: Label) -> tuple[Properties, Session] | None:
+        """Take the oldest session of the first bound endpoint that has one; return it behind its binding's properties."""
+        for binding in self._destinations.get(destination, {}).values():
+            oldest = binding.endpoint.oldest
+            if oldest is not None:
+                return binding.properties, self._take(binding.endpoint, oldest)
+        return None
+
+    # Sessions that come back, and time.
+
+    def put_back(self, session: Session, now_ns: int) -> bool:
+        """Return a found session to the front of its queue, under its old expiry, whatever the limits say.
+
+        False: it has expired meanwhile, and its descriptor is the caller's to close.
+        """
+        if session.expiry_ns <= now_ns:
+            return False
+        record = self._endpoint(session.endpoint)
+        first = record.oldest
+        if first is None:
+            record.newest = session
+            self.used += 1
+        else:
+            first.older = session
+            session.newer = first
+        record.oldest = session
+        record.sessions += 1
+        self.sessions += 1
+        self._schedule(session, session.expiry_ns)
+        return True
+
+    def pop_expired(self, now_ns: int) -> list[Session]:
+        """Remove everything whose expiry has come; return its sessions, whose descriptors are to be closed."""
+        expired: list[Session] = []
+        horizon = (now_ns + 1) << _SERIAL_BITS
+        heap = self._heap
+        while heap and heap[0] < horizon:
+            item = self._timed.pop(heappop(heap), None)
+            if isinstance(item, Session):
+                self._unlink(self._endpoints[item.endpoint], item)
+                expired.append(item)
+            elif item is not None:
+                self._unbind(item)
+        return expired
+
+    def expire(self, now_ns: int) -> list[int]:
+        """Remove everything whose expiry has come; return the descriptors to be closed, earliest expiry first."""
+        return [session.descriptor for session in self.pop_expired(now_ns)]
+
+    def flush(self) -> list[Session]:
+        """Remove everything; return the sessions, whose descriptors are to be closed."""
+        sessions = [item for item in self._timed.values() if isinstance(item, Session)]
+        for session in sessions:
+            session.older = session.newer = None
+        self._endpoints.clear()
+        self._destinations.clear()
+        self._timed.clear()
+        self._heap.clear()
+        self.sessions = self.bindings = self.used = 0
+        return sessions
+
+    @property
+    def next_expiry_ns(self) -> int | None:
+        """Return the first instant at which something expires."""
+        heap = self._heap
+        while heap and heap[0] not in self._timed:
+            heappop(heap)
+        return heap[0] >> _SERIAL_BITS if heap else None
+
+    # What can be asked without changing anything.
+
+    def session_limit(self, endpoint: Label) -> Limit | None:
+        """Return the limit that forbids one more session under an endpoint."""
+        if self.sessions >= self._limits.sessions_max:
+            return Limit.SESSIONS
+        record = self._endpoints.get(endpoint)
+        if (0 if record is None else record.sessions) >= self._limits.sessions_per_endpoint_max:
+            return Limit.SESSIONS_PER_ENDPOINT
+        return None
+
+    @property
+    def destinations(self) -> int:
+        """Return how many destinations have a binding."""
+        return len(self._destinations)
+
+    @property
+    def sizes(self) -> Sizes:
+        """Return how much the table holds."""
+        return Sizes(len(self._destinations), self.used, self.sessions, self.bindings)
+
+    @property
+    def instants(self) -> int:
+        """Return how many instants the heap holds, stale ones included."""
+        return len(self._heap)
+
+    def descriptors(self) -> list[int]:
+        """Return every parked descriptor."""
+        return [item.descriptor for item in self._timed.values() if isinstance(item, Session)]
+
+    def snapshot(self, now_ns: int) -> Snapshot:
+        """Return what is in the table in a canonical, hashable form, with remaining times in nanoseconds."""
+        return Snapshot(
+            tuple(
+                (label, tuple((s.properties, s.descriptor, s.expiry_ns - now_ns) for s in _oldest_first(record)))
+                for label, record in sorted(self._endpoints.items())
+                if record.sessions
+            ),
+            tuple(
+                (
+                    label,
+                    tuple(
+                        (b.endpoint.label, b.properties, (b.due >> _SERIAL_BITS) - now_ns) for b in bindings.values()
+                    ),
+                )
+                for label, bindings in sorted(self._destinations.items())
+            ),
+        )
+
+    def copy(self) -> "Table":
+        """Return an independent table in the same state, stale instants included."""
+        twin = Table(self._limits)
+        twin._serial, twin._heap = self._serial, self._heap.copy()
+        twin.sessions, twin.bindings, twin.used = self.sessions, self.bindings, self.used
+        for label, record in self._endpoints.items():
+            queue = twin._endpoints[label] = _Endpoint(label, sessions=record.sessions, bindings=record.bindings)
+            for session in _oldest_first(record):
+                same = Session(label, session.properties, session.descriptor, session.due, older=queue.newest)
+                if queue.newest is None:
+                    queue.oldest = same
+                else:
+                    queue.newest.newer = same
+                queue.newest = same
+                twin._timed[same.due] = same
+        for label, bindings in self._destinations.items():
+            twin._destinations[label] = {
+                key: _Binding(label, twin._endpoints[key[0]], b.properties, b.due) for key, b in bindings.items()
+            }
+            twin._timed.update((b.due, b) for b in twin._destinations[label].values())
+        return twin
+
+    # Below here: how the parts are kept in step.
+
+    def _expiry_ns(self, ttl_s: int, now_ns: int) -> int:
+        return now_ns + min(ttl_s, self._limits.ttl_limit_s) * NS_PER_S
+
+    def _endpoint(self, label: Label) -> _Endpoint:
+        record = self._endpoints.get(label)
+        if record is None:
+            record = self._endpoints[label] = _Endpoint(label)
+        return record
+
+    def _schedule(self, item: Session | _Binding, expiry_ns: int) -> None:
+        self._serial += 1
+        due = item.due = expiry_ns << _SERIAL_BITS | self._serial
+        self._timed[due] = item
+        heappush(self._heap, due)
+
+    def _compact(self) -> None:
+        """Rebuild the heap once stale instants outnumber the live ones; paid for by the removals that made them."""
+        if len(self._heap) > 2 * len(self._timed) + STALE_MAX:
+            self._heap = list(self._timed)
+            heapify(self._heap)
+
+    def _take(self, record: _Endpoint, session: Session) -> Session:
+        del self._timed[session.due]
+        self._unlink(record, session)
+        self._compact()
+        return session
+
+    def _unlink(self, record: _Endpoint, session: Session) -> None:
+        older, newer = session.older, session.newer
+        if older is None:
+            record.oldest = newer
+        else:
+            older.newer = newer
+        if newer is None:
+            record.newest = older
+        else:
+            newer.older = older
+        session.older = session.newer = None
+        record.sessions -= 1
+        self.sessions -= 1
+        if not record.sessions:
+            self.used -= 1
+            if not record.bindings:
+                del self._endpoints[record.label]
+
+    def _unbind(self, binding: _Binding) -> None:
+        record = binding.endpoint
+        bindings = self._destinations[binding.destination]
+        del bindings[record.label, binding.properties]
+        if not bindings:
+            del self._destinations[binding.destination]
+        self.bindings -= 1
+        record.bindings -= 1
+        if not record.bindings and not record.sessions:
+            del self._endpoints[record.label]
+
+
+def _oldest_first(record: _Endpoint) -> list[Session]:
+    queue: list[Session] = []
+    session = record.oldest
+    while session is not None:
+        queue.append(session)
+        session = session.newer
+    return queue
