@@ -45,7 +45,7 @@ class Client:
 
     def __init__(self, path: str | os.PathLike[str], *, timeout_s: float = TIMEOUT_S) -> None:
         self._connection = Connection(path)
-        self._timeout_s = check_timeout(timeout_s)
+        self.timeout_s = check_timeout(timeout_s)
         self._turn = threading.Lock()
         _living.add(self)
 
@@ -85,8 +85,8 @@ class Client:
         self.close()
 
     def _request(self, dance: dialogue.Dance[T]) -> T:
-        deadline = time.monotonic() + self._timeout_s
-        if not self._turn.acquire(timeout=self._timeout_s):
+        deadline = time.monotonic() + self.timeout_s
+        if not self._turn.acquire(timeout=self.timeout_s):
             raise TimedOut("no turn in time: other threads used this client; give each thread its own")
         try:
             return self._run(self._connection.request(dance), deadline)

@@ -1,0 +1,143 @@
+"""What each command does, and what it prints.
+
+Decides the words on standard output, and which exit status says what: 0 done, 1 nothing was parked there. Refuses to
+know how a command line is written, and lets every error through to whoever called.
+"""
+
+import os
+import select
+import socket
+import sys
+from typing import Final
+
+from scache_client.client import Client
+from scache_client.echo import Echo
+from scache_client.found import Found
+from scache_client.labels import printable
+
+ANSWER_WAIT_S: Final = 5.0
+"""How long `--send` waits for an answer. Arbitrary."""
+
+_PIECE_BYTES: Final = 65_536
+
+NOTHING_THERE: Final = 1
+
+
+def park(client: Client, endpoint: bytes, address: tuple[str, int], ttl_s: int, properties: bytes) -> int:
+    """Open a TCP connection and park it."""
+    connection = socket.create_connection(address, timeout=client.timeout_s)
+    with connection:
+        connection.setblocking(True)  # the mode travels with the connection: leave it as most programs expect it
+        what = described(connection)
+        client.save_endp(endpoint, properties, ttl_s, connection)
+    print(
+        f"parked     {what}\nendpoint   {printable(endpoint)}\nfor        {ttl_s} s, or less if the server's limit is"
+    )
+    return 0
+
+
+def bind(client: Client, destination: bytes, endpoint: bytes, ttl_s: int, properties: bytes) -> int:
+    """Bind a destination to an endpoint."""
+    client.save_dest(destination, properties, endpoint, ttl_s)
+    print(f"bound      {printable(destination)}\nto         {printable(endpoint)}")
+    return 0
+
+
+def find(client: Client, endpoint: bytes, line: bytes | None, talk: bool, again_ttl_s: int | None) -> int:
+    """Take up a connection by its endpoint, use it if asked to, and close it or park it again."""
+    found = client.find_endp(endpoint)
+    if found is None:
+        return _say_nothing_there("endpoint", endpoint)
+    with _taken_up(found) as connection:
+        _use(connection, line, talk)
+        if again_ttl_s is not None:
+            client.save_endp(endpoint, found.properties, again_ttl_s, connection)
+            print(f"parked     again, for {again_ttl_s} s")
+    return 0
+
+
+def find_dest(client: Client, destination: bytes, line: bytes | None, talk: bool) -> int:
+    """Take up a connection by its destination, use it if asked to, and close it."""
+    found = client.find_dest(destination)
+    if found is None:
+        return _say_nothing_there("destination", destination)
+    print(f"binding    {printable(found.destination_properties) or '(no properties)'}")
+    with _taken_up(found) as connection:
+        _use(connection, line, talk)
+    return 0
+
+
+def echo(address: tuple[str, int]) -> int:
+    """Run a peer to park connections to, until interrupted."""
+    with Echo(address) as server:
+        host, port = server.server_address[:2]
+        print(f"echo listens on {host!s}:{port}; stop it with Ctrl-C", flush=True)
+        server.serve_forever()
+    return 0
+
+
+def described(connection: socket.socket) -> str:
+    """Say what a connection is, from what the kernel knows of it."""
+    try:
+        return f"{_address(connection.getsockname())} -> {_address(connection.getpeername())}"
+    except OSError as error:
+        # A peer that has gone, or a socket that has no peer: it may be parked all the same, so say it and go on.
+        return f"a connection that says of its peer: {error.strerror}"
+
+
+def _taken_up(found: Found) -> socket.socket:
+    connection = found.socket()
+    print(f"took up    {described(connection)}\nproperties {printable(found.properties) or '(none)'}")
+    return connection
+
+
+def _use(connection: socket.socket, line: bytes | None, talk: bool) -> None:
+    if line is not None:
+        connection.settimeout(ANSWER_WAIT_S)
+        connection.sendall(line + b"\n")
+        print(f"sent       {printable(line)}\ncame back  {_answer(connection)}", flush=True)
+        connection.setblocking(True)
+    if talk:
+        _talk(connection)
+
+
+def _answer(connection: socket.socket) -> str:
+    try:
+        answer = connection.recv(_PIECE_BYTES)
+    except TimeoutError:
+        return f"nothing within {ANSWER_WAIT_S:.0f} s"
+    return printable(answer.removesuffix(b"\n")) if answer else "nothing: the peer has closed the connection"
+
+
+def _talk(connection: socket.socket) -> None:
+    """Pass standard input to the connection and what comes to standard output, until one of them ends."""
+    keyboard, screen = sys.stdin.fileno(), sys.stdout.fileno()
+    print("talking: type lines, end with Ctrl-D", flush=True)
+    while True:
+        ready, _, _ = select.select([keyboard, connection], [], [])
+        if connection in ready:
+            data = connection.recv(_PIECE_BYTES)
+            if not data:
+                print("the peer has closed the connection")
+                return
+            os.write(screen, data)
+        if keyboard in ready:
+            data = os.read(keyboard, _PIECE_BYTES)
+            if not data:
+                return
+            connection.sendall(data)
+
+
+def _say_nothing_there(kind: str, label: bytes) -> int:
+    print(
+        f"nothing is parked for {kind} {printable(label)}; it was taken up, has expired or never was", file=sys.stderr
+    )
+    return NOTHING_THERE
+
+
+def _address(address: object) -> str:
+    match address:
+        case (str(host), int(port), *_):
+            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        case _:
+            return "(no address)" if not address else printable(os.fsencode(str(address)))
