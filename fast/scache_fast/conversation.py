@@ -56,6 +56,10 @@ _DESCRIPTORS_MAX: Final = 253
 
 _ANCILLARY_BYTES: Final = socket.CMSG_SPACE(_DESCRIPTORS_MAX * array("i").itemsize)
 
+# Plain numbers: the enumerations of the socket module cost more than a system call when they are combined.
+_CLOSE_ON_EXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
+_TRUNCATED: Final = int(socket.MSG_CTRUNC)
+
 CLIENT_LOST: Final = frozenset(
     {
         errno.EPIPE,  # it closed its end
@@ -143,15 +147,23 @@ class Conversations:
         if not data:
             client.state = CLOSED
             return
-        # The cheap way: nothing is left over from before, and this is exactly one list.
         if client.decoder is None:
-            fields = whole_list(data)
-            if fields is not None and len(data) <= self._list_bytes_max:
-                client.has_moved = True
-                self._on_list[client.state](client, fields)
-                if client.output:
-                    self._flush(client)
-                return
+            # The cheap way: nothing is left over from before, and this is exactly one list, perhaps behind the list
+            # that says "received", as smtp(8) likes to write it.
+            if len(data) <= self._list_bytes_max:
+                if client.state is RECEIVED and data.startswith(_DUMMY):
+                    client.has_moved = True
+                    client.state = REQUEST
+                    data = data[len(_DUMMY) :]
+                    if not data:
+                        return
+                fields = whole_list(data)
+                if fields is not None:
+                    client.has_moved = True
+                    self._on_list[client.state](client, fields)
+                    if client.output:
+                        self._flush(client)
+                    return
             client.decoder = Decoder(self._list_bytes_max)
         client.decoder.feed(data)
         self.advance(client)
@@ -306,7 +318,7 @@ class Conversations:
 
     def _receive_descriptor(self, client: Client) -> None:
         try:
-            data, ancillary, flags, _ = client.sock.recvmsg(1, _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
+            data, ancillary, flags, _ = client.sock.recvmsg(1, _ANCILLARY_BYTES, _CLOSE_ON_EXEC)
         except BlockingIOError:
             return
         except OSError as error:
@@ -316,11 +328,11 @@ class Conversations:
             client.state = CLOSED
             return
         descriptors = _descriptors(ancillary)
-        if len(descriptors) != 1 or flags & socket.MSG_CTRUNC:
+        if len(descriptors) != 1 or flags & _TRUNCATED:
             for descriptor in descriptors:
                 self._close(descriptor)
             # With the descriptor table full the kernel hands over what fits and says so in MSG_CTRUNC.
-            truncated = ", and there were more than could be received" if flags & socket.MSG_CTRUNC else ""
+            truncated = ", and there were more than could be received" if flags & _TRUNCATED else ""
             self._refuse_descriptor(client, f"{len(descriptors)} descriptors came with the byte{truncated}")
         else:
             self._park(client, descriptors[0])
@@ -399,10 +411,10 @@ class Conversations:
         self._log.warning(f"{text}: limit {limit.value}={getattr(self._limits, limit.value)}")
 
 
-def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> array[int]:
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
     descriptors = array("i")
     for level, kind, payload in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             # Truncated control data may end in the middle of a number that names nothing.
             descriptors.frombytes(payload[: len(payload) - len(payload) % descriptors.itemsize])
-    return descriptors
+    return descriptors.tolist()

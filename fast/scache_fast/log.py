@@ -32,11 +32,12 @@ class Log(Protocol):
 class StderrLog:
     """Writes `scached[PID]: text` lines to standard error."""
 
-    __slots__ = ("_prefix", "verbose")
+    __slots__ = ("_prefix", "pid", "verbose")
 
     def __init__(self, *, verbose: bool) -> None:
         self.verbose = verbose
-        self._prefix = f"scached[{os.getpid()}]: "
+        self.pid = os.getpid()
+        self._prefix = f"scached[{self.pid}]: "
 
     def detail(self, text: str) -> None:
         """Write the line if the log is verbose."""
@@ -56,6 +57,10 @@ class StderrLog:
     def warning(self, text: str) -> None:
         """Write the line, marked as a warning."""
         self.info(f"warning: {text}")
+
+    def fatal(self, text: str) -> None:
+        """Write the line, marked as the reason why the process ends."""
+        self.info(f"fatal: {text}")
 
 
 def printable(data: bytes) -> str:

@@ -160,7 +160,7 @@ class Table:
         return Status.DONE
 
     def find_dest(self, destination: Label) -> tuple[Properties, Session] | None:
-        """Take the oldest session of the first bound endpoint that has one; return it behind its binding's properties."""
+        """Take the oldest session of the first bound endpoint that has one, and return the binding's properties too."""
         for binding in self._destinations.get(destination, {}).values():
             oldest = binding.endpoint.oldest
             if oldest is not None:
