@@ -1,0 +1,281 @@
+"""A Postfix that belongs to one test: queue, configuration, ports, log and processes of its own.
+
+Decides how it is set up, so that every message leaves by smtp(8) for an smtp-sink and every connection may be parked.
+Refuses to know who serves the connection cache: whoever the service line of master.cf names, or, without such a line,
+whoever listens at `socket_path`.
+
+Sources: postconf(5), master(5), Postfix's CONNECTION_CACHE_README; Debian's postfix 3.7.11, observed.
+"""
+
+import fcntl
+import os
+import pwd
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from tests.postfix.standing_server import PATIENCE_S, await_listener, ended
+
+from scache_conformance.postfix import postfix_parameter
+from scache_conformance.unavailable import Unavailable
+
+DELIVERY_PATIENCE_S = 60.0
+
+LOG_BYTES_MAX: Final = 1 << 20
+"""How much the pipe holds that the log arrives through: 200 messages make about 150 kB, and nobody reads meanwhile."""
+
+SERVICES: Final = """\
+{smtpd} inet n - n - - smtpd
+pickup unix n - n 60 1 pickup
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+flush unix n - n 1000? 0 flush
+proxymap unix - - n - - proxymap
+smtp unix - - n - - smtp
+error unix - - n - - error
+retry unix - - n - - error
+anvil unix - - n - 1 anvil
+postlog unix-dgram n - n - 1 postlogd
+"""
+
+SETTINGS: Final = """\
+compatibility_level = 3.6
+queue_directory = {folder}/queue
+data_directory = {folder}/data
+maillog_file = /dev/stdout
+maillog_file_prefixes = /dev/stdout
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+myhostname = private.example
+mydestination =
+mynetworks = 127.0.0.0/8
+relayhost = {relayhost}
+smtp_connection_cache_destinations = static:all
+smtp_dns_support_level = disabled
+smtp_host_lookup = native
+smtpd_relay_restrictions = permit_mynetworks, reject
+default_destination_concurrency_limit = 5
+alias_maps =
+"""
+
+_OUTCOME: Final = re.compile(r"/smtp\[[0-9]+\]: .* status=(?P<status>[a-z]+) ")
+_REUSE: Final = re.compile(r" conn_use=([2-9]|[1-9][0-9]+),")
+_TROUBLE: Final = re.compile(r"\]: (\w+: )?(warning|error|fatal|panic): ")
+_CLOCKS: Final = re.compile(r"warning: (file system clock is 1 seconds ahead|resetting file time stamps)")
+"""cleanup(8) compares a file's time stamp with time(2). On some kernels the two pass a full second one tick apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deliveries:
+    """What the log says became of the messages, and what else it complains about."""
+
+    sent: int
+    reused: int
+    """How many of those went over a connection that had been used before."""
+
+    unsent: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def read_deliveries(log: str) -> Deliveries:
+    """Sum up a mail log."""
+    outcomes = [(found["status"], line) for line in log.splitlines() if (found := _OUTCOME.search(line))]
+    return Deliveries(
+        sent=sum(status == "sent" for status, _ in outcomes),
+        reused=sum(status == "sent" and bool(_REUSE.search(line)) for status, line in outcomes),
+        unsent=tuple(line for status, line in outcomes if status != "sent"),
+        warnings=tuple(line for line in log.splitlines() if _TROUBLE.search(line) and not _CLOCKS.search(line)),
+    )
+
+
+class PrivatePostfix:
+    """A running Postfix with an smtp-sink to deliver to. A context manager that leaves nothing behind.
+
+    `cache` is the command of the service scache in master.cf: None for no such service. `chroot` is that service's.
+    """
+
+    def __init__(self, cache: str | None = "scache", *, chroot: bool = True, settings: str = "") -> None:
+        """Touch nothing yet. Raises Unavailable where Postfix is missing or the user is not root."""
+        self._daemon_directory: Final = Path(postfix_parameter("daemon_directory"))
+        if os.geteuid() != 0:
+            raise Unavailable("only root can run a Postfix: run as root")
+        for program in ("postfix", "smtp-sink", "smtp-source"):
+            if shutil.which(program, path=_search_path()) is None:
+                raise Unavailable(f"{program} is not installed: install the package postfix")
+        self._cache: Final = cache
+        self._chroot: Final = chroot
+        self._settings: Final = settings
+        self._folder = Path()
+        self._log = bytearray()
+        self._log_end = -1
+        self._undo: Final = ExitStack()
+        self._smtpd: tuple[str, int] = ("", 0)
+        self._sink: tuple[str, int] = ("", 0)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as undo:
+            undo.callback(self._undo.close)
+            self._prepare()
+            self._start_sink()
+            self._start_postfix()
+            undo.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._undo.close()
+
+    @property
+    def socket_path(self) -> Path:
+        """Name the socket at which smtp(8) looks for the connection cache."""
+        return self._folder / "queue" / "private" / "scache"
+
+    @property
+    def master_pid(self) -> int:
+        """Name the process of master(8)."""
+        return int((self._folder / "queue" / "pid" / "master.pid").read_text())
+
+    def deliver(self, messages: int, sessions: int = 5) -> Deliveries:
+        """Hand in messages, wait until the last one has left the queue, and sum up the log so far."""
+        before = read_deliveries(self.log()).sent
+        source = [_program("smtp-source"), "-m", str(messages), "-s", str(sessions)]
+        addresses = ["-f", "from@source.example", "-t", "to@sink.example", f"{self._smtpd[0]}:{self._smtpd[1]}"]
+        subprocess.run([*source, *addresses], check=True, timeout=DELIVERY_PATIENCE_S)
+        self._await_deliveries(before + messages)
+        return read_deliveries(self.log())
+
+    def command(self, *words: str) -> None:
+        """Run postfix(1) on this Postfix, for example with `reload`."""
+        subprocess.run([_program("postfix"), "-c", str(self._folder / "etc"), *words], check=True, env=_environment())
+
+    def log(self) -> str:
+        """Hand out the mail log so far."""
+        while self._log_end >= 0 and (more := _read_available(self._log_end)):
+            self._log += more
+        return self._log.decode(errors="backslashreplace")
+
+    def children(self) -> list[int]:
+        """List the processes of this Postfix, master(8) included."""
+        session = self.master_pid
+        return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and _session_of(entry) == session]
+
+    def _await_deliveries(self, count: int) -> None:
+        poll = select.poll()
+        poll.register(self._log_end, select.POLLIN)
+        while (found := read_deliveries(self.log())).sent < count:
+            assert not found.unsent, f"not every message was sent: {found.unsent[:3]}"
+            assert poll.poll(DELIVERY_PATIENCE_S * 1000), f"the log stands still: {self.log()[-2000:]}"
+
+    def _prepare(self) -> None:
+        # Not below $TMPDIR: user postfix must get through every folder above, which only /tmp promises.
+        self._folder = Path(tempfile.mkdtemp(prefix="postfix-", dir="/tmp"))
+        self._undo.callback(shutil.rmtree, self._folder)
+        self._folder.chmod(0o755)
+        for name in ("etc", "queue", "data"):
+            (self._folder / name).mkdir()
+        owner = pwd.getpwnam(postfix_parameter("mail_owner"))
+        os.chown(self._folder / "data", owner.pw_uid, owner.pw_gid)
+        self._smtpd, self._sink = _free_address(), _free_address()
+        services = SERVICES.format(smtpd=f"{self._smtpd[0]}:{self._smtpd[1]}")
+        if self._cache is not None:
+            services += f"scache unix - - {'y' if self._chroot else 'n'} - 1 {self._cache}\n"
+        settings = SETTINGS.format(folder=self._folder, relayhost=f"[{self._sink[0]}]:{self._sink[1]}")
+        (self._folder / "etc" / "main.cf").write_text(settings + self._settings)
+        (self._folder / "etc" / "master.cf").write_text(services)
+
+    def _start_sink(self) -> None:
+        sink = subprocess.Popen([_program("smtp-sink"), "-u", "nobody", f"{self._sink[0]}:{self._sink[1]}", "200"])
+        self._undo.callback(sink.wait)
+        self._undo.callback(sink.terminate)
+        await_listener(sink, self._sink)
+
+    def _start_postfix(self) -> None:
+        self._log_end, log_start = os.pipe()
+        self._undo.callback(self._close_log)
+        os.set_blocking(self._log_end, False)
+        fcntl.fcntl(self._log_end, fcntl.F_SETPIPE_SZ, LOG_BYTES_MAX)
+        try:
+            postfix = subprocess.Popen(
+                [_program("postfix"), "-c", str(self._folder / "etc"), "start-fg"],
+                stdin=subprocess.DEVNULL,
+                stdout=log_start,
+                stderr=log_start,
+                env=_environment(),
+            )
+        finally:
+            os.close(log_start)
+        self._undo.callback(self._stop_postfix, postfix)
+        await_listener(postfix, self._smtpd)
+
+    def _stop_postfix(self, postfix: subprocess.Popen[bytes]) -> None:
+        left: list[int] = []
+        try:
+            left = self.children()
+            os.kill(self.master_pid, signal.SIGTERM)
+        except (FileNotFoundError, ProcessLookupError):  # master never came up, or is gone: its script may be there
+            postfix.terminate()
+        postfix.wait(PATIENCE_S)
+        for pid in left:
+            if not ended(pid, int(PATIENCE_S * 1000)):
+                os.kill(pid, signal.SIGKILL)
+
+    def _close_log(self) -> None:
+        self.log()
+        os.close(self._log_end)
+        self._log_end = -1
+
+
+def service_command(program: Path) -> str:
+    """Write a program the way master.cf wants it: relative to daemon_directory, wherever it lies."""
+    return os.path.relpath(program, postfix_parameter("daemon_directory"))
+
+
+def _search_path() -> str:
+    return f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+
+
+def _environment() -> dict[str, str]:
+    # Nothing of the tests' environment must reach the mail system: master(8) passes TZ and MAIL_* on.
+    return {"PATH": _search_path(), "LANG": "C"}
+
+
+def _program(name: str) -> str:
+    program = shutil.which(name, path=_search_path())
+    assert program is not None, f"{name} was there a moment ago"
+    return program
+
+
+def _free_address() -> tuple[str, int]:
+    # All of 127/8 is loopback. A host number of this process's own means that nobody else can take the port between
+    # here and its use: neither a test beside this one nor the kernel, for an outgoing connection.
+    high, low = divmod(os.getpid(), 1 << 16)
+    host = f"127.{64 + high}.{low >> 8}.{low & 255}"
+    with socket.socket() as trial:
+        trial.bind((host, 0))
+        port: int = trial.getsockname()[1]
+    return host, port
+
+
+def _read_available(fd: int) -> bytes:
+    try:
+        return os.read(fd, LOG_BYTES_MAX)
+    except BlockingIOError:
+        return b""
+
+
+def _session_of(pid: str) -> int:
+    try:
+        return os.getsid(int(pid))
+    except ProcessLookupError:  # it ended since the folder was listed
+        return -1
