@@ -269,9 +269,13 @@ class MasterChild:
         """Return when the child has gone through its loop once more, everything that was due included.
 
         A fresh connection does it: timers run before accept, and unlike any request it leaves no trace in log or
-        statistics.
+        statistics. It is seen to be gone on the child's side too, so that descriptors may be counted.
         """
-        self._greeted_connection().close()
+        with self._greeted_connection() as connection:
+            connection.settimeout(PATIENCE_S)
+            connection.shutdown(socket.SHUT_WR)
+            if unasked := connection.recv(1):
+                raise ServerDied(f"{self._program} answers {unasked!r} to nothing: {self._fate()}")
 
     def advance(self, seconds: int) -> None:
         """Move the virtual clock, and return when everything that has expired by then is closed."""
