@@ -1,0 +1,353 @@
+"""What the loop decides: who may come in, how long things take, when it ends."""
+
+import os
+import select
+import socket
+
+import pytest
+from tests.fast.peer import (
+    DONE,
+    DUMMY,
+    GREETING,
+    MISSED,
+    Clock,
+    House,
+    Peer,
+    find_endp,
+    found,
+    is_hung_up,
+    save_dest,
+    save_endp,
+)
+
+from scache_fast.hooks import Hooks
+from scache_fast.server import Server
+from scache_spec.vocabulary import NS_PER_S, Limit, Limits
+
+
+def test_LIMIT_5_client_beyond_the_limit_is_closed_without_a_greeting() -> None:
+    with House(Limits(clients_max=2)) as house:
+        first, _ = house.peer(), house.peer()
+        third = house.peer(greeted=False)
+        house.turn()
+        assert third.is_closed()
+        assert house.server.statistics.limit_hits[Limit.CLIENTS] == 1
+        assert len(house.log.warnings) == 1
+        first.close()
+        house.turn()
+        assert house.peer().say(find_endp(b"zz")) == MISSED
+
+
+def test_client_that_is_not_let_in_is_closed_without_a_greeting() -> None:
+    with House(hooks=Hooks(may_connect=lambda sock: False)) as house:
+        peer = house.peer(greeted=False)
+        house.turn()
+        assert peer.is_closed()
+        assert house.server.clients == 0
+
+
+def stall(peer: Peer, state: str, house: House) -> None:
+    """Leave a step unfinished that began in this turn."""
+    if state == "partial list":
+        peer.send(find_endp(b"f")[:-1])
+    elif state == "descriptor":
+        assert peer.say(save_endp(b"g")) == DUMMY
+    else:
+        assert peer.say(find_endp(b"f")) == found(b"p")
+        if state == "received":
+            peer.send(DUMMY)
+            house.turn()
+            os.close(peer.take_descriptor()[1][0])
+    house.turn()
+
+
+@pytest.mark.parametrize("state", ["partial list", "descriptor", "ready", "received"])
+def test_LIMIT_7_unfinished_step_ends_its_client_when_it_is_old_enough(state: str) -> None:
+    with House(Limits(ttl_limit_s=100, ipc_timeout_s=20)) as house:
+        peer, other = house.peer(), house.peer()
+        with other.park(b"f", ttl=b"100"):
+            stall(peer, state, house)
+            house.advance(20 - 1e-9)
+            assert house.server.clients == 2
+            house.advance(1e-9)
+            assert house.server.clients == 1
+            peer.read()
+            assert peer.is_closed()
+            assert house.server.statistics.limit_hits[Limit.IPC_TIMEOUT] == 1
+            assert "ipc_timeout_s=20" in house.log.warnings[0]
+            assert house.server.table.sessions == (state != "received")
+
+
+def test_LIMIT_7_bytes_that_finish_nothing_do_not_help() -> None:
+    with House(Limits(ipc_timeout_s=20)) as house:
+        peer = house.peer()
+        for piece in (b"request\0", b"find_endp\0", b"label\0", b"x\0"):
+            assert peer.say(piece) == b""
+            house.advance(6)
+        assert peer.is_closed()
+
+
+def test_LIMIT_7_each_finished_step_begins_a_new_one() -> None:
+    with House(Limits(ttl_limit_s=1000, ipc_timeout_s=20)) as house:
+        peer = house.peer()
+        near, far = socket.socketpair()
+        with near, far:
+            for _ in range(2):
+                assert peer.say(save_endp(b"e", ttl=b"1000")) == DUMMY
+                house.advance(19)
+                assert peer.give(near.fileno()) == DONE
+                peer.say(find_endp(b"e"))
+                house.advance(19)
+                peer.send(DUMMY)
+                house.turn()
+                os.close(peer.take_descriptor()[1][0])
+                house.advance(19)
+                peer.say(DUMMY)
+        assert not peer.is_closed()
+
+
+def test_LIMIT_7_steps_time_out_in_the_order_in_which_they_began() -> None:
+    with House(Limits(ipc_timeout_s=20)) as house:
+        one, two, three = house.peer(), house.peer(), house.peer()
+        one.say(b"x")
+        house.advance(1)
+        two.say(b"x")
+        house.advance(1)
+        one.say(b"\0\0\0y")  # finishes a list, and begins another
+        three.say(b"x")
+        house.advance(19)
+        assert [peer.is_closed() for peer in (one, two, three)] == [False, True, False]
+        house.advance(1)
+        assert [peer.is_closed() for peer in (one, three)] == [True, True]
+
+
+def test_LIMIT_7_untaken_replies_are_an_unfinished_step() -> None:
+    with House(Limits(ipc_timeout_s=20, output_bytes_max=500_000)) as house:
+        deaf = house.peer()
+        while not any(client.output for client in house.server._clients.values()):
+            deaf.send(find_endp(b"zz") * 50)
+            house.turn(3)
+        house.turn(10)
+        house.advance(20 - 1e-9)
+        assert house.server.clients == 1
+        house.advance(1e-9)
+        assert house.server.clients == 0
+
+
+def test_client_at_rest_may_stay_for_ever() -> None:
+    with House(Limits(ipc_timeout_s=20)) as house:
+        peer = house.peer()
+        house.advance(1000)
+        assert peer.say(find_endp(b"zz")) == MISSED
+        house.advance(1000)
+        assert peer.say(find_endp(b"zz")) == MISSED
+        assert house.server._unfinished == {}
+
+
+def test_LIFE_2_idle_server_ends_when_the_time_is_up() -> None:
+    with House(Limits(max_idle_s=100)) as house:
+        house.advance(100 - 1e-9)
+        assert house.server.is_running
+        house.advance(1e-9)
+        assert not house.server.is_running
+
+
+def test_LIFE_2_idle_time_counts_from_the_last_clients_leaving() -> None:
+    with House(Limits(max_idle_s=100)) as house:
+        one, two = house.peer(), house.peer()
+        house.advance(500)
+        assert house.server.is_running
+        one.close()
+        house.advance(50)
+        two.close()
+        house.advance(0)
+        house.advance(100 - 1e-9)
+        assert house.server.is_running
+        house.advance(1e-9)
+        assert not house.server.is_running
+
+
+def test_LIFE_3_server_with_a_session_is_not_idle() -> None:
+    with House(Limits(max_idle_s=100, ttl_limit_s=300)) as house:
+        peer = house.peer()
+        with peer.park(b"e", ttl=b"300") as far:
+            peer.say(save_dest(b"d", b"p", b"e", ttl=b"300"))
+            peer.close()
+            house.turn()
+            house.advance(300 - 1e-9)
+            assert house.server.is_running
+            house.advance(1e-9)
+            assert is_hung_up(far)
+            assert not house.server.is_running
+
+
+def test_LIFE_2_server_without_the_limit_never_ends(house: House) -> None:
+    house.advance(1_000_000)
+    assert house.server.is_running
+
+
+def test_client_that_comes_in_the_last_turn_is_served() -> None:
+    with House(Limits(max_idle_s=100)) as house:
+        peer = house.peer(greeted=False)
+        house.advance(100)
+        assert house.server.is_running
+        assert peer.read() == GREETING
+
+
+def test_STAT_7_statistics_are_printed_every_so_often() -> None:
+    with House(Limits(status_update_time_s=60)) as house:
+        peer = house.peer()
+        peer.say(find_endp(b"zz"))
+        house.advance(60 - 1e-9)
+        assert house.log.lines == []
+        house.advance(1e-9)
+        assert house.log.lines[1:] == ["statistics: address lookup hits=0 miss=1 success=0%"]
+        house.advance(60)
+        assert len(house.log.lines) == 2
+        peer.say(find_endp(b"zz"))
+        house.advance(60)
+        assert len(house.log.lines) == 4
+
+
+def test_TTL_6_wait_ends_when_the_next_thing_is_due() -> None:
+    limits = Limits(ttl_limit_s=500, status_update_time_s=600, ipc_timeout_s=300, max_idle_s=100)
+    with House(limits) as house:
+        wait_s = house.server._wait_s
+        assert wait_s(None) == 100
+        assert wait_s(7.5) == 7.5
+        assert wait_s(0) == 0
+        peer = house.peer()
+        assert wait_s(None) == 600
+        peer.say(b"x")
+        assert wait_s(None) == 300
+        house.advance(1)
+        with house.peer().park(b"e", ttl=b"7"):
+            assert wait_s(None) == 7
+            house.clock.now_ns += 8 * NS_PER_S
+            assert wait_s(None) == 0
+
+
+def test_clock_is_read_once_a_turn_and_the_wait_is_real() -> None:
+    with House(Limits(ttl_limit_s=500)) as house:
+        house.peer()
+        house.server.step(0.001)  # a real millisecond, with a clock that stands still
+        assert house.server.clients == 1
+
+
+def test_turn_ends_with_the_hook() -> None:
+    served: list[int] = []
+    with House(hooks=Hooks(after_turn=served.append)) as house:
+        peer = house.peer()
+        peer.say(find_endp(b"zz") * 2)
+        peer.say(b"\0")
+        assert served == [0, 2, 2]
+
+
+def test_farewell_is_told_before_the_descriptor_is_closed() -> None:
+    told: list[bytes] = []
+
+    def farewell(session: object) -> None:
+        told.append(os.readlink(f"/proc/self/fd/{session.descriptor}")[:6].encode())
+
+    with House(hooks=Hooks(before_close=farewell)) as house:
+        peer = house.peer()
+        with peer.park(b"e", ttl=b"1") as one, peer.park(b"e") as two:
+            house.advance(1)
+            assert told == [b"socket"]
+            assert is_hung_up(one)
+            house.server.table.find_endp(b"nothing")
+            assert not is_hung_up(two)
+    assert len(told) == 1
+
+
+def test_LIFE_4_close_closes_everything() -> None:
+    told: list[object] = []
+    house = House(hooks=Hooks(before_close=told.append))
+    with house:
+        peer = house.peer()
+        far, held = peer.park(b"e"), peer.park(b"f")
+        other = house.peer()
+        assert other.say(find_endp(b"f")) == found(b"p")
+    with far, held:
+        assert is_hung_up(far)
+        assert is_hung_up(held)
+        assert len(told) == 2
+
+
+def test_watched_descriptor_calls_back(house: House) -> None:
+    calls: list[bytes] = []
+    near, far = socket.socketpair()
+    with near, far:
+        house.server.watch(near.fileno(), lambda: calls.append(near.recv(10)))
+        house.turn()
+        assert calls == []
+        far.send(b"x")
+        house.turn()
+        assert calls == [b"x"]
+        far.close()
+        house.turn()
+        assert calls == [b"x", b""]
+        house.server.unwatch(near.fileno())
+        house.turn()
+        assert len(calls) == 2
+
+
+def test_number_used_again_within_a_turn_is_not_taken_for_its_former_owner() -> None:
+    with House(Limits(ipc_timeout_s=20)) as house:
+        stale = house.peer()
+        stale.say(b"x")
+        fd = next(iter(house.server._clients))
+        stale.send(b"y")
+        newcomer = house.peer(greeted=False)
+        # In one turn: an event for the stale client, its end for being too old, and somebody to accept.
+        house.advance(20)
+        assert next(iter(house.server._clients)) == fd
+        assert newcomer.read() == GREETING
+        assert newcomer.say(find_endp(b"zz")) == MISSED
+
+
+def test_several_listeners() -> None:
+    listeners, peers = [], []
+    for _ in range(3):
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind("")
+        listener.listen()
+        listeners.append(listener)
+        peer = socket.socket(socket.AF_UNIX)
+        peer.connect(listener.getsockname())
+        peers.append(peer)
+    server = Server(listeners, Limits(), clock=Clock())
+    server.step(0)
+    assert [peer.recv(100) for peer in peers] == [GREETING] * 3
+    server.close()
+    for peer in peers:
+        peer.close()
+
+
+def test_run_ends_after_stop(house: House) -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        house.server.watch(near.fileno(), house.server.stop)
+        far.send(b"x")
+        house.server.run()
+        assert not house.server.is_running
+        assert select.select([near], [], [], 0)[0]
+
+
+def test_descriptors_are_at_their_baseline_after_every_step(house: House) -> None:
+    def count() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    peer = house.peer()
+    base = count()
+    far = peer.park(b"e")
+    assert count() == base + 2
+    peer.say(find_endp(b"e"))
+    assert count() == base + 2
+    peer.send(DUMMY)
+    house.turn()
+    assert count() == base + 1
+    os.close(peer.take_descriptor()[1][0])
+    far.close()
+    peer.say(DUMMY)
+    assert count() == base
