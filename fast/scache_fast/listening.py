@@ -91,7 +91,7 @@ def listen(path: str, mode: int) -> SocketFile:
             _bind(sock, path, mode)
             sock.listen(_BACKLOG)
             made = os.lstat(path)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         sock.close()
         raise ListenError(f"cannot listen on {path!r}: there is no folder {folder!r}; make it first") from error
     except OSError as error:

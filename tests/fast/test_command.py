@@ -1,0 +1,283 @@
+"""The command line, as a process: what it prints, what it leaves behind, how it ends."""
+
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.fast.peer import DONE, DUMMY, GREETING, MISSED, find_dest, find_endp, found, save_dest, save_endp
+
+from scache_fast import __version__
+from scache_fast.options import parse, parse_time_s
+from scache_spec.vocabulary import Limits
+
+COMMAND = [sys.executable, "-m", "scache_fast"]
+
+NO_LATE_IMPORT = """
+import sys
+from scache_fast import __main__, listening
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        raise AssertionError(f"late import of {name}")
+listen = listening.listen
+def from_here_on(path, mode):
+    sys.meta_path.insert(0, Refuse())
+    return listen(path, mode)
+__main__.listen = from_here_on
+sys.exit(__main__.main())
+"""
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a command that is to end by itself."""
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=60, env=environment(), check=False
+    )
+
+
+@contextmanager
+def running(*arguments: str | Path, command: list[str] = COMMAND) -> Iterator[subprocess.Popen[str]]:
+    """Start a server and wait until it says that it listens; end it if the test did not."""
+    process = subprocess.Popen([*command, *map(str, arguments)], stderr=subprocess.PIPE, text=True, env=environment())
+    assert process.stderr is not None
+    try:
+        line = process.stderr.readline()
+        assert re.fullmatch(rf"scached\[{process.pid}\]: listening on .*, pid {process.pid}\n", line), line
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def end(process: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM) -> str:
+    """Send a signal; return what the process printed before it ended."""
+    process.send_signal(number)
+    _, printed = process.communicate(timeout=60)
+    return printed
+
+
+@contextmanager
+def connected(path: Path) -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(60)
+        client.connect(str(path))
+        assert client.recv(100) == GREETING
+        yield client
+
+
+def ask(client: socket.socket, request: bytes) -> bytes:
+    client.sendall(request)
+    return client.recv(1000)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_it_with_statistics_and_without_a_socket(tmp_path: Path, number: signal.Signals) -> None:
+    path = tmp_path / "s"
+    with running("--listen", path) as process:
+        with connected(path) as client:
+            assert ask(client, find_endp(b"zz")) == MISSED
+            printed = end(process, number).splitlines()
+        assert process.returncode == 0
+    assert [line.split(": ", 1)[1] for line in printed[1:]] == ["statistics: address lookup hits=0 miss=1 success=0%"]
+    assert printed[0].startswith(f"scached[{process.pid}]: statistics: start interval ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_usr1_prints_statistics_and_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with running("--listen", path) as process, connected(path) as client:
+        assert process.stderr is not None
+        assert ask(client, find_dest(b"zz")).startswith(b"status\x002")
+        process.send_signal(signal.SIGUSR1)
+        assert "start interval" in process.stderr.readline()
+        assert "domain lookup hits=0 miss=1 success=0%" in process.stderr.readline()
+        assert ask(client, find_endp(b"zz")) == MISSED
+        assert "domain" not in end(process)
+
+
+def test_two_sockets_share_one_cache_and_nothing_is_imported_late(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    near, far = socket.socketpair()
+    command = [sys.executable, "-c", NO_LATE_IMPORT]
+    with (
+        running("--listen", one, "--listen", two, "--ttl-limit", "1m", "-v", command=command) as process,
+        connected(one) as saver,
+        connected(two) as finder,
+        near,
+        far,
+    ):
+        assert ask(saver, save_dest(b"d", b"dp", b"e", b"60")) == DONE
+        assert ask(saver, save_endp(b"e", b"ep", b"60")) == DUMMY
+        socket.send_fds(saver, [b"\0"], [near.fileno()])
+        assert saver.recv(100) == DONE
+        assert ask(saver, b"request\0nonsense\0\0") == b"status\x001\0\0"
+        assert ask(finder, find_dest(b"d")) == found(b"dp", b"ep")
+        finder.sendall(DUMMY)
+        data, taken, _, _ = socket.recv_fds(finder, 1, 1)
+        assert data == b"\0"
+        os.close(taken[0])
+        process.send_signal(signal.SIGUSR1)
+        printed = end(process)
+        assert process.returncode == 0, printed
+    assert "'find_dest' 'd': READY" in printed
+    assert "warning: unknown request 'nonsense'" in printed
+
+
+def test_idle_server_ends_by_itself(tmp_path: Path) -> None:
+    with running("--listen", tmp_path / "s", "--max-idle", "1") as process:
+        assert process.wait(timeout=60) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_isolated(tmp_path: Path) -> None:
+    """With -I neither the working directory nor the environment says where modules are."""
+    folders = [path for path in sys.path if path]
+    program = f"import sys; sys.path += {folders!r}; from scache_fast.__main__ import main; sys.exit(main())"
+    with running("--listen", tmp_path / "s", command=[sys.executable, "-I", "-c", program]) as process:
+        end(process)
+        assert process.returncode == 0
+
+
+def test_soft_descriptor_limit_is_raised(tmp_path: Path) -> None:
+    program = (
+        "import resource, sys; from scache_fast.__main__ import main;"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]));"
+        "sys.exit(main())"
+    )
+    with running("--listen", tmp_path / "s", command=[sys.executable, "-c", program]) as process:
+        limits = Path(f"/proc/{process.pid}/limits").read_text()
+        row = re.search(r"^Max open files +(\S+) +(\S+)", limits, re.MULTILINE)
+        assert row is not None
+        assert row[1] == row[2] != "64"
+
+
+@pytest.mark.parametrize(("mode", "bits"), [("0600", 0o600), ("660", 0o660), ("0666", 0o666)])
+def test_socket_has_the_mode_that_was_asked_for(tmp_path: Path, mode: str, bits: int) -> None:
+    with running("--listen", tmp_path / "s", "--mode", mode):
+        assert stat.S_IMODE((tmp_path / "s").stat().st_mode) == bits
+
+
+def test_killed_servers_socket_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with running("--listen", path) as process:
+        process.kill()
+        process.wait()
+    assert path.is_socket()
+    with running("--listen", path), connected(path):
+        pass
+
+
+def test_live_socket_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with running("--listen", path) as first:
+        inode = path.stat().st_ino
+        second = run("--listen", tmp_path / "other", "--listen", path)
+        assert second.returncode == 1
+        assert "another process listens there" in second.stderr
+        assert second.stderr.count("\n") == 1
+        assert not (tmp_path / "other").exists()
+        assert path.stat().st_ino == inode
+        with connected(path):
+            pass
+        end(first)
+        assert first.returncode == 0
+
+
+@pytest.mark.parametrize("operand", [["--nonsense"], ["operand"], ["--ttl-limit", "0"], ["--mode", "rw"], []])
+def test_wrong_usage_is_status_2(tmp_path: Path, operand: list[str]) -> None:
+    listen = ["--listen", str(tmp_path / "s")] if operand else []
+    ended = run(*listen, *operand)
+    assert ended.returncode == 2
+    assert "scached: error: " in ended.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_names_every_limit() -> None:
+    ended = run("--help")
+    assert ended.returncode == 0
+    for name in Limits.__dataclass_fields__:
+        assert f"--{name.removesuffix('_s').replace('_', '-')} " in ended.stdout
+
+
+def test_version_is_the_projects() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == __version__
+    assert run("--version").stdout == f"scached {__version__}\n"
+
+
+def test_try_it_names_the_socket(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "scache_fast.try_it", str(tmp_path / "s")],
+        capture_output=True, text=True, check=True, env=environment(), cwd=tmp_path,
+    )  # fmt: skip
+    assert "Starting scached on s\n" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2s", 2),
+        ("10m", 600),
+        ("1h", 3600),
+        ("1d", 86400),
+        ("1w", 604800),
+        ("7", 7),
+        ("1", 1),
+        ("2147483647", 2147483647),
+    ],
+)
+def test_times_are_spelled_as_in_postfix(text: str, seconds: int) -> None:
+    assert parse_time_s(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "0s", "-1", "1.5s", "s", "1 s", "1S", "1y", "2147483648", "9999999999w", "\u0661"]
+)
+def test_other_times_are_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--listen", "s", f"--ttl-limit={text}"])
+    assert "write a whole number of at least 1 and s, m, h, d or w" in capsys.readouterr().err
+
+
+def test_options_reach_their_limits() -> None:
+    normal = parse(["--listen", "s"])
+    assert normal.limits == Limits(ipc_timeout_s=60)
+    assert (normal.listen, normal.mode, normal.verbose) == (("s",), 0o666, False)
+    times = ["--ttl-limit=1m", "--max-idle=2m", "--status-update-time=3m", "--ipc-timeout=4m"]
+    sizes = ["--attribute-list-bytes-max=5", "--output-bytes-max=6"]
+    counts = ["--sessions-max=7", "--sessions-per-endpoint-max=8", "--bindings-max=9", "--clients-max=10"]
+    given = parse(["--listen", "a", "--listen", "b", "--mode", "600", "-v", *times, *sizes, *counts])
+    assert given.limits == Limits(
+        ttl_limit_s=60,
+        max_idle_s=120,
+        status_update_time_s=180,
+        ipc_timeout_s=240,
+        attribute_list_bytes_max=5,
+        output_bytes_max=6,
+        sessions_max=7,
+        sessions_per_endpoint_max=8,
+        bindings_max=9,
+        clients_max=10,
+    )
+    assert (given.listen, given.mode, given.verbose) == (("a", "b"), 0o600, True)
+    assert parse(["--listen", "s", "--max-idle", "never"]).limits.max_idle_s is None
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "x", "", "1.0", "9" * 19])
+def test_other_counts_are_refused(text: str) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--listen", "s", f"--clients-max={text}"])
