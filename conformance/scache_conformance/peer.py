@@ -7,9 +7,12 @@ one that rides where none belongs is noticed. Refuses to know which reply is rig
 """
 
 import array
+import fcntl
 import os
 import select
 import socket
+import struct
+import termios
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,8 +24,8 @@ from scache_conformance.transcript import Transcript, show, show_with_descriptor
 Attribute = tuple[bytes, bytes]
 Attributes = tuple[Attribute, ...]
 
-DEADLINE_S: Final = 5.0
-"""How long a server may take for one reply: what Postfix's own client grants (connection_cache_protocol_timeout)."""
+DEADLINE_S: Final = 2.0
+"""How long a server may take for one reply. Good ones take less than a millisecond; Postfix's own client grants 5 s."""
 
 DONE: Final = 0
 MALFORMED: Final = 1
@@ -31,12 +34,14 @@ FAILED: Final = 2
 DUMMY_LIST: Final = b"dummy\0\0\0"
 GREETING: Final[Attributes] = ((b"protocol", b"connection_cache_protocol"),)
 
+_POLL_S: Final = 0.000_2
+_NOT_TAKEN_S: Final = 0.5  # arbitrary: a server that reads at all has read by then
 _READ_BYTES: Final = 65_536
 _DESCRIPTORS_MAX: Final = 253  # SCM_MAX_FD: the kernel passes no more with one message
 _CONTROL_BYTES: Final = socket.CMSG_SPACE(_DESCRIPTORS_MAX * array.array("i").itemsize)
 
 
-class Unmet(Exception):
+class Unmet(Exception):  # noqa: N818 - what a server did, not a mistake of this program
     """Something expected of the server did not happen; what was expected, and what was seen instead."""
 
     def __init__(self, expected: str, actual: str) -> None:
@@ -197,13 +202,40 @@ class Peer:
         """Send one request."""
         self.send((b"request", name), *attributes)
 
+    def send_as_much_as_is_taken(self, data: bytes, bytes_max: int) -> int:
+        """Send the bytes over and over until no more of them are taken or it is enough; return how many were."""
+        taken = 0
+        self.transcript.note(self.name, f"sends over and over: {show(data[:100])}")
+        self._socket.settimeout(_NOT_TAKEN_S)
+        try:
+            while taken < bytes_max:
+                taken += self._socket.send(data[taken % len(data) :])
+        except (TimeoutError, BrokenPipeError, ConnectionResetError) as end:
+            self.transcript.note(self.name, f"the server takes no more: {end}")
+        finally:
+            self._socket.settimeout(self.deadline_s)
+        self.transcript.note(self.name, f"{taken} bytes were taken")
+        return taken
+
+    def wait_until_taken(self, within_s: float = 0.2) -> bool:
+        """Wait until the server has read all that was sent; tell whether it has."""
+        deadline_s = time.monotonic() + within_s
+        while self._untaken_bytes():
+            if time.monotonic() >= deadline_s:
+                return False
+            time.sleep(_POLL_S)
+        return True
+
     # What is received.
 
-    def receive(self, expected: str = "an attribute list") -> Attributes:
-        """Return the next attribute list. Raises Unmet if there is none in time or a descriptor comes with it."""
+    def receive(self, expected: str = "an attribute list", *, byte_by_byte: bool = False) -> Attributes:
+        """Return the next attribute list. Raises Unmet if there is none in time or a descriptor comes with it.
+
+        `byte_by_byte` is for where a descriptor is due right after the list: one read may give both.
+        """
         deadline_s = time.monotonic() + self.deadline_s
         while (decoded := decode(self._unread)) is None:
-            data, fds = self._read(deadline_s, expected)
+            data, fds = self._read(deadline_s, expected, 1 if byte_by_byte else _READ_BYTES)
             if fds:
                 raise Unmet(f"{expected}, plain bytes", show_with_descriptors(data, len(fds)))
             if not data:
@@ -214,10 +246,10 @@ class Peer:
         self._unread = self._unread[byte_count:]
         return attributes
 
-    def receive_reply(self, property_count: int) -> Reply:
+    def receive_reply(self, property_count: int, *, byte_by_byte: bool = False) -> Reply:
         """Return the next list, read as a reply of `status` and so many properties."""
         expected = f"a reply of status and {property_count} properties"
-        attributes = self.receive(expected)
+        attributes = self.receive(expected, byte_by_byte=byte_by_byte)
         names = [name for name, _ in attributes]
         statuses = {b"%d" % status: status for status in (DONE, MALFORMED, FAILED)}
         if names != [b"status", *[b"property"] * property_count] or attributes[0][1] not in statuses:
@@ -300,6 +332,11 @@ class Peer:
         self.send_bytes(DUMMY_LIST)
         return fd
 
+    def give_up(self, fd: int) -> int:
+        """Return a descriptor that came over this connection; closing it is the caller's now."""
+        self._fds.remove(fd)
+        return fd
+
     # The end.
 
     def shut_down_sending(self) -> None:
@@ -325,6 +362,11 @@ class Peer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _untaken_bytes(self) -> int:
+        # SIOCOUTQ has the number of TIOCOUTQ; for a UNIX socket it counts the memory of what was not read yet.
+        byte_count: int = struct.unpack("i", fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)))[0]
+        return byte_count
+
     def _insist_on_greeting(self) -> None:
         try:
             greeting = self.receive("the greeting")
@@ -340,11 +382,11 @@ class Peer:
             raise Unmet("status 0, or status 2 with empty properties", str(reply))
         return reply
 
-    def _read(self, deadline_s: float, expected: str) -> tuple[bytes, list[int]]:
+    def _read(self, deadline_s: float, expected: str, byte_count: int = _READ_BYTES) -> tuple[bytes, list[int]]:
         """Return what one read gives: bytes, none at the end of the stream, and the descriptors they carried."""
         self._socket.settimeout(max(deadline_s - time.monotonic(), 0.000_001))  # 0 would mean non-blocking
         try:
-            data, control, flags, _ = self._socket.recvmsg(_READ_BYTES, _CONTROL_BYTES, socket.MSG_CMSG_CLOEXEC)
+            data, control, flags, _ = self._socket.recvmsg(byte_count, _CONTROL_BYTES, socket.MSG_CMSG_CLOEXEC)
         except TimeoutError as error:
             so_far = f", only {show(self._unread)}" if self._unread else ""
             self.transcript.note(self.name, "the deadline passed")

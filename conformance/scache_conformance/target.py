@@ -9,6 +9,7 @@ cannot be done with a server of some kind raises Unavailable, and the case that 
 
 import mmap
 import os
+import resource
 import shlex
 import signal
 import struct
@@ -16,7 +17,8 @@ import subprocess
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Final, Self
@@ -37,7 +39,7 @@ _CLOCK_WORD: Final = struct.Struct("=q")
 _POLL_S: Final = 0.01
 
 
-class ServerDied(Exception):
+class ServerDied(Exception):  # noqa: N818 - what a server did, not a mistake of this program
     """The server under test is gone, or does not greet any more. The text says what is known of its end."""
 
 
@@ -101,6 +103,9 @@ class Target(ABC):
         """Ask the server to exit in good order, and wait until it has. Raises Unavailable, ServerDied."""
         raise Unavailable("needs a server that the suite can end: use --exec or --postfix")
 
+    def leave_alone(self) -> None:  # noqa: B027 - most servers are not kept company
+        """Close whatever connection is kept to it besides those of the case."""
+
     def wait_for_exit(self, within_s: float) -> int | None:
         """Wait for the process to end by itself and return its status; None if it still runs. Raises Unavailable."""
         raise Unavailable("needs a server that the suite can start: use --exec or --postfix")
@@ -120,14 +125,23 @@ class Target(ABC):
     @property
     def has_clock(self) -> bool:
         """Tell whether time is virtual: it stands still but for `advance`."""
-        return self.told.clock_path is not None
+        return self.clock_path is not None
+
+    @property
+    def clock_path(self) -> Path | None:
+        """Name the file that is its clock, None if time is real."""
+        return self.told.clock_path
+
+    def set_clock_forward(self, seconds: int) -> None:
+        """Move the server's clock. One that is asleep need not notice. Raises Unavailable where there is no clock."""
+        if self.clock_path is None:
+            raise Unavailable("needs a virtual clock: use --clock-file or --postfix")
+        with self.clock_path.open("r+b") as file, mmap.mmap(file.fileno(), _CLOCK_WORD.size) as word:
+            word[:] = _CLOCK_WORD.pack(_CLOCK_WORD.unpack(word[:])[0] + seconds)
 
     def advance(self, seconds: int) -> None:
         """Let time pass on the server's clock; return when what expired by then is gone. Raises Unavailable."""
-        if self.told.clock_path is None:
-            raise Unavailable("needs a virtual clock: use --clock-file or --postfix")
-        with self.told.clock_path.open("r+b") as file, mmap.mmap(file.fileno(), _CLOCK_WORD.size) as word:
-            word[:] = _CLOCK_WORD.pack(_CLOCK_WORD.unpack(word[:])[0] + seconds)
+        self.set_clock_forward(seconds)
         self.poke()
 
     def poke(self) -> None:
@@ -143,6 +157,23 @@ class Target(ABC):
         except (FileNotFoundError, PermissionError) as error:
             raise Unavailable(f"cannot look into process {self.pid}: {error}") from error
 
+    @contextmanager
+    def descriptors_exhausted(self) -> Iterator[None]:
+        """Forbid its process to open one more descriptor while in the body. Raises Unavailable."""
+        if self.pid is None:
+            raise Unavailable("needs to know the server's process: use --exec, --postfix or --pid")
+        try:
+            taken = {int(fd) for fd in os.listdir(f"/proc/{self.pid}/fd")}
+            free = min(set(range(len(taken) + 1)) - taken)  # the kernel hands out the lowest number below the limit
+            before = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (free, before[1]))
+        except (FileNotFoundError, PermissionError) as error:
+            raise Unavailable(f"cannot limit process {self.pid}: {error}") from error
+        try:
+            yield
+        finally:
+            resource.prlimit(self.pid, resource.RLIMIT_NOFILE, before)
+
     def check_alive(self) -> None:
         """Raise ServerDied unless it takes a connection and greets."""
         try:
@@ -154,9 +185,12 @@ class Target(ABC):
         """Say what is known of the process."""
         return "its process is not the suite's"
 
-    def peer(self, transcript: Transcript, *, name: str = "A", greeted: bool = True) -> Peer:
+    def peer(
+        self, transcript: Transcript, *, name: str = "A", greeted: bool = True, deadline_s: float | None = None
+    ) -> Peer:
         """Connect to it. Raises Unmet."""
-        return Peer(self.socket_path, transcript, name=name, deadline_s=self.told.deadline_s, greeted=greeted)
+        deadline_s = self.told.deadline_s if deadline_s is None else deadline_s
+        return Peer(self.socket_path, transcript, name=name, deadline_s=deadline_s, greeted=greeted)
 
     def __enter__(self) -> Self:
         self.start()
@@ -205,10 +239,13 @@ class CommandServer(Target):
     """A server that a command starts: the process stays in the foreground and ends at SIGTERM.
 
     In the command `{socket}` stands for the path to serve on, `{clock}` for that of the clock file, and the name of any
-    limit, such as `{ttl_limit_s}` or `{sessions_max}`, for its value. It is run without a shell.
+    limit, such as `{ttl_limit_s}` or `{sessions_max}`, for its value. It is run without a shell. A server with `{clock}`
+    in its command has a clock; where none was told it is a file of its own.
     """
 
-    def __init__(self, command: str, told: Told, *, name: str = "", limits: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, command: str, told: Told, *, name: str = "", limits: Mapping[str, int] | None = None, is_main: bool = True
+    ) -> None:
         """Touch nothing yet. Raises ValueError where the command cannot be used."""
         words = shlex.split(command)
         super().__init__(name or (Path(words[0]).name if words else ""), told)
@@ -217,6 +254,7 @@ class CommandServer(Target):
         self.command: Final = command
         self._words: Final = words
         self._limits: Final = dict(limits or {})
+        self._is_main: Final = is_main
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -230,13 +268,25 @@ class CommandServer(Target):
         """Name its process."""
         return self._process.pid if self._process is not None else None
 
+    @property
+    def has_clock(self) -> bool:
+        """Tell whether it was told of a clock, or is given one."""
+        return self.told.clock_path is not None or "{clock}" in self.command
+
+    @property
+    def clock_path(self) -> Path | None:
+        """Name the file that is its clock."""
+        if not self.has_clock:
+            return None
+        return self.told.clock_path if self._is_main and self.told.clock_path is not None else self._path("clock")
+
     def start(self) -> None:
         """Start the command and wait for the greeting."""
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="scache-conformance-")
         self.socket_path.unlink(missing_ok=True)
-        if self.told.clock_path is not None:
-            self.told.clock_path.write_bytes(_CLOCK_WORD.pack(int(time.time())))
+        if self.clock_path is not None:
+            self.clock_path.write_bytes(_CLOCK_WORD.pack(int(time.time())))
         with self._path("log").open("ab") as log:
             try:
                 self._process = subprocess.Popen(
@@ -258,7 +308,9 @@ class CommandServer(Target):
         for name in limits:
             if f"{{{name}}}" not in self.command:
                 raise Unavailable(f"needs a server with another {name}: put {{{name}}} into the command of --exec")
-        return CommandServer(self.command, self.told, name=self.name, limits={**self._limits, **limits})
+        if self.told.clock_path is not None and "{clock}" not in self.command:
+            raise Unavailable("needs a second server with a clock of its own: put {clock} into the command of --exec")
+        return CommandServer(self.command, self.told, name=self.name, limits={**self._limits, **limits}, is_main=False)
 
     def ask_to_exit(self) -> None:
         """Send SIGTERM and wait for the end."""
@@ -295,7 +347,7 @@ class CommandServer(Target):
         return Path(self._folder.name) / name
 
     def _filled_in(self) -> Sequence[str]:
-        values = {"socket": str(self.socket_path), "clock": str(self.told.clock_path)}
+        values = {"socket": str(self.socket_path), "clock": str(self.clock_path)}
         values |= {name: str(self._value(name)) for name in LIMIT_NAMES}
         words = []
         for word in self._words:

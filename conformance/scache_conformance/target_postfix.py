@@ -41,6 +41,7 @@ class PostfixServer(Target):
         self._virtual: Final = virtual_clock
         self._limits: Final = dict(limits or {})
         self._child: postfix.MasterChild | None = None
+        self._exit_status: int | None = None
 
     @property
     def socket_path(self) -> Path:
@@ -71,7 +72,7 @@ class PostfixServer(Target):
             except postfix.ServerDied as died:
                 raise ServerDied(str(died)) from died
             undo.pop_all()
-        self._child = child
+        self._child, self._exit_status = child, None
 
     def stop(self) -> None:
         """End the child and remove its folders."""
@@ -88,18 +89,25 @@ class PostfixServer(Target):
 
     def ask_to_exit(self) -> None:
         """Close the status channel, as a master does that reloads, and wait for the end: statistics are printed."""
+        self._running.disconnect()
         self._running.hang_up()
         if self.wait_for_exit(postfix.PATIENCE_S) is None:
             raise ServerDied(f"{self.name} did not exit within {postfix.PATIENCE_S} s of its master's end")
 
+    def leave_alone(self) -> None:
+        """Close the connection that keeps the child from being idle."""
+        self._running.disconnect()
+
     def wait_for_exit(self, within_s: float) -> int | None:
         """Wait for the child to end by itself and return its status; None if it still runs."""
-        self._running.disconnect()
-        ended = os.pidfd_open(self._running.pid)
-        try:
-            return self._running.wait() if select.select([ended], [], [], within_s)[0] else None
-        finally:
-            os.close(ended)
+        if self._exit_status is None:
+            ended = os.pidfd_open(self._running.pid)
+            try:
+                if select.select([ended], [], [], within_s)[0]:
+                    self._exit_status = self._running.wait()
+            finally:
+                os.close(ended)
+        return self._exit_status
 
     def log(self) -> str:
         """Return what it logged so far."""
@@ -109,11 +117,11 @@ class PostfixServer(Target):
         """Return a limit. Raises Unavailable."""
         return self._limits[name] if name in self._limits else super().limit(name)
 
-    def advance(self, seconds: int) -> None:
-        """Move the child's clock; return when what expired by then is gone."""
-        if not self._virtual:
-            raise Unavailable("needs a virtual clock, which --real-time forbids")
-        self._running.advance(seconds)
+    def set_clock_forward(self, seconds: int) -> None:
+        """Move the child's clock. Raises Unavailable where there is none."""
+        if self._running.clock is None:
+            raise Unavailable("needs a virtual clock: this child lives in real time")
+        self._running.clock.advance(seconds)
 
     def fate(self) -> str:
         """Say the end of its log."""

@@ -1,0 +1,85 @@
+"""Cases: a server's own life: what it begins with, when it exits and what becomes of its clients then."""
+
+from scache_conformance.lab import Lab, require, require_miss
+from scache_conformance.peer import Unmet
+from scache_conformance.registry import case
+from scache_conformance.target import Target
+from scache_conformance.verdicts import Level
+
+IDLE_S = 1
+
+
+@case("life/begins-empty", "LIFE-1", apart=True)
+def begins_empty(lab: Lab) -> None:
+    """What was saved before a restart is not there after it."""
+    with lab.server() as server:
+        destination, endpoint = lab.label("d"), lab.label("e")
+        with lab.peer(target=server) as peer:
+            lab.bind(peer, destination, endpoint)
+            line = lab.park(peer, endpoint)
+        server.revive()
+        require("that the connection is closed", line.hung_up(server.told.deadline_s), True)
+        with lab.peer(target=server) as peer:
+            require_miss("find_endp", peer.find_endp(endpoint))
+            lab.park(peer, endpoint)
+            require_miss("find_dest", peer.find_dest(destination))
+
+
+@case("life/exit-closes-everything", "LIFE-4", apart=True)
+def exit_closes_everything(lab: Lab) -> None:
+    """At exit every client is disconnected and every parked connection closed; the exit status is 0."""
+    with lab.server() as server, lab.peer(target=server) as peer, lab.peer("B", target=server) as resting:
+        line = lab.park(peer, lab.label("e"))
+        server.ask_to_exit()
+        peer.insist_on_hangup()
+        resting.insist_on_hangup()
+        require("that the connection is closed", line.hung_up(server.told.deadline_s), True)
+        require("the exit status", server.wait_for_exit(0), 0)
+
+
+@case("life/idle-exit", "LIFE-2", apart=True)
+def idle_exit(lab: Lab) -> None:
+    """A server without a client exits with status 0 when max_idle_s is over."""
+    with lab.server(max_idle_s=IDLE_S) as server:
+        with lab.peer(target=server) as peer:
+            require_miss("find_endp", peer.find_endp(lab.label("nothing")))
+        _require_exit(lab, server)
+
+
+@case("life/idle-is-without-clients", "LIFE-2", apart=True)
+def idle_is_without_clients(lab: Lab) -> None:
+    """A server with a client does not exit, however long that is at rest."""
+    with lab.server(max_idle_s=IDLE_S) as server, lab.peer(target=server) as peer:
+        if server.has_clock:
+            server.advance(3 * IDLE_S)
+        else:
+            lab.sleep(IDLE_S + 0.5)
+        require("that it has not exited", server.wait_for_exit(0), None)
+        require_miss("find_endp", peer.find_endp(lab.label("nothing")))
+
+
+@case("life/no-idle-exit-with-sessions", "LIFE-3", level=Level.SHOULD, apart=True)
+def no_idle_exit_with_sessions(lab: Lab) -> None:
+    """A server without a client does not exit while a session is parked."""
+    with lab.server(max_idle_s=IDLE_S, ttl_limit_s=4) as server:
+        with lab.peer(target=server) as peer:
+            line = lab.park(peer, lab.label("e"), ttl_s=4)
+        _forget(lab, server)
+        require("the exit status, in the time that max_idle_s would allow", server.wait_for_exit(IDLE_S + 1.0), None)
+        require("that the connection is open", line.hung_up(0), False)
+
+
+def _forget(lab: Lab, server: Target) -> None:
+    """Leave the server without a client; on a virtual clock, let max_idle_s pass."""
+    server.leave_alone()
+    if server.has_clock:
+        lab.sleep(0.1)  # to notice it, before the time jumps
+        server.set_clock_forward(IDLE_S)
+
+
+def _require_exit(lab: Lab, server: Target) -> None:
+    _forget(lab, server)
+    status = server.wait_for_exit(IDLE_S + server.told.deadline_s)
+    if status is None:
+        raise Unmet(f"the server to exit {IDLE_S} s after its last client left", "it runs")
+    require("the exit status", status, 0)

@@ -1,0 +1,162 @@
+"""Running cases: in which order, beside which others, and what becomes of what they raise.
+
+Decides the verdict on each case. In real time the cases that wait for an expiry run all at once, after the others; on a
+virtual clock, which all of them would move, one after the other. Those with servers of their own come last, a few at a
+time. After each case the server must still greet: one that
+died is an ERROR of the case that it died of, and is started again if it is the suite's. Refuses to know what a case
+tries and how results are shown.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from typing import Final
+
+from scache_conformance.lab import Inconclusive, Lab, Skipped
+from scache_conformance.peer import Unmet
+from scache_conformance.registry import Case
+from scache_conformance.target import ServerDied, Target
+from scache_conformance.unavailable import Unavailable
+from scache_conformance.verdicts import Level, Result, Verdict
+
+TRIES_MAX: Final = 3
+"""How often a case is tried on a machine that is too slow for it. Arbitrary."""
+
+APART_MAX: Final = 6
+"""How many cases have servers of their own at once. Arbitrary: starting servers is what keeps a machine busy."""
+
+WAITING_TOGETHER_MAX: Final = 48
+"""How many cases wait at once. They sleep most of the time; more would start each other too late. Arbitrary."""
+
+Progress = Callable[[Result], None]
+
+
+class ServerGone(Exception):  # noqa: N818 - what a server did, not a mistake of this program
+    """The server died and cannot be started again: the run ends here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """Runs cases against one server that serves already; `excuses` are the reasons for expected failures, by slug."""
+
+    target: Target
+    excuses: Mapping[str, str]
+    progress: Progress
+
+    def run(self, cases: Sequence[Case]) -> tuple[Result, ...]:
+        """Return one result for each case, in the order of the cases."""
+        results: dict[str, Result] = {}
+        apart = [case for case in cases if case.apart]
+        waiting = [case for case in cases if case.waits and not case.apart and not self.target.has_clock]
+        alone = [case for case in cases if case not in apart and case not in waiting]
+        try:
+            for case in alone:
+                results[case.slug] = self._alone(case)
+                self.progress(results[case.slug])
+            results |= self._together(waiting, WAITING_TOGETHER_MAX)
+            results |= self._together(apart, APART_MAX)
+        except ServerGone as gone:
+            for case in cases:
+                if case.slug not in results:
+                    results[case.slug] = _result(case, Verdict.ERROR, reason=str(gone), server_died=True)
+                    self.progress(results[case.slug])
+        return tuple(results[case.slug] for case in cases)
+
+    def _alone(self, case: Case) -> Result:
+        result = self._attempt_until_conclusive(case)
+        try:
+            self.target.check_alive()
+        except ServerDied as died:
+            self._revive(died)
+            return replace(result, verdict=Verdict.ERROR, reason=f"the server died: {died}", server_died=True)
+        return result
+
+    def _together(self, cases: Sequence[Case], at_once_max: int) -> dict[str, Result]:
+        results: dict[str, Result] = {}
+        if not cases:
+            return results
+        with ThreadPoolExecutor(at_once_max, "case") as pool:
+            for future in as_completed([pool.submit(self._attempt_until_conclusive, case) for case in cases]):
+                result = future.result()
+                results[result.slug] = result
+                if result.verdict is Verdict.PASS:
+                    self.progress(result)
+        try:
+            self.target.check_alive()
+        except ServerDied as died:  # Of which case it died, only one at a time can tell.
+            self._revive(died)
+            for case in cases:
+                if results[case.slug].verdict is not Verdict.PASS:
+                    results[case.slug] = self._alone(case)
+        for result in results.values():
+            if result.verdict is not Verdict.PASS:
+                self.progress(result)
+        return results
+
+    def _revive(self, died: ServerDied) -> None:
+        try:
+            self.target.revive()
+        except (Unavailable, ServerDied) as error:
+            raise ServerGone(f"not tried: the server died before, and {error}; {died}") from error
+
+    def _attempt_until_conclusive(self, case: Case) -> Result:
+        for _ in range(TRIES_MAX - 1):
+            began_s = time.monotonic()
+            result = self._attempt(case)
+            if not (result.verdict is Verdict.SKIP and result.reason.startswith(_TOO_SLOW)) and not (
+                result.verdict is Verdict.FAIL and self._may_have_expired(case, time.monotonic() - began_s)
+            ):
+                return result
+        return self._attempt(case)
+
+    def _may_have_expired(self, case: Case, seconds: float) -> bool:
+        """Tell whether a case that does not wait took so long that what it had saved may have expired.
+
+        One that took as long as a missing reply takes is not slow: the server is.
+        """
+        slow = self.target.told.ttl_limit_s - 1 <= seconds < self.target.told.deadline_s
+        return slow and not case.waits and not self.target.has_clock
+
+    def _attempt(self, case: Case) -> Result:
+        began_s = time.monotonic()
+        with Lab(self.target) as lab:
+            verdict, reason, expected, actual = Verdict.PASS, "", "", ""
+            try:
+                reason = case.function(lab) or ""
+                verdict = Verdict.INFO if case.level is Level.INFO else Verdict.PASS
+            except Unmet as unmet:
+                verdict, expected, actual = Verdict.FAIL, unmet.expected, unmet.actual
+                if case.level is Level.INFO:
+                    verdict, reason = Verdict.INFO, f"not found out: {unmet}"
+            except (Skipped, Unavailable) as skipped:
+                verdict, reason = Verdict.SKIP, str(skipped)
+            except Inconclusive as slow:
+                verdict, reason = Verdict.SKIP, f"{_TOO_SLOW}: {slow}"
+            except (ServerDied, OSError, AssertionError) as error:
+                verdict, reason = Verdict.ERROR, f"{type(error).__name__}: {error}"
+        return replace(
+            _result(case, verdict, reason=reason, expected=expected, actual=actual),
+            seconds=round(time.monotonic() - began_s, 3),
+            transcript=lab.transcript.lines(),
+            excuse=self.excuses.get(case.slug),
+        )
+
+
+_TOO_SLOW: Final = "inconclusive"
+
+
+def _result(
+    case: Case, verdict: Verdict, *, reason: str, expected: str = "", actual: str = "", server_died: bool = False
+) -> Result:
+    return Result(
+        slug=case.slug,
+        title=case.title,
+        clauses=case.clauses,
+        level=case.level,
+        verdict=verdict,
+        reason=reason,
+        expected=expected,
+        actual=actual,
+        server_died=server_died,
+    )
