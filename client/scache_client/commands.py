@@ -25,7 +25,11 @@ NOTHING_THERE: Final = 1
 
 def park(client: Client, endpoint: bytes, address: tuple[str, int], ttl_s: int, properties: bytes) -> int:
     """Open a TCP connection and park it."""
-    connection = socket.create_connection(address, timeout=client.timeout_s)
+    try:
+        connection = socket.create_connection(address, timeout=client.timeout_s)
+    except OSError as error:
+        host, port = address
+        raise OSError(f"{host} port {port}: {error}; nothing to park. Start a peer there (echo is one)") from error
     with connection:
         connection.setblocking(True)  # the mode travels with the connection: leave it as most programs expect it
         what = described(connection)

@@ -80,9 +80,11 @@ class Connection:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.fspath(path)
+        # A leading NUL means a name outside of the file system; tools such as ss(8) write it so.
+        self._name = self._path.replace("\0", "@", 1)
         length = len(os.fsencode(self._path))
         if length > _PATH_BYTES_MAX:
-            raise ValueError(f"{self._path} has {length} bytes, a socket's path at most {_PATH_BYTES_MAX}: shorten it")
+            raise ValueError(f"{self._name} has {length} bytes, a socket's path at most {_PATH_BYTES_MAX}: shorten it")
         self._socket: socket.socket | None = None
         self._at_rest = False
 
@@ -114,7 +116,7 @@ class Connection:
             unwinding.callback(self.close)
             while not self._is_connected(fresh):
                 if not (yield Wait.BACKLOG):
-                    raise TimedOut(f"{self._path}: the server took no new connection in time; it is busy or stopped")
+                    raise TimedOut(f"{self._name}: the server took no new connection in time; it is busy or stopped")
             unwinding.pop_all()
         yield from self._converse(fresh, greet())
         return fresh
@@ -127,7 +129,7 @@ class Connection:
         except OSError as error:
             if error.errno not in _UNREACHABLE:
                 raise
-            raise ServerGone(f"{self._path}: {_UNREACHABLE[error.errno]}") from error
+            raise ServerGone(f"{self._name}: {_UNREACHABLE[error.errno]}") from error
         return True
 
     def _converse(self, connection: socket.socket, dialogue: Dialogue[T]) -> Waiting[T]:
@@ -192,7 +194,7 @@ class Connection:
         while True:
             if must_wait and not (yield wait):
                 raise TimedOut(
-                    f"{self._path}: no time left while {'waiting for' if receiving else 'sending'} {step.purpose}; "
+                    f"{self._name}: no time left while {'waiting for' if receiving else 'sending'} {step.purpose}; "
                     "the server is stopped or overloaded, or timeout_s is too short",
                     maybe_parked=step.maybe_parked,
                 )
@@ -207,7 +209,7 @@ class Connection:
 
     def _lost_message(self, step: Send | SendDescriptor | Receive | ReceiveDescriptor) -> str:
         return (
-            f"{self._path}: the server closed the connection before {step.purpose}; it ended, has too many clients, or "
+            f"{self._name}: the server closed the connection before {step.purpose}; it ended, has too many clients, or "
             f"took the request for too long (usual limit: {Limits().attribute_list_bytes_max} bytes)"
         )
 

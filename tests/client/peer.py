@@ -1,0 +1,192 @@
+"""A server that does what a test tells it to, line by line, also what no server may do.
+
+Decides how a script is played against one connection after the other. Its bytes are written out by hand: it shares
+nothing with the client but the names of the wire.
+"""
+
+import array
+import os
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from typing import Self
+
+GREETING = b"protocol\0connection_cache_protocol\0\0"
+GO_AHEAD = b"dummy\0\0\0"
+DONE = b"status\0" + b"0\0\0"
+FOUND = b"status\0" + b"0\0property\0of the endpoint\0\0"
+FOUND_DEST = b"status\0" + b"0\0property\0of the binding\0property\0of the endpoint\0\0"
+MISSING = b"status\0" + b"2\0property\0\0\0"
+
+PATIENCE_S = 20
+"""When a script that hangs becomes a failed test. Arbitrary; nothing waits so long when all is well."""
+
+
+class Line:
+    """One connection as the server has it."""
+
+    def __init__(self, connection: socket.socket, peer: "Peer") -> None:
+        connection.settimeout(PATIENCE_S)
+        self.connection = connection
+        self.peer = peer
+
+    def read_list(self) -> bytes:
+        """Read one attribute list, byte by byte: an empty name ends it."""
+        data, words = b"", 0
+        while True:
+            start = len(data)
+            while not data.endswith(b"\0") or len(data) == start:
+                byte = self.connection.recv(1)
+                assert byte, f"the client closed after {data!r}"
+                data += byte
+            if words % 2 == 0 and len(data) == start + 1:
+                return data
+            words += 1
+
+
+Action = Callable[[Line], None]
+Script = Sequence[Action]
+
+
+class Peer:
+    """Listens, and plays one script for each connection, in a thread."""
+
+    def __init__(self) -> None:
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind("")  # Linux finds a free name outside of the file system
+        self._listener.listen(8)
+        self.path = self._listener.getsockname().decode()
+        self.heard: list[bytes] = []
+        self.taken: list[int] = []
+        self.accepted = 0
+        self.stalled = threading.Event()
+        self._scripts: Sequence[Script] = ()
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
+
+    def serve(self, *scripts: Script) -> None:
+        """Begin to play the scripts, one connection each."""
+        self._scripts = scripts
+        self._thread = threading.Thread(target=self._play)
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Wait for the end of the last script; raise what went wrong in one, or when a connection too many came."""
+        if self._thread is not None:
+            self._thread.join(PATIENCE_S)
+            assert not self._thread.is_alive(), "the script hangs"
+            self._thread = None
+        if self._failure is not None:
+            raise self._failure
+        self._listener.setblocking(False)
+        try:
+            self._listener.accept()[0].close()
+        except BlockingIOError:
+            return
+        raise AssertionError("one more connection was made than the scripts tell")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self.finish()
+        finally:
+            self._listener.close()
+            for fd in self.taken:
+                os.close(fd)
+
+    def _play(self) -> None:
+        self._listener.settimeout(PATIENCE_S)
+        try:
+            for script in self._scripts:
+                with self._listener.accept()[0] as connection:
+                    self.accepted += 1
+                    for action in script:
+                        action(Line(connection, self))
+        except (AssertionError, OSError) as error:
+            self._failure = error
+
+
+def say(data: bytes) -> Action:
+    """Send these bytes."""
+    return lambda line: line.connection.sendall(data)
+
+
+def say_piecemeal(data: bytes) -> Action:
+    """Send these bytes one by one."""
+
+    def action(line: Line) -> None:
+        for byte in data:
+            line.connection.send(bytes([byte]))
+
+    return action
+
+
+def hear(line: Line) -> None:
+    """Read one list and remember it. Nothing may come behind it unasked."""
+    line.peer.heard.append(line.read_list())
+    line.connection.setblocking(False)
+    try:
+        ahead = line.connection.recv(1, socket.MSG_PEEK)
+    except (BlockingIOError, ConnectionResetError):
+        ahead = b""
+    line.connection.settimeout(PATIENCE_S)
+    assert not ahead, f"the client went ahead and sent {ahead!r}"
+
+
+def hear_farewell(line: Line) -> None:
+    """Read the list that ends a find. The next request may well be behind it: nobody waits for an answer to this."""
+    line.peer.heard.append(line.read_list())
+
+
+def hear_bytes(length: int) -> Action:
+    """Read so many bytes, quickly."""
+
+    def action(line: Line) -> None:
+        data = b""
+        while len(data) < length:
+            data += line.connection.recv(length - len(data))
+        line.peer.heard.append(data)
+
+    return action
+
+
+def take(line: Line) -> None:
+    """Receive one byte with one descriptor and keep it."""
+    data, control, flags, _ = line.connection.recvmsg(1, socket.CMSG_SPACE(8), socket.MSG_CMSG_CLOEXEC)
+    fds = array.array("i")
+    for _, _, payload in control:
+        fds.frombytes(payload)
+    line.peer.taken.extend(fds)
+    assert (data, len(fds), flags & socket.MSG_CTRUNC) == (b"\0", 1, 0)
+
+
+def hand(*fds: int, byte: bytes = b"\0") -> Action:
+    """Send one byte with these descriptors."""
+
+    def action(line: Line) -> None:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        line.connection.sendmsg([byte], rights)
+
+    return action
+
+
+def stall(line: Line) -> None:
+    """Do nothing until the client has closed."""
+    line.peer.stalled.set()
+    while True:
+        try:
+            if not line.connection.recv(65_536):
+                return
+        except ConnectionResetError:
+            return
+
+
+def await_end(line: Line) -> None:
+    """Check that the client closes and says nothing more."""
+    try:
+        assert line.connection.recv(1) == b""
+    except ConnectionResetError:
+        return
