@@ -37,7 +37,7 @@ bool calling[CLIENTS] = true; /* in the backlog: connect(2) was called and accep
 /* Chosen once: a patient server never closes a client for its age. Nobody may need that closing to get on. */
 bool patient;
 
-/* Who owns each descriptor. Nothing below decides by it: it is there to be asserted. */
+/* Who owns each descriptor. The server never looks at it: it is there to be asserted. */
 #define GONE 0
 #define IN_TABLE 1
 #define AT_CLIENT(c) (2 + (c))
