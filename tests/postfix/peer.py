@@ -80,11 +80,14 @@ class Peer(AbstractContextManager["Peer"]):
 
     def send(self, data: bytes, descriptors: tuple[int, ...] = ()) -> None:
         """Send bytes, with descriptors attached to them where some are given."""
-        if descriptors:
-            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))
-            assert self.socket.sendmsg([data], [rights]) == len(data)
-        else:
-            self.socket.sendall(data)
+        try:
+            if descriptors:
+                rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))
+                assert self.socket.sendmsg([data], [rights]) == len(data)
+            else:
+                self.socket.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the server may hang up before it has all; what is expected next tells whether it was right to
 
     def expect(self, reply: bytes) -> None:
         """Receive exactly these bytes, or fail with what came instead. Leaves everything after them unread."""
@@ -94,6 +97,25 @@ class Peer(AbstractContextManager["Peer"]):
             received += more
             assert reply.startswith(received), f"expected {reply!r}, received {received!r}"
             assert more, f"expected {reply!r}, received {received!r} and then the end"
+
+    def expect_end(self) -> None:
+        """Find the connection closed by the server, with nothing more to read."""
+        try:
+            assert (more := self.socket.recv(1)) == b"", f"expected the end, received {more!r}"
+        except ConnectionResetError:
+            pass  # closed, with something unread on the server's side
+
+    def leave(self) -> bytes:
+        """Close the connection, and return when the server has closed its end too; hand out what was left unread."""
+        self.socket.shutdown(socket.SHUT_WR)
+        unread = b""
+        try:
+            while more := self.socket.recv(4096):
+                unread += more
+        except ConnectionResetError:
+            pass  # closed, with something unread on the server's side
+        self.socket.close()
+        return unread
 
     def take_descriptor(self) -> int:
         """Receive the byte that carries a descriptor, and own the descriptor."""
