@@ -165,7 +165,8 @@ class Server:
         self._epoll.close()
 
     def print_statistics(self) -> None:
-        """Write the lines of the interval that ends now to the log."""
+        """Write the lines of the interval that ends now to the log; the next one begins, for a whole period."""
+        self._statistics_due_ns = self._now_ns + self._limits.status_update_time_s * NS_PER_S
         for line in self.statistics.close_interval(self._wall_clock()):
             self._log.info(line)
 
@@ -176,7 +177,6 @@ class Server:
         for session in self.table.pop_expired(now_ns):
             self._conversations.discard(session)
         if now_ns >= self._statistics_due_ns:
-            self._statistics_due_ns = now_ns + self._limits.status_update_time_s * NS_PER_S
             self.print_statistics()
         self._time_out()
         clients = self._clients
