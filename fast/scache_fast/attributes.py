@@ -40,6 +40,8 @@ def whole_list(data: bytes) -> list[bytes] | None:
 
 def parse_ttl(value: bytes) -> int | None:
     """Return the seconds that a ttl spells, 1 to TTL_S_MAX, or None when it is malformed."""
+    if len(value) < 10 and value.isdigit():  # the cheap way, for what everybody sends
+        return int(value) or None
     match = _TTL.fullmatch(value)
     if match is None:
         return None

@@ -54,7 +54,9 @@ LISTS_PER_TURN_MAX: Final = 32
 _DESCRIPTORS_MAX: Final = 253
 """The kernel's SCM_MAX_FD: more cannot ride on one message. With room for all of them, none is left unseen."""
 
-_ANCILLARY_BYTES: Final = socket.CMSG_SPACE(_DESCRIPTORS_MAX * array("i").itemsize)
+_DESCRIPTOR_BYTES: Final = array("i").itemsize
+_ANCILLARY_BYTES: Final = socket.CMSG_SPACE(_DESCRIPTORS_MAX * _DESCRIPTOR_BYTES)
+_RIGHTS: Final = (socket.SOL_SOCKET, socket.SCM_RIGHTS)
 
 # Plain numbers: the enumerations of the socket module cost more than a system call when they are combined.
 _CLOSE_ON_EXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
@@ -113,6 +115,7 @@ class Conversations:
         self._output_bytes_max = limits.output_bytes_max
         self._log = log
         self._verbose = log.verbose
+        self._may_park = hooks.may_park
         self._is_alive = hooks.is_alive
         self._before_close = hooks.before_close
         self.now_ns = 0
@@ -191,7 +194,7 @@ class Conversations:
                 if not decoder.skip_byte():
                     break
                 # Race 1: it came with the request, so no descriptor can have come with it.
-                self._refuse_descriptor(client, "the byte came with the request")
+                self._refuse_descriptor(client, "its byte came with the request, so without a descriptor")
             else:
                 fields = decoder.next_list()
                 if fields is None:
@@ -333,7 +336,10 @@ class Conversations:
                 self._close(descriptor)
             # With the descriptor table full the kernel hands over what fits and says so in MSG_CTRUNC.
             truncated = ", and there were more than could be received" if flags & _TRUNCATED else ""
-            self._refuse_descriptor(client, f"{len(descriptors)} descriptors came with the byte{truncated}")
+            self._refuse_descriptor(client, f"{len(descriptors)} descriptors came with the byte, not one{truncated}")
+        elif self._may_park is not None and not self._may_park(descriptors[0]):
+            self._close(descriptors[0])
+            self._refuse_descriptor(client, "the descriptors that are left are kept in reserve")
         else:
             self._park(client, descriptors[0])
         self._flush(client)
@@ -353,7 +359,7 @@ class Conversations:
         client.output += _FAILED
 
     def _refuse_descriptor(self, client: Client, reason: str) -> None:
-        self._log.warning(f"save_endp {printable(client.saving[0])} refused: {reason}, not exactly one descriptor")
+        self._log.warning(f"save_endp {printable(client.saving[0])} refused: {reason}")
         client.has_moved = True
         client.state = REQUEST
         client.output += _FAILED
@@ -364,9 +370,9 @@ class Conversations:
         assert session is not None
         if client.output and not self._flush(client):
             return
-        rights = session.descriptor.to_bytes(4, sys.byteorder)
+        rights = session.descriptor.to_bytes(_DESCRIPTOR_BYTES, sys.byteorder)
         try:
-            client.sock.sendmsg((words.DESCRIPTOR_BYTE,), ((socket.SOL_SOCKET, socket.SCM_RIGHTS, rights),))
+            client.sock.sendmsg((words.DESCRIPTOR_BYTE,), ((*_RIGHTS, rights),))
         except BlockingIOError:
             return
         except OSError as error:
@@ -397,8 +403,11 @@ class Conversations:
         except OSError as error:
             self._lose(client, error)
             return False
+        if sent == len(output):
+            client.output = b""
+            return True
         client.output = output[sent:]
-        return sent == len(output)
+        return False
 
     def _lose(self, client: Client, error: OSError) -> None:
         if error.errno not in CLIENT_LOST:
@@ -412,9 +421,11 @@ class Conversations:
 
 
 def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    if len(ancillary) == 1 and len(ancillary[0][2]) == _DESCRIPTOR_BYTES and ancillary[0][:2] == _RIGHTS:
+        return [int.from_bytes(ancillary[0][2], sys.byteorder)]  # the cheap way, for what everybody sends
     descriptors = array("i")
     for level, kind, payload in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+        if (level, kind) == _RIGHTS:
             # Truncated control data may end in the middle of a number that names nothing.
-            descriptors.frombytes(payload[: len(payload) - len(payload) % descriptors.itemsize])
+            descriptors.frombytes(payload[: len(payload) - len(payload) % _DESCRIPTOR_BYTES])
     return descriptors.tolist()

@@ -28,11 +28,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from scache_fast.settings import Owner
+
 PATH_BYTES_MAX: Final = 107
 """sockaddr_un holds 108 bytes, and Linux wants the closing NUL among them."""
 
 _BACKLOG: Final = 1024
 """How many clients may wait to be accepted. Arbitrary; the kernel cuts it to net.core.somaxconn."""
+
+_AS_MADE: Final = Owner()
 
 _LOCK_WAIT_S: Final = 5.0
 """How long to wait for a folder. Arbitrary; another server holds it for less than a millisecond."""
@@ -71,7 +75,7 @@ class SocketFile:
         return None
 
 
-def listen(path: str, mode: int) -> SocketFile:
+def listen(path: str, mode: int, owner: Owner = _AS_MADE) -> SocketFile:
     """Make a listening socket at a path, replacing one that nobody listens on any more.
 
     Raises ListenError when that is not possible.
@@ -89,6 +93,9 @@ def listen(path: str, mode: int) -> SocketFile:
         with _locked(folder):
             _make_way(path)
             _bind(sock, path, mode)
+            if owner != _AS_MADE:
+                # -1 leaves one as it is. Nobody gets in before listen(2), so nobody does under the wrong owner.
+                os.chown(path, *(-1 if each is None else each for each in (owner.uid, owner.gid)))
             sock.listen(_BACKLOG)
             made = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError) as error:

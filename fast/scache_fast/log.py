@@ -1,15 +1,49 @@
-"""Where lines go, and how a peer's bytes look in them.
+"""Lines about what the server does, and how a peer's bytes look in them.
 
-Decides that a line is one line: whatever a peer sent is escaped and cut before it gets in. Refuses to know what the
-lines are about.
+Decides that a line is one line: whatever a peer sent is escaped and cut before it gets in, and what says the same over
+and over is said less often. Refuses to know where lines end up (sinks.py) and what they are about.
 """
 
 import os
-import sys
+import re
+import time
+from collections.abc import Callable
 from typing import Final, Protocol
+
+FACILITIES: Final = (
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv",
+    "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+)  # fmt: skip
+"""syslog facilities, by the names that Postfix's syslog_facility takes."""
+
+LINE_CHARACTERS_MAX: Final = 2000
+"""Where Postfix cuts a line."""
 
 _SHOWN_BYTES_MAX: Final = 120
 """How much of a peer's bytes a line shows. Arbitrary; real labels stay below 60."""
+
+_REPEATS_MAX: Final = 10
+_REPEATS_WINDOW_NS: Final = 60_000_000_000
+"""How many warnings of one kind a minute shows. Arbitrary: enough to see what goes on, too few to fill a disk."""
+
+_QUOTED: Final = re.compile(r"['\"].*|[0-9]+", re.DOTALL)
+"""What is left out when two warnings are compared: numbers, and all from the first quoted bytes of a peer on."""
+
+_KINDS_MAX: Final = 256
+"""How many kinds are remembered. There are about twenty; the bound is for what the operating system may say."""
+
+
+class Priority:
+    """syslog(3) priorities."""
+
+    CRITICAL: Final = 2
+    ERROR: Final = 3
+    WARNING: Final = 4
+    INFO: Final = 6
+
+
+Sink = Callable[[int, str], None]
+"""Takes a priority and a line without its newline. It may lose the line, and must not raise."""
 
 
 class Log(Protocol):
@@ -29,41 +63,54 @@ class Log(Protocol):
         """Take a line about something that somebody may want to look into."""
 
 
-class StderrLog:
-    """Writes `scached[PID]: text` lines to standard error."""
+class Logger:
+    """Gives lines to a sink, with the prefixes that Postfix uses: none for info, `warning: `, `fatal: `."""
 
-    __slots__ = ("_prefix", "pid", "verbose")
-
-    def __init__(self, *, verbose: bool) -> None:
+    def __init__(self, sink: Sink, *, verbose: bool = False, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self.verbose = verbose
         self.pid = os.getpid()
-        self._prefix = f"scached[{self.pid}]: "
+        self._sink = sink
+        self._clock = clock
+        # How many warnings of a kind there were since the instant its window began.
+        self._kinds: dict[str, tuple[int, int]] = {}
 
     def detail(self, text: str) -> None:
-        """Write the line if the log is verbose."""
+        """Pass the line on if the log is verbose."""
         if self.verbose:
             self.info(text)
 
     def info(self, text: str) -> None:
-        """Write the line."""
-        try:
-            # One write for one line, so that lines of several processes do not mix.
-            sys.stderr.write(f"{self._prefix}{text}\n")
-            sys.stderr.flush()
-        except OSError:
-            # Standard error is gone (EPIPE, EIO, ENOSPC): there is nowhere left to say so.
-            pass
+        """Pass the line on."""
+        self._sink(Priority.INFO, _one_line(text))
 
     def warning(self, text: str) -> None:
-        """Write the line, marked as a warning."""
-        self.info(f"warning: {text}")
+        """Pass the line on, marked as a warning, unless there were many of its kind in the last minute."""
+        kind = _QUOTED.sub("", text)
+        now_ns = self._clock()
+        since_ns, count = self._kinds.get(kind, (now_ns, 0))
+        if now_ns - since_ns >= _REPEATS_WINDOW_NS:
+            if count > _REPEATS_MAX:
+                self._sink(Priority.WARNING, _one_line(f"warning: {count - _REPEATS_MAX} more like: {kind.strip()}"))
+            since_ns, count = now_ns, 0
+        if len(self._kinds) >= _KINDS_MAX:
+            self._kinds.clear()
+        self._kinds[kind] = since_ns, count + 1
+        if count < _REPEATS_MAX:
+            self._sink(Priority.WARNING, _one_line(f"warning: {text}"))
 
     def fatal(self, text: str) -> None:
-        """Write the line, marked as the reason why the process ends."""
-        self.info(f"fatal: {text}")
+        """Pass the line on, marked as the reason why the process ends."""
+        self._sink(Priority.CRITICAL, _one_line(f"fatal: {text}"))
 
 
 def printable(data: bytes) -> str:
     """Return bytes of a peer as text in quotes: one line, no control characters, not too long."""
     shown = repr(data[:_SHOWN_BYTES_MAX])[1:]
     return shown if len(data) <= _SHOWN_BYTES_MAX else f"{shown}... ({len(data)} bytes)"
+
+
+def _one_line(text: str) -> str:
+    """Return a line that cannot pass for two: what a file name or an operand may hold is escaped here."""
+    if not text.isprintable():
+        text = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    return text[:LINE_CHARACTERS_MAX]

@@ -179,12 +179,15 @@ class Server:
         if now_ns >= self._statistics_due_ns:
             self.print_statistics()
         self._time_out()
-        clients = self._clients
+        clients, readable = self._clients, self._conversations.readable
         backlog = list(self._backlog)  # those that join it in this turn have had their share
         for fd, event in events:
             client = clients.get(fd)
             if client is None:
                 self._other_event(fd)
+            elif event == _IN:
+                readable(client)
+                self._settle(client)
             else:
                 self._serve(client, event)
         if backlog:
@@ -209,7 +212,8 @@ class Server:
         if expiry_ns is not None and expiry_ns < due_ns:
             due_ns = expiry_ns
         if self._unfinished:
-            due_ns = min(due_ns, next(iter(self._unfinished.values())) + self._ipc_timeout_ns)
+            oldest = next(iter(self._unfinished))
+            due_ns = min(due_ns, self._unfinished[oldest] + self._ipc_timeout_ns)
         if self._accept_again_ns is not None:
             due_ns = min(due_ns, self._accept_again_ns)
         if self._max_idle_ns is not None and not self._clients and not self.table.sessions:
@@ -228,8 +232,8 @@ class Server:
     def _time_out(self) -> None:
         began_before_ns = self._now_ns - self._ipc_timeout_ns
         while self._unfinished:
-            client, since_ns = next(iter(self._unfinished.items()))
-            if since_ns > began_before_ns:
+            client = next(iter(self._unfinished))
+            if self._unfinished[client] > began_before_ns:
                 return
             self.statistics.limit_hits[Limit.IPC_TIMEOUT] += 1
             self._log.warning(

@@ -114,18 +114,21 @@ class Table:
 
     def save_endp(self, endpoint: Label, properties: Properties, descriptor: int, ttl_s: int, now_ns: int) -> Status:
         """Park a descriptor as the newest session of an endpoint; FAILED: a limit forbids, the caller keeps it."""
-        if self.session_limit(endpoint) is not None:
+        record = self._endpoints.get(endpoint)
+        is_new = record is None
+        if record is None:
+            record = _Endpoint(endpoint)
+        if self.sessions >= self._limits.sessions_max or record.sessions >= self._limits.sessions_per_endpoint_max:
             return Status.FAILED
-        record = self._endpoint(endpoint)
-        session = Session(record.label, properties, descriptor, 0)
+        if is_new:
+            self._endpoints[endpoint] = record
         last = record.newest
+        session = record.newest = Session(record.label, properties, descriptor, 0, last)
         if last is None:
             record.oldest = session
             self.used += 1
         else:
             last.newer = session
-            session.older = last
-        record.newest = session
         record.sessions += 1
         self.sessions += 1
         self._schedule(session, self._expiry_ns(ttl_s, now_ns))
@@ -146,7 +149,8 @@ class Table:
         if binding is not None:
             del self._timed[binding.due]
             self._schedule(binding, expiry_ns)
-            self._compact()
+            if len(self._heap) > 2 * len(self._timed) + STALE_MAX:
+                self._compact()
             return Status.DONE
         if self.bindings >= self._limits.bindings_max:
             return Status.FAILED
@@ -302,7 +306,8 @@ class Table:
     # Below here: how the parts are kept in step.
 
     def _expiry_ns(self, ttl_s: int, now_ns: int) -> int:
-        return now_ns + min(ttl_s, self._limits.ttl_limit_s) * NS_PER_S
+        limit_s = self._limits.ttl_limit_s
+        return now_ns + (ttl_s if ttl_s < limit_s else limit_s) * NS_PER_S
 
     def _endpoint(self, label: Label) -> _Endpoint:
         record = self._endpoints.get(label)
@@ -311,21 +316,21 @@ class Table:
         return record
 
     def _schedule(self, item: Session | _Binding, expiry_ns: int) -> None:
-        self._serial += 1
-        due = item.due = expiry_ns << _SERIAL_BITS | self._serial
+        self._serial = serial = self._serial + 1
+        due = item.due = expiry_ns << _SERIAL_BITS | serial
         self._timed[due] = item
         heappush(self._heap, due)
 
     def _compact(self) -> None:
-        """Rebuild the heap once stale instants outnumber the live ones; paid for by the removals that made them."""
-        if len(self._heap) > 2 * len(self._timed) + STALE_MAX:
-            self._heap = list(self._timed)
-            heapify(self._heap)
+        """Rebuild the heap without its stale instants; the removals that made them have paid for it."""
+        self._heap = list(self._timed)
+        heapify(self._heap)
 
     def _take(self, record: _Endpoint, session: Session) -> Session:
         del self._timed[session.due]
         self._unlink(record, session)
-        self._compact()
+        if len(self._heap) > 2 * len(self._timed) + STALE_MAX:
+            self._compact()
         return session
 
     def _unlink(self, record: _Endpoint, session: Session) -> None:

@@ -16,22 +16,29 @@ import pytest
 from tests.fast.peer import DONE, DUMMY, GREETING, MISSED, find_dest, find_endp, found, save_dest, save_endp
 
 from scache_fast import __version__
-from scache_fast.options import parse, parse_time_s
+from scache_fast.configuration import read
+from scache_fast.settings import Settings, parse_time_s
 from scache_spec.vocabulary import Limits
+
+
+def parse(arguments: list[str]) -> Settings:
+    """Read a command line in an empty environment."""
+    return read(arguments, {})
+
 
 COMMAND = [sys.executable, "-m", "scache_fast"]
 
 NO_LATE_IMPORT = """
 import sys
-from scache_fast import __main__, listening
+from scache_fast import __main__, alone, listening
 class Refuse:
     def find_spec(self, name, path=None, target=None):
         raise AssertionError(f"late import of {name}")
 listen = listening.listen
-def from_here_on(path, mode):
+def from_here_on(path, mode, owner):
     sys.meta_path.insert(0, Refuse())
-    return listen(path, mode)
-__main__.listen = from_here_on
+    return listen(path, mode, owner)
+alone.listen = from_here_on
 sys.exit(__main__.main())
 """
 
