@@ -4,8 +4,8 @@ Decides where its sockets come from, when it gives up its privileges and what it
 the loop.
 """
 
-import os
 from collections.abc import Mapping, Sequence
+from sys import stderr
 
 from scache_fast import systemd
 from scache_fast.configuration import read
@@ -34,12 +34,17 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
             files += [listen(path, settings.mode, settings.owner)]
         listeners = [*passed, *(file.sock for file in files)]
         if not listeners:
-            raise ListenError("nothing to listen on: give --listen PATH, or pass a socket as systemd does")
+            print(
+                "scached: error: nothing to listen on: give --listen PATH, or pass a socket as systemd does",
+                file=stderr,
+            )
+            return 2
         notifier = systemd.Notifier(environment, settings.ready_fd, log)
         drop(Identity(settings.user, settings.group, settings.chroot))
         names = [file.path for file in files] + [str(sock.getsockname()) for sock in passed]
-        log.info(f"listening on {', '.join(names)}, pid {os.getpid()}")
-        serve(listeners, settings, log, notifier.surroundings(), descriptors)
+        surroundings = notifier.surroundings()
+        surroundings.announcement = f"listening on {', '.join(names)}, pid {log.pid}"
+        serve(listeners, settings, log, surroundings, descriptors)
     except (ListenError, PrivilegeError) as error:
         log.fatal(str(error))
         return 1

@@ -64,7 +64,7 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
         layers["command line"] = {name: _as_texts(value) for name, value in given.items()}
         settings = merge(layers)
     except ConfigurationError as error:
-        print(f"{_PROGRAM}: {error}", file=sys.stderr)
+        print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
         sys.exit(2)
     if shown:
         sys.stdout.write(show(layers))

@@ -22,6 +22,9 @@ from scache_fast.signals import Signals
 class Surroundings:
     """Who wants to know what the loop does; None: nobody."""
 
+    announcement: str = ""
+    """A line for the log once clients are about to be served and signals are heard."""
+
     ready: Callable[[Server], None] | None = None
     """Called once clients are about to be served."""
 
@@ -52,6 +55,8 @@ def serve(
     server = Server(listeners, settings.limits, log=log, hooks=hooks)
     try:
         with Signals(server):
+            if surroundings.announcement:
+                log.info(surroundings.announcement)
             if surroundings.ready is not None:
                 surroundings.ready(server)
             while server.is_running:
