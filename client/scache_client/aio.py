@@ -36,7 +36,7 @@ class AsyncClient:
 
     def __init__(self, path: str | os.PathLike[str], *, timeout_s: float = TIMEOUT_S) -> None:
         self._connection = Connection(path)
-        self._timeout_s = check_timeout(timeout_s)
+        self.timeout_s = check_timeout(timeout_s)
         self._turn = asyncio.Lock()
 
     async def save_endp(self, endpoint: bytes, properties: bytes, ttl_s: int, connection: socket | int) -> None:
@@ -73,7 +73,7 @@ class AsyncClient:
         await self.close()
 
     async def _request(self, dance: dialogue.Dance[T]) -> T:
-        deadline = asyncio.get_running_loop().time() + self._timeout_s
+        deadline = asyncio.get_running_loop().time() + self.timeout_s
         try:
             async with asyncio.timeout_at(deadline):
                 await self._turn.acquire()

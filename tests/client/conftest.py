@@ -1,10 +1,11 @@
 """Every test here leaves the process with the descriptors it found, and may say what it wants with either shell."""
 
 import os
+import socket
 from collections.abc import Iterator
 
 import pytest
-from tests.client.peer import Peer
+from tests.client.peer import Pair, Peer
 from tests.client.shells import SHELLS, Shell
 
 
@@ -30,6 +31,13 @@ def _no_descriptor_is_left() -> Iterator[None]:
 def peer(_no_descriptor_is_left: None) -> Iterator[Peer]:
     with Peer() as opened:
         yield opened
+
+
+@pytest.fixture
+def pair(_no_descriptor_is_left: None) -> Iterator[Pair]:
+    mine, far = socket.socketpair()
+    with mine, far:
+        yield Pair(mine, far)
 
 
 @pytest.fixture(params=SHELLS)

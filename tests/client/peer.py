@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Self
 
 GREETING = b"protocol\0connection_cache_protocol\0\0"
@@ -20,6 +21,26 @@ MISSING = b"status\0" + b"2\0property\0\0\0"
 
 PATIENCE_S = 20
 """When a script that hangs becomes a failed test. Arbitrary; nothing waits so long when all is well."""
+
+
+@dataclass
+class Pair:
+    """A connection: `mine` is parked or handed out, `far` is its peer."""
+
+    mine: socket.socket
+    far: socket.socket
+
+    def is_mine(self, fd: int) -> bool:
+        """Say whether a descriptor is another copy of mine."""
+        return os.path.sameopenfile(fd, self.mine.fileno())
+
+    def hung_up(self) -> bool:
+        """Say whether every copy of mine is closed."""
+        self.far.setblocking(False)
+        try:
+            return self.far.recv(1) == b""
+        except BlockingIOError:
+            return False
 
 
 class Line:

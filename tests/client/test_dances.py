@@ -17,6 +17,7 @@ from tests.client.peer import (
     GREETING,
     MISSING,
     Action,
+    Pair,
     Peer,
     await_end,
     hand,
@@ -32,28 +33,6 @@ from tests.client.shells import Shell
 
 from scache_client import CacheError, Found, FoundDest, ProtocolError, Refused, ServerGone, TimedOut
 from scache_spec.vocabulary import Status
-
-
-@dataclass
-class Pair:
-    """A connection: `mine` is parked or handed out, `far` is its peer."""
-
-    mine: socket.socket
-    far: socket.socket
-
-    def is_mine(self, fd: int) -> bool:
-        return os.path.sameopenfile(fd, self.mine.fileno())
-
-    def hung_up(self) -> bool:
-        self.far.setblocking(False)
-        return self.far.recv(1) == b""
-
-
-@pytest.fixture
-def pair(_no_descriptor_is_left: None) -> Iterator[Pair]:
-    mine, far = socket.socketpair()
-    with mine, far:
-        yield Pair(mine, far)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,298 @@
+"""How each client waits: its deadline, other threads, other tasks, a fork, a queue that is full, nobody there."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.client.peer import DONE, GO_AHEAD, GREETING, MISSING, Action, Line, Peer, hear, say, stall, take
+
+from scache_client import AsyncClient, Client, ServerGone, TimedOut
+from scache_client.connection import Connection, Wait
+from scache_client.dialogue import find_endp
+
+SHORT_S = 0.05
+"""A timeout that is let pass. Arbitrary."""
+
+
+def ask_blocking(path: str | os.PathLike[str]) -> None:
+    with Client(path, timeout_s=SHORT_S) as client:
+        client.find_endp(b"e")
+
+
+def ask_asyncio(path: str | os.PathLike[str]) -> None:
+    async def ask() -> None:
+        async with AsyncClient(path, timeout_s=SHORT_S) as client:
+            await client.find_endp(b"e")
+
+    asyncio.run(ask())
+
+
+both = pytest.mark.parametrize("ask", [ask_blocking, ask_asyncio])
+Ask = Callable[[str | os.PathLike[str]], None]
+
+
+@both
+def test_time_is_limited(ask: Ask, peer: Peer) -> None:
+    peer.serve([say(GREETING), hear, stall])
+    with pytest.raises(TimedOut, match="the status and the properties"):
+        ask(peer.path)
+
+
+@both
+def test_full_backlog_is_waited_for_as_long_as_there_is_time(ask: Ask) -> None:
+    with full_backlog() as (listener, _), pytest.raises(TimedOut, match="no new connection"):
+        ask(listener.getsockname().decode())
+
+
+def test_room_in_the_backlog_is_taken() -> None:
+    with full_backlog() as (listener, _):
+        connection = Connection(listener.getsockname().decode())
+        waiting = connection.request(find_endp(b"e"))
+        assert next(waiting) is Wait.BACKLOG
+        assert waiting.send(True) is Wait.BACKLOG
+        listener.accept()[0].close()
+        assert waiting.send(True) is Wait.READABLE
+        waiting.close()
+        assert connection.fileno() == -1
+
+
+class full_backlog:  # noqa: N801 - reads as a context, not as a kind of thing.
+    """A listener that takes no connection more."""
+
+    def __enter__(self) -> tuple[socket.socket, list[socket.socket]]:
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind("")
+        self.listener.listen(0)
+        self.waiting: list[socket.socket] = []
+        while True:
+            one = socket.socket(socket.AF_UNIX)
+            one.setblocking(False)
+            self.waiting.append(one)
+            try:
+                one.connect(self.listener.getsockname())
+            except BlockingIOError:
+                return self.listener, self.waiting
+
+    def __exit__(self, *_: object) -> None:
+        for one in (*self.waiting, self.listener):
+            one.close()
+
+
+@both
+def test_missing_socket_is_server_gone_and_says_what_to_do(ask: Ask, tmp_path: Path) -> None:
+    with pytest.raises(ServerGone, match="start the server"):
+        ask(tmp_path / "none")
+
+
+@both
+def test_socket_that_nobody_listens_on_is_server_gone(ask: Ask, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as left_behind:
+        left_behind.bind(str(tmp_path / "s"))
+    with pytest.raises(ServerGone, match="nobody listens"):
+        ask(tmp_path / "s")
+
+
+@both
+def test_file_on_the_way_is_server_gone(ask: Ask, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ServerGone, match="no path"):
+        ask(tmp_path / "file" / "s")
+
+
+def test_path_that_fits_no_socket_is_a_value_error(tmp_path: Path) -> None:
+    Client("x" * 107).close()
+    with pytest.raises(ValueError, match="at most 107"):
+        Client("x" * 108)
+    with pytest.raises(ValueError, match="at most 107"):
+        AsyncClient("é" * 54)
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1, float("nan"), float("inf"), 2_147_484])
+def test_timeout_out_of_range_is_a_value_error(timeout_s: float) -> None:
+    for kind in (Client, AsyncClient):
+        with pytest.raises(ValueError, match="timeout_s is"):
+            kind("s", timeout_s=timeout_s)
+
+
+def test_nothing_is_connected_before_the_first_request(peer: Peer) -> None:
+    with Client(peer.path):
+        pass
+    peer.finish()  # which fails at a connection
+
+
+def test_client_works_again_after_close(peer: Peer) -> None:
+    one = [say(GREETING), hear, say(MISSING)]
+    peer.serve(one, one)
+    client = Client(peer.path)
+    for _ in range(2):
+        assert client.find_endp(b"e") is None
+        client.close()
+        client.close()
+
+
+def test_threads_take_turns(peer: Peer) -> None:
+    """`hear` fails when a request comes before the reply to the one before it."""
+    peer.serve([say(GREETING), *[hear, say(DONE)] * 40])
+    with Client(peer.path) as client:
+        threads = [
+            threading.Thread(target=lambda: [client.save_dest(b"d", b"", b"e", 5) for _ in range(10)]) for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        peer.finish()
+    assert len(peer.heard) == 40
+
+
+def test_turn_that_does_not_come_is_a_timeout(peer: Peer) -> None:
+    done = threading.Event()
+    peer.serve([say(GREETING), hear, tell(peer.stalled), wait_for(done), say(DONE)])
+    with Client(peer.path) as client:
+        thread = threading.Thread(target=client.save_dest, args=(b"d", b"", b"e", 5))
+        thread.start()
+        peer.stalled.wait()
+        client.timeout_s = SHORT_S
+        with pytest.raises(TimedOut, match="other threads"):
+            client.find_endp(b"e")
+        done.set()
+        thread.join()
+
+
+def tell(event: threading.Event) -> Action:
+    return lambda _: event.set()
+
+
+def wait_for(event: threading.Event) -> Action:
+    def action(_: Line) -> None:
+        assert event.wait(20)
+
+    return action
+
+
+def test_tasks_take_turns(peer: Peer) -> None:
+    peer.serve([say(GREETING), *[hear, say(MISSING)] * 10])
+
+    async def ask() -> None:
+        async with AsyncClient(peer.path) as client:
+            assert await asyncio.gather(*[client.find_endp(b"e") for _ in range(10)]) == [None] * 10
+
+    asyncio.run(ask())
+
+
+def test_turn_of_a_task_that_does_not_come_is_a_timeout(peer: Peer) -> None:
+    peer.serve([say(GREETING), hear, stall])
+
+    async def ask() -> None:
+        async with AsyncClient(peer.path, timeout_s=20) as client:
+            first = asyncio.create_task(client.find_endp(b"e"))
+            await asyncio.to_thread(peer.stalled.wait)
+            client.timeout_s = SHORT_S
+            with pytest.raises(TimedOut, match="other tasks"):
+                await client.find_endp(b"e")
+            first.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await first
+
+    asyncio.run(ask())
+
+
+CANCELLED: dict[str, list[Action]] = {
+    "before the greeting": [stall],
+    "before the go-ahead": [say(GREETING), hear, stall],
+    "in the middle of a reply": [say(GREETING), hear, say(GO_AHEAD[:4]), stall],
+    "before the descriptor is taken": [say(GREETING), hear, say(GO_AHEAD), stall],
+    "before the status": [say(GREETING), hear, say(GO_AHEAD), take, stall],
+}
+
+
+@pytest.mark.parametrize("where", CANCELLED)
+def test_cancelled_dance_closes_the_connection(peer: Peer, where: str) -> None:
+    peer.serve(CANCELLED[where], [say(GREETING), hear, say(MISSING)])
+
+    async def ask() -> None:
+        mine, far = socket.socketpair()
+        async with AsyncClient(peer.path, timeout_s=20) as client:
+            with mine, far:
+                saving = asyncio.create_task(client.save_endp(b"e", b"", 5, mine))
+                await asyncio.to_thread(peer.stalled.wait)
+                saving.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await saving
+                assert mine.fileno() >= 0
+            assert await client.find_endp(b"e") is None  # `stall` ended, so the first connection was closed
+
+    asyncio.run(ask())
+    assert peer.accepted == 2
+
+
+def test_interrupt_in_mid_dance_closes_the_connection(peer: Peer) -> None:
+    class Interrupted(Client):
+        def _wait(self, wait: Wait, deadline: float) -> bool:
+            while not super()._wait(wait, deadline=0.0):
+                if peer.stalled.wait(0.001):
+                    raise KeyboardInterrupt
+            return True
+
+    peer.serve([say(GREETING), hear, stall])
+    with Interrupted(peer.path) as client, pytest.raises(KeyboardInterrupt):
+        client.find_endp(b"e")
+
+
+FORKING = """
+import os, socket, sys, threading
+from scache_client import Client
+
+client = Client(sys.argv[1])
+assert client.find_endp(b"e") is None
+before = client._connection.fileno()
+held = sys.argv[2] == "held"
+if held:
+    client._turn.acquire()  # as if another thread were in the middle of a request
+child = os.fork()
+if child == 0:
+    assert client._connection.fileno() == -1
+    assert client.find_endp(b"e") is None
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+if held:
+    client._turn.release()
+assert client._connection.fileno() == before
+assert client.find_endp(b"e") is None
+assert client._connection.fileno() == before
+client.close()
+"""
+
+
+@pytest.mark.parametrize("turn", ["free", "held"])
+def test_child_of_a_fork_makes_its_own_connection(turn: str) -> None:
+    """In a process without threads of its own; the server takes each connection in a thread of this one."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("")
+        listener.listen(2)
+        counts: list[int] = []
+        threads = [threading.Thread(target=serve_misses, args=(listener, counts)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        program = [sys.executable, "-c", FORKING, listener.getsockname().decode().replace("\0", "@"), turn]
+        program[2] = program[2].replace("sys.argv[1]", "sys.argv[1].replace('@', chr(0))")
+        subprocess.run(program, check=True, timeout=20, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
+        for thread in threads:
+            thread.join()
+    assert sorted(counts) == [1, 2], "requests on the connection of the child, and on that of the parent"
+
+
+def serve_misses(listener: socket.socket, counts: list[int]) -> None:
+    count = 0
+    with listener.accept()[0] as connection:
+        connection.sendall(GREETING)
+        while connection.recv(4096):
+            connection.sendall(MISSING)
+            count += 1
+    counts.append(count)
