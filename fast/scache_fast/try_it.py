@@ -11,7 +11,12 @@ _TEXT: Final = """\
 Starting scached on {path}
 It keeps open connections for other processes. Leave it running, open another terminal in this folder, and type:
 
-    .venv/bin/python -m scache_client {path}
+    export SCACHE_SOCKET={path}
+    .venv/bin/python -m scache_client echo &                            # a peer that numbers its connections
+    .venv/bin/python -m scache_client park demo 127.0.0.1:7007          # one process opens a connection, parks it
+    .venv/bin/python -m scache_client find demo --send hello --again 60 # another takes it up, and parks it again
+    .venv/bin/python -m scache_client find demo --send 'hello again'    # a third one: still the same connection
+    kill %1
 
 Press Ctrl-C here to stop it.
 """
