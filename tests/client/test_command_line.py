@@ -1,0 +1,152 @@
+"""The command line, each command a process of its own, and both clients, against both servers."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from tests.client.peer import Pair
+from tests.postfix.standing_server import standing_server
+
+from scache_client import AsyncClient, Client
+from scache_client.__main__ import ECHO_ADDRESS, SOCKET_VARIABLE, main
+from scache_client.echo import Echo
+
+PATIENCE_S = 20
+
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+@pytest.fixture(scope="module", params=["scache_reference", "scache_fast"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    path = tmp_path_factory.mktemp("server") / "s"
+    with standing_server(request.param, path, ["--ttl-limit", "10m"]):
+        yield str(path)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with Echo(("127.0.0.1", 0)) as peer:
+        thread = threading.Thread(target=peer.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"127.0.0.1:{peer.server_address[1]}"
+        peer.shutdown()
+        thread.join()
+
+
+def run(path: str, *words: str, status: int = 0) -> str:
+    """Run one command in a process of its own and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "scache_client", "--socket", path, *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        env=ENVIRONMENT,
+    )
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout if status == 0 else done.stderr
+
+
+def test_connection_goes_from_process_to_process(server: str, address: str) -> None:
+    label = r"from process\nto process"
+    assert run(server, "park", label, address, "--properties", r"tls=0\n").startswith("parked     127.0.0.1:")
+    first = run(server, "find", label, "--send", "hello", "--again", "60")
+    number = first.partition("came back  connection ")[2].partition(",")[0]
+    assert r"properties tls=0\n" in first
+    assert f"connection {number}, line 1: hello" in first
+    run(server, "bind", r"dest\n", label, "--properties", "by way of dest")
+    second = run(server, "find-dest", r"dest\n", "--send", "once more")
+    assert "binding    by way of dest" in second
+    assert f"connection {number}, line 2: once more" in second
+    assert "nothing is parked" in run(server, "find-dest", r"dest\n", status=1)
+    assert r"endpoint from process\nto process;" in run(server, "find", label, status=1)
+
+
+def test_talk_passes_lines_both_ways(server: str, address: str) -> None:
+    run(server, "park", "talk", address)
+    words = [sys.executable, "-m", "scache_client", "--socket", server, "find", "talk", "--talk"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT) as talking:
+        assert talking.stdin is not None
+        assert talking.stdout is not None
+        for number in (1, 2):
+            talking.stdin.write(b"line\n")
+            talking.stdin.flush()
+            while not (line := talking.stdout.readline()).endswith(b", line %d: line\n" % number):
+                assert line, "it ended"
+        talking.stdin.close()
+        assert talking.wait(PATIENCE_S) == 0
+
+
+def test_what_one_client_parks_the_other_takes_up(server: str, pair: Pair) -> None:
+    async def find_and_park_again() -> None:
+        async with AsyncClient(server) as client:
+            found = await client.find_dest(b"dest")
+            assert found is not None
+            assert (found.destination_properties, found.properties) == (b"of dest", b"first")
+            assert await client.find_dest(b"dest") is None
+            await client.save_endp(b"both", b"second", 60, found.detach())
+
+    with Client(server) as client:
+        client.save_dest(b"dest", b"of dest", b"both", 60)
+        client.save_endp(b"both", b"first", 60, pair.mine)
+        asyncio.run(find_and_park_again())
+        found = client.find_endp(b"both")
+        assert found is not None
+        with found:
+            assert found.properties == b"second"
+            os.write(found.fileno(), b"through")
+        assert pair.far.recv(100) == b"through"
+        assert pair.hung_up()
+
+
+def test_errors_are_one_line_that_says_what_to_do(tmp_path: Path) -> None:
+    gone = run(str(tmp_path / "none"), "find", "e", status=2)
+    assert gone.startswith("scache_client: ")
+    assert gone.count("\n") == 1
+    assert "start the server" in gone
+
+
+def test_port_where_nobody_listens_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # Bound and not listening: the kernel refuses, and nobody else can take the port meanwhile.
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        port = deaf.getsockname()[1]
+        assert main(["--socket", str(tmp_path / "s"), "park", "e", f"127.0.0.1:{port}"]) == 2
+    assert f"127.0.0.1 port {port}: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["find", "e"], f"--socket PATH, or set {SOCKET_VARIABLE}"),
+        (["--socket", "s", "find", r"\q"], "no escape"),
+        (["--socket", "s", "park", "e", "127.0.0.1"], "no HOST:PORT"),
+        (["--socket", "s", "park", "e", "127.0.0.1:65536"], "no HOST:PORT"),
+        (["--socket", "s", "park", "e", ":25"], "no HOST:PORT"),
+        ([], "COMMAND"),
+    ],
+)
+def test_wrong_command_line_says_what_is_wanted(
+    words: Sequence[str], complaint: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(SOCKET_VARIABLE, raising=False)
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_help_shows_a_whole_try_out(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    shown = capsys.readouterr().out
+    for words in ("scache_client echo", f"park demo {ECHO_ADDRESS}", "find demo --send hello --again", r"smtp\n127"):
+        assert words in shown
