@@ -26,11 +26,11 @@ LATENESS_S: Final = 0.1
 """In real time, how long after the end of a lifetime it is tried: room for the clocks' granularity. Arbitrary."""
 
 
-class Skipped(Exception):
+class Skipped(Exception):  # noqa: N818 - a verdict, not a mistake
     """The case cannot be tried on this server. The text says why, and what to change."""
 
 
-class Inconclusive(Exception):
+class Inconclusive(Exception):  # noqa: N818 - a verdict, not a mistake
     """The machine was too slow for what was seen to mean anything."""
 
 

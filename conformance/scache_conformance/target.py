@@ -64,7 +64,7 @@ class Target(ABC):
 
     def __init__(self, name: str, told: Told) -> None:
         """Touch nothing yet."""
-        self.name: Final = name
+        self.name = name
         self.told: Final = told
 
     @property
@@ -239,8 +239,8 @@ class CommandServer(Target):
     """A server that a command starts: the process stays in the foreground and ends at SIGTERM.
 
     In the command `{socket}` stands for the path to serve on, `{clock}` for that of the clock file, and the name of any
-    limit, such as `{ttl_limit_s}` or `{sessions_max}`, for its value. It is run without a shell. A server with `{clock}`
-    in its command has a clock; where none was told it is a file of its own.
+    limit, such as `{ttl_limit_s}` or `{sessions_max}`, for its value. It is run without a shell. A server with
+    `{clock}` in its command has a clock; where none was told it is a file of its own.
     """
 
     def __init__(

@@ -13,8 +13,8 @@ from typing import Final
 SHOWN_BYTES_MAX: Final = 600
 """Longer data is cut in the middle. Arbitrary: about eight lines of a terminal."""
 
-EVENTS_MAX: Final = 2_000
-"""Later events are counted only, so that a runaway case does not fill the memory. Arbitrary."""
+SHOWN_EVENTS_MAX: Final = 120
+"""Of more events those in the middle are left out. Arbitrary: about three screens."""
 
 
 class Direction(Enum):
@@ -45,8 +45,7 @@ class Transcript:
     def __init__(self) -> None:
         """Begin now: the events' times count from here."""
         self._begin_s: Final = time.monotonic()
-        self._events: Final[list[Event]] = []
-        self._left_out = 0
+        self._events: Final[list[Event]] = []  # as many as a case makes: thousands at most
         self._lock: Final = threading.Lock()
 
     def sent(self, peer: str, data: bytes, descriptor_count: int = 0) -> None:
@@ -62,18 +61,19 @@ class Transcript:
         self._add(peer, Direction.NOTE, text)
 
     def lines(self) -> tuple[str, ...]:
-        """Show every event, one a line."""
+        """Show the events, one a line: of many the first and the last."""
         with self._lock:
-            more = (f"… and {self._left_out} more events",) if self._left_out else ()
-            return (*(str(event) for event in self._events), *more)
+            shown = [str(event) for event in self._events]
+        if len(shown) <= SHOWN_EVENTS_MAX:
+            return tuple(shown)
+        half = SHOWN_EVENTS_MAX // 2
+        left_out = f"          … {len(shown) - 2 * half} events left out …"
+        return (*shown[:half], left_out, *shown[-half:])
 
     def _add(self, peer: str, direction: Direction, text: str) -> None:
         at_s = time.monotonic() - self._begin_s
         with self._lock:
-            if len(self._events) < EVENTS_MAX:
-                self._events.append(Event(at_s, peer, direction, text))
-            else:
-                self._left_out += 1
+            self._events.append(Event(at_s, peer, direction, text))
 
 
 def show_with_descriptors(data: bytes, descriptor_count: int) -> str:

@@ -392,10 +392,10 @@ def none_left_behind(lab: Lab) -> None:
     with lab.quiet_server() as server:
         server.descriptor_count()
         _save_and_find(lab, server)  # once before: a server may open something at its first request
-        before = _fewest_descriptors(server)
+        before = _fewest_descriptors(lab, server, enough=0)
         for _ in range(50):
             _save_and_find(lab, server)
-        require("how many descriptors the server has open", _fewest_descriptors(server), before)
+        require("how many descriptors the server has open", _fewest_descriptors(lab, server, enough=before), before)
 
 
 def _save_and_find(lab: Lab, server: Target) -> None:
@@ -407,10 +407,10 @@ def _save_and_find(lab: Lab, server: Target) -> None:
         require("status", peer.receive_reply(0).status, FAILED)
 
 
-def _fewest_descriptors(server: Target) -> int:
-    """Count descriptors when the server has noticed all hangups: the lowest count of several."""
-    counts = []
-    for _ in range(20):
-        server.poke()
+def _fewest_descriptors(lab: Lab, server: Target, enough: int) -> int:
+    """Count descriptors when the server has had time to notice all hangups: the lowest of several counts."""
+    counts = [server.descriptor_count()]
+    while len(counts) < 50 and min(counts) > enough:
+        lab.sleep(0.01)
         counts.append(server.descriptor_count())
     return min(counts)

@@ -114,7 +114,7 @@ REFUSED = {
     "two-signs": b"++5",
     "blank-after-sign": b"+ 5",
     "sign-alone": b"+",
-    "other-digits": "٥".encode(),
+    "other-digits": "\u0665".encode(),
     "no-break-space": "\u00a05".encode(),
 }
 OUT_OF_RANGE = {

@@ -114,7 +114,8 @@ def _bindings_alone(lab: Lab, server: Target, peer: Peer) -> None:
 
 
 _counted(
-    "address-lookups", "find_endp counts as address lookup, hit or miss; success is rounded down.", ("STAT-2", "STAT-6"),
+    "address-lookups", "find_endp counts as address lookup, hit or miss; success is rounded down.",
+    ("STAT-2", "STAT-6"),
     _endp_lookups, ADDRESS + "hits=2 miss=1 success=66%", PEAKS + "domains=0 addresses=1 connection=2",
 )  # fmt: skip
 _counted(
@@ -130,7 +131,8 @@ _counted(
     _held, ADDRESS + "hits=1 miss=0 success=100%", PEAKS + "domains=0 addresses=1 connection=1",
 )  # fmt: skip
 _counted(
-    "peaks", "Peaks are what was cached at the fullest; labels count while something is under them.", ("STAT-4", "STAT-1"),
+    "peaks", "Peaks are what was cached at the fullest; labels count while something is under them.",
+    ("STAT-4", "STAT-1"),
     _peaks, ADDRESS + "hits=2 miss=0 success=100%", PEAKS + "domains=2 addresses=3 connection=5",
 )  # fmt: skip
 _counted(

@@ -7,7 +7,7 @@ is any instant at which every server, also one that counts whole seconds, must g
 import time
 
 from scache_conformance.lab import Lab, Lifetime, require, require_found, require_miss
-from scache_conformance.peer import DONE, MALFORMED, Line, Peer, Unmet
+from scache_conformance.peer import DONE, MALFORMED, Line, Unmet
 from scache_conformance.registry import case
 from scache_conformance.verdicts import Level
 

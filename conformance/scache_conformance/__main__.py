@@ -1,0 +1,205 @@
+"""`scache-conformance`: hold a server against the specification and say how it came out.
+
+Decides the command line, where reports go and the exit status. Refuses to know any case.
+"""
+
+import argparse
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from scache_conformance import expectations, plug
+from scache_conformance.registry import CLAUSES, Case, all_cases, choose
+from scache_conformance.reports import run as runs
+from scache_conformance.reports.html import to_html
+from scache_conformance.reports.junit import to_junit
+from scache_conformance.reports.markdown import to_markdown
+from scache_conformance.reports.tap import to_tap
+from scache_conformance.reports.terminal import Terminal
+from scache_conformance.runner import Runner
+from scache_conformance.target import ServerDied, Target
+from scache_conformance.unavailable import Unavailable
+from scache_conformance.unobservable import UNOBSERVABLE
+from scache_conformance.verdicts import Exit, exit_status
+
+DESCRIPTION: Final = """\
+Holds a shared connection cache server, in whatever language, against the specification: over its socket, clause by
+clause. A case is MUST (every server of this protocol does so), SHOULD (this specification asks for it, Postfix's own
+server need not do it) or INFO (what the server does is written down). Its verdict is PASS, FAIL, SKIP, INFO or ERROR;
+XFAIL is a failure that was expected, XPASS one that was expected and did not come.
+"""
+
+EPILOG: Final = """\
+subcommands:
+  report RUN.json… [--html FILE] [--markdown FILE]
+                        the matrix clauses by servers of several runs
+  traces [FILE]         write every transition of the small scope as NDJSON, for tests in any language
+  replay FILE           play such a file on a server, plugged in as above
+
+exit status:
+  0   every MUST passes, but for those that are expected to fail (with --strict: every SHOULD, too)
+  1   a case fails, or passes that was expected to fail
+  2   no verdict: nothing was tried, the server died or could not be started, the command line is wrong
+
+examples:
+  scache-conformance --postfix --expect-fail conformance/expected-failures/postfix-scache.toml
+  scache-conformance --exec 'my-cache --listen {socket} --ttl-limit {ttl_limit_s}s' --json mine.json
+  scache-conformance --socket /run/my-cache.sock --clause ENDP-3 -v
+  scache-conformance report postfix.json mine.json --html matrix.html
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit with its status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    commands = {"report": report}
+    command = commands.get(words[0]) if words else None
+    sys.exit(int(command(words[1:]) if command is not None else run(words)))
+
+
+def run(words: Sequence[str]) -> Exit:
+    """Try cases on a server."""
+    parser = _parser()
+    if "--list" in words:
+        return _list(parser, words)
+    options = parser.parse_args(words)
+    try:
+        cases = _chosen(options)
+        excuses = expectations.read(options.expect_fail, all_cases()) if options.expect_fail else {}
+        target = plug.target_from(options)
+    except (ValueError, expectations.BadExpectations) as error:
+        return _no_verdict(str(error))
+    if not cases:
+        return _no_verdict("no case fits: --list names them all")
+    terminal = Terminal(sys.stdout, len(cases), verbose=options.verbose)
+    try:
+        with target:
+            done = _run(target, cases, excuses, terminal, options)
+    except (ServerDied, Unavailable) as error:
+        return _no_verdict(str(error))
+    terminal.summary(done)
+    _write_reports(options, done)
+    return exit_status(done.results, strict=options.strict)
+
+
+def report(words: Sequence[str]) -> Exit:
+    """Write reports on several runs."""
+    parser = argparse.ArgumentParser(prog="scache-conformance report", description="The matrix clauses by servers.")
+    parser.add_argument("runs", metavar="RUN.json", nargs="+", type=Path, help="what --json wrote")
+    _add_matrix_options(parser)
+    options = parser.parse_args(words)
+    if options.html is None and options.markdown is None:
+        parser.error("nothing to write: use --html FILE or --markdown FILE")
+    try:
+        read = [runs.read(path) for path in options.runs]
+    except runs.NotARun as error:
+        return _no_verdict(str(error))
+    _write_matrix(options, read)
+    return Exit.GOOD
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scache-conformance",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
+            prog, width=min(100, shutil.get_terminal_size().columns), max_help_position=24
+        ),
+    )
+    plug.add_options(parser)
+    _add_choice_options(parser)
+    verdict = parser.add_argument_group("what counts")
+    verdict.add_argument("--strict", action="store_true", help="a SHOULD that fails counts, too")
+    verdict.add_argument(
+        "--expect-fail",
+        metavar="FILE",
+        type=Path,
+        help="failures that are known, with their reasons; strict in both ways",
+    )
+    reports = parser.add_argument_group("reports")
+    reports.add_argument("-v", "--verbose", action="store_true", help="name every case while the run goes on")
+    reports.add_argument("--json", metavar="FILE", type=Path, help="everything, also what `report` reads")
+    reports.add_argument("--junit", metavar="FILE", type=Path, help="JUnit XML, for continuous integration")
+    reports.add_argument("--tap", metavar="FILE", type=Path, help="Test Anything Protocol 14")
+    _add_matrix_options(reports)
+    return parser
+
+
+def _add_choice_options(parser: argparse.ArgumentParser) -> None:
+    choice = parser.add_argument_group("which cases (default: all)")
+    choice.add_argument("--run", metavar="GLOB", action="append", default=[], help="those of such slugs; repeatable")
+    choice.add_argument("--clause", metavar="ID", action="append", default=[], help="those of this clause; repeatable")
+    choice.add_argument("--list", action="store_true", help="name them, try nothing; needs no server")
+
+
+def _add_matrix_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    parser.add_argument("--html", metavar="FILE", type=Path, help="the matrix clauses by servers as one HTML file")
+    parser.add_argument("--markdown", metavar="FILE", type=Path, help="the same as Markdown")
+
+
+def _list(parser: argparse.ArgumentParser, words: Sequence[str]) -> Exit:
+    alone = argparse.ArgumentParser(prog=parser.prog)
+    _add_choice_options(alone)
+    options, _ = alone.parse_known_args(words)
+    try:
+        cases = _chosen(options)
+    except ValueError as error:
+        return _no_verdict(str(error))
+    for case in cases:
+        print(f"{case.slug:<40} {case.level.name:<6} {' '.join(case.clauses):<24} {case.title}")
+    for clause in options.clause:
+        if clause in UNOBSERVABLE:
+            print(f"{clause} has no case: {UNOBSERVABLE[clause]}")
+    return Exit.GOOD if cases else _no_verdict("no case fits")
+
+
+def _chosen(options: argparse.Namespace) -> tuple[Case, ...]:
+    if unknown := [clause for clause in options.clause if clause not in CLAUSES]:
+        raise ValueError(f"--clause {unknown[0]}: there is none; they are {', '.join(CLAUSES)}")
+    return choose(all_cases(), options.run, options.clause)
+
+
+def _run(
+    target: Target, cases: Sequence[Case], excuses: dict[str, str], terminal: Terminal, options: argparse.Namespace
+) -> runs.Run:
+    began_s, started = time.monotonic(), datetime.now().astimezone().isoformat(timespec="seconds")
+    clock = "virtual" if target.has_clock else "real"
+    results = Runner(target, excuses, terminal.progress).run(cases)
+    return runs.Run(
+        server=target.name,
+        plugged_in=plug.describe(options),
+        ttl_limit_s=target.told.ttl_limit_s,
+        clock=clock,
+        started=started,
+        seconds=round(time.monotonic() - began_s, 1),
+        strict=options.strict,
+        results=results,
+    )
+
+
+def _write_reports(options: argparse.Namespace, done: runs.Run) -> None:
+    for path, text in ((options.json, runs.to_json), (options.junit, to_junit), (options.tap, to_tap)):
+        if path is not None:
+            path.write_text(text(done), encoding="utf-8")
+    _write_matrix(options, [done])
+
+
+def _write_matrix(options: argparse.Namespace, done: Sequence[runs.Run]) -> None:
+    if options.html is not None:
+        options.html.write_text(to_html(done), encoding="utf-8")
+    if options.markdown is not None:
+        options.markdown.write_text(to_markdown(done), encoding="utf-8")
+
+
+def _no_verdict(message: str) -> Exit:
+    print(f"scache-conformance: {message}", file=sys.stderr)
+    return Exit.NO_VERDICT
+
+
+if __name__ == "__main__":
+    main()

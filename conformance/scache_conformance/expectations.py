@@ -1,0 +1,46 @@
+"""Failures that are expected, read from a file: which cases fail on a server that is known to deviate, and why.
+
+Decides the format and insists that each entry is true to the cases. It is strict: an expected failure that passes
+counts as a failure (see `scache_conformance.verdicts`). Refuses to know any server.
+
+    [[deviation]]
+    clauses = ["CONN-2"]
+    cases = ["stalls/mid-name", "stalls/mid-list"]
+    reason = "The server waits for one client at a time."
+"""
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+
+from scache_conformance.registry import Case
+
+_FIELDS = {"clauses", "cases", "reason"}
+
+
+class BadExpectations(Exception):  # noqa: N818 - the file's mistake; the text says which and what to do
+    """The file cannot be used."""
+
+
+def read(path: Path, cases: Iterable[Case]) -> dict[str, str]:
+    """Return the reason for each case that is expected to fail. Raises BadExpectations."""
+    try:
+        entries = tomllib.loads(path.read_text(encoding="utf-8")).get("deviation", [])
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise BadExpectations(f"cannot read the expected failures in {path}: {error}") from error
+    by_slug = {case.slug: case for case in cases}
+    reasons: dict[str, str] = {}
+    for number, entry in enumerate(entries, 1):
+        where = f"{path}, deviation {number}"
+        if set(entry) != _FIELDS or not entry["reason"]:
+            raise BadExpectations(f"{where}: needs clauses, cases and a reason, and nothing else; has {sorted(entry)}")
+        for slug in entry["cases"]:
+            if slug not in by_slug:
+                raise BadExpectations(f"{where}: there is no case {slug!r}; --list names them")
+            if not set(entry["clauses"]) & set(by_slug[slug].clauses):
+                tried = ", ".join(by_slug[slug].clauses)
+                raise BadExpectations(f"{where}: {slug} tries {tried}, none of {', '.join(entry['clauses'])}")
+            if slug in reasons:
+                raise BadExpectations(f"{where}: {slug} is listed twice")
+            reasons[slug] = f"{', '.join(entry['clauses'])}: {entry['reason']}"
+    return reasons

@@ -1,0 +1,1 @@
+"""Runs shown to people and to machines: each module writes one format and knows no other."""
