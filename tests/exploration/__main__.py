@@ -1,0 +1,41 @@
+"""Explore one scope from the command line: `python -m tests.exploration [order|queue|peaks|wide]`, wide by default.
+
+Prints the size of the space and, where the two tables differ, the shortest program that shows it. Exit status 0: they
+agree and the counts are the committed ones; 1: they do not; 2: there is no such scope.
+"""
+
+import sys
+import time
+
+from tests.exploration.explorer import explore, script
+from tests.exploration.fast_table import FastTable, stale_instants_max
+from tests.exploration.scopes import COMMITTED
+from tests.exploration.spec_table import SpecTable
+
+
+def main(arguments: list[str]) -> int:
+    name = arguments[0] if arguments else "wide"
+    if name not in COMMITTED or len(arguments) > 1:
+        print(f"no scope {' '.join(arguments)!r}: give one of {', '.join(COMMITTED)}", file=sys.stderr)
+        return 2
+    committed = COMMITTED[name]
+    limits = committed.scope.limits
+    begin_s = time.monotonic()
+    with stale_instants_max(committed.stale_max):
+        explored = explore(committed.scope, SpecTable(limits), FastTable(limits))
+    print(
+        f"{name}: {explored.states} states, {explored.transitions} transitions, depth {explored.depth},"
+        f" {time.monotonic() - begin_s:.1f} s"
+    )
+    if explored.difference is not None:
+        print(f"differs:\n  {explored.difference.left}\n  {explored.difference.right}\n")
+        print(script(committed.scope, SpecTable, FastTable, explored.operations, committed.setup()))
+        return 1
+    if (explored.states, explored.transitions) != (committed.states, committed.transitions):
+        print(f"committed: {committed.states} states, {committed.transitions} transitions")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

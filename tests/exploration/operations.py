@@ -1,0 +1,181 @@
+"""What can be done to a table of parked sessions, as values, and what is seen when it is done.
+
+Decides the alphabet of the exploration, and what two tables are compared by. Refuses to know any rule: which outcome is
+the right one, and how a table is built inside.
+"""
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, Self, assert_never
+
+from scache_spec.cache import Sizes
+from scache_spec.vocabulary import NS_PER_S, Counters, Handle, Label, Properties, Status
+
+
+class ComparedTable(Protocol):
+    """A table, and the sessions that were found in it and not handed over yet.
+
+    Handles stand for descriptors. A find that hits holds the session until put_back or hand_over.
+    """
+
+    counters: Counters
+
+    def save_endp(
+        self, endpoint: Label, properties: Properties, handle: Handle, ttl_s: int, now_ns: int
+    ) -> tuple[Status, tuple[Handle, ...]]:
+        """Park a session; return the status and the handles closed."""
+        ...
+
+    def find_endp(self, endpoint: Label) -> tuple[Properties, Handle] | None:
+        """Take up a session and hold it."""
+        ...
+
+    def save_dest(self, destination: Label, properties: Properties, endpoint: Label, ttl_s: int, now_ns: int) -> Status:
+        """Bind a destination to an endpoint."""
+        ...
+
+    def find_dest(self, destination: Label) -> tuple[Properties, Properties, Handle] | None:
+        """Take up a session that the destination leads to and hold it."""
+        ...
+
+    def put_back(self, handle: Handle, now_ns: int) -> tuple[Handle, ...]:
+        """Park a held session again; return the handles closed."""
+        ...
+
+    def hand_over(self, handle: Handle) -> None:
+        """Let go of a held session."""
+        ...
+
+    def expire(self, now_ns: int) -> tuple[Handle, ...]:
+        """Drop what is due; return the handles closed, in ascending order."""
+        ...
+
+    def next_expiry_ns(self) -> int | None:
+        """Return the first instant at which something is due."""
+        ...
+
+    def sizes(self) -> Sizes:
+        """Return how many there are of each."""
+        ...
+
+    def held_handles(self) -> tuple[Handle, ...]:
+        """Return the handles held, in the order of their finding."""
+        ...
+
+    def handles(self) -> tuple[Handle, ...]:
+        """Return every handle that is open, in an order that only depends on what the table holds."""
+        ...
+
+    def key(self, now_ns: int, names: Mapping[Handle, int]) -> Hashable:
+        """Return all that can matter later, with expiry as remaining time and handles renamed."""
+        ...
+
+    def copier(self) -> Callable[[], Self]:
+        """Return a maker of tables that equal this one as it is now and share nothing with it that changes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SaveEndp:
+    endpoint: Label
+    properties: Properties
+    ttl_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class FindEndp:
+    endpoint: Label
+
+
+@dataclass(frozen=True, slots=True)
+class SaveDest:
+    destination: Label
+    properties: Properties
+    endpoint: Label
+    ttl_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class FindDest:
+    destination: Label
+
+
+@dataclass(frozen=True, slots=True)
+class PutBack:
+    handle: Handle
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    handle: Handle
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class NextExpiry:
+    """A question, but one that makes a lazy heap tidy up."""
+
+
+Operation = SaveEndp | FindEndp | SaveDest | FindDest | PutBack | HandOver | Tick | NextExpiry
+
+
+def new_handle(table: ComparedTable) -> Handle:
+    """Return the lowest handle that is not open, as a kernel would."""
+    taken = set(table.handles())
+    return Handle(next(number for number in range(1, len(taken) + 2) if number not in taken))
+
+
+def instant_after(operation: Operation, now_ns: int) -> int:
+    """Return the instant at which the operation is done."""
+    return now_ns + operation.seconds * NS_PER_S if isinstance(operation, Tick) else now_ns
+
+
+def apply(table: ComparedTable, operation: Operation, now_ns: int, handle: Handle) -> Hashable:
+    """Do one operation to a table at an instant; return its reply and the handles it closed."""
+    match operation:
+        case SaveEndp(endpoint, properties, ttl_s):
+            return table.save_endp(endpoint, properties, handle, ttl_s, now_ns)
+        case FindEndp(endpoint):
+            return table.find_endp(endpoint)
+        case SaveDest(destination, properties, endpoint, ttl_s):
+            return table.save_dest(destination, properties, endpoint, ttl_s, now_ns)
+        case FindDest(destination):
+            return table.find_dest(destination)
+        case PutBack(held):
+            return table.put_back(held, now_ns)
+        case HandOver(held):
+            table.hand_over(held)
+            return None
+        case Tick():
+            return table.expire(now_ns)
+        case NextExpiry():
+            return table.next_expiry_ns()
+        case _:
+            assert_never(operation)
+
+
+def call(operation: Operation, now_ns: int, handle: Handle) -> str:
+    """Return the operation as a line of Python that calls a table."""
+    match operation:
+        case SaveEndp(endpoint, properties, ttl_s):
+            return f"save_endp({endpoint!r}, {properties!r}, handle={handle}, ttl_s={ttl_s}, now_ns={now_ns})"
+        case FindEndp(endpoint):
+            return f"find_endp({endpoint!r})"
+        case SaveDest(destination, properties, endpoint, ttl_s):
+            return f"save_dest({destination!r}, {properties!r}, {endpoint!r}, ttl_s={ttl_s}, now_ns={now_ns})"
+        case FindDest(destination):
+            return f"find_dest({destination!r})"
+        case PutBack(held):
+            return f"put_back({held}, now_ns={now_ns})"
+        case HandOver(held):
+            return f"hand_over({held})"
+        case Tick():
+            return f"expire(now_ns={now_ns})"
+        case NextExpiry():
+            return "next_expiry_ns()"
+        case _:
+            assert_never(operation)
