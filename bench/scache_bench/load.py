@@ -1,0 +1,100 @@
+"""The load generator as a function: one scenario against one socket, and what it measured.
+
+Decides how load.c is called and how its answer is read. Refuses to know servers.
+"""
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from scache_bench.latency import Histogram
+from scache_bench.scenarios import Scenario
+
+
+class LoadError(Exception):
+    """The server answered wrongly, or not at all. The text is the load generator's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One measurement."""
+
+    operations: int
+    seconds: float
+    server_cpu_ns: int
+    own_cpu_ns: int
+    """What the load generator itself used: near `seconds` it has measured itself."""
+    stalled: int
+    """How many clients the server let get as far as the middle of a dance."""
+    blocked: bool
+    """The server answered nobody for the whole patience."""
+    latency: Histogram
+
+    @property
+    def operations_per_s(self) -> float:
+        """Return the throughput."""
+        return self.operations / self.seconds
+
+    @property
+    def server_cpu_us(self) -> float:
+        """Return the server's processor time for one operation, in microseconds."""
+        return self.server_cpu_ns / 1_000 / self.operations
+
+    @property
+    def is_generator_limit(self) -> bool:
+        """Return whether the load generator had nothing left: the server might do more."""
+        return self.own_cpu_ns > 0.95e9 * self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """What was parked, and how much of it the server cannot but remember."""
+
+    sessions: int
+    payload_bytes: int
+    """Labels and properties."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The compiled load generator."""
+
+    program: Path
+    seconds: float
+    warmup_s: float
+    patience_s: float = 3.0
+
+    def run(self, socket: Path, scenario: Scenario, server_pid: int, seconds: float | None = None) -> Run:
+        """Measure one scenario; `seconds` overrules the usual length. Raises LoadError."""
+        options = {
+            "--clients": scenario.clients,
+            "--stalled": scenario.stalled,
+            "--seconds": self.seconds if seconds is None else seconds,
+            "--warmup": self.warmup_s,
+            "--patience": self.patience_s,
+            "--server-pid": server_pid,
+        }
+        said = self._call(socket, scenario.mix, options)
+        buckets = said["histogram_ns"]
+        return Run(
+            operations=said["operations"],
+            seconds=said["seconds"],
+            server_cpu_ns=said["server_cpu_ns"],
+            own_cpu_ns=said["own_cpu_ns"],
+            stalled=said["stalled"],
+            blocked=said["blocked"],
+            latency=Histogram(tuple((start, end, count) for start, end, count in buckets)),
+        )
+
+    def park(self, socket: Path, sessions: int) -> Parked:
+        """Park sessions for good, each under a label of its own. Raises LoadError."""
+        said = self._call(socket, "park", {"--count": sessions, "--patience": 20})
+        return Parked(said["parked"], said["label_bytes"] + said["property_bytes"])
+
+    def _call(self, socket: Path, mix: str, options: dict[str, int | float]) -> dict:
+        words = [str(word) for option in options.items() for word in option]
+        result = subprocess.run([self.program, socket, mix, *words], capture_output=True, text=True, check=False)
+        if result.returncode != 0:
+            raise LoadError(result.stderr.strip() or f"the load generator ended with status {result.returncode}")
+        return json.loads(result.stdout)
