@@ -1,10 +1,12 @@
 """Messages and clients that nobody would send or be, and what they cost: nothing that lasts."""
 
 import errno
+import fcntl
 import os
 import resource
 import select
 import socket
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -127,6 +129,7 @@ def test_full_descriptor_table_pauses_accepting_and_nothing_else(house: House) -
             assert house.server.clients == 1
             # Those inside are served, and the loop sleeps until it is time to try again.
             assert inside.say(find_endp(b"e")) == found(b"p")
+            assert house.server._epoll.poll(0) == []
             assert 0 < (house.server._wait_s(None) or 0) <= ACCEPT_PAUSE_NS / NS_PER_S
             house.advance(ACCEPT_PAUSE_NS / NS_PER_S)
             house.advance(ACCEPT_PAUSE_NS / NS_PER_S)
@@ -357,6 +360,25 @@ def test_client_that_floods_gets_its_share_and_no_more(house: House) -> None:
     assert house.server._backlog == {}
 
 
+def test_client_with_a_backlog_is_not_read_from(house: House) -> None:
+    flood = house.peer()
+    flood.send(find_endp(b"zz") * 2000)
+    (client,) = house.server._clients.values()
+    house.turn()
+    left = fcntl.ioctl(client.sock, termios.FIONREAD, b"1234")
+    house.turn(3)
+    assert fcntl.ioctl(client.sock, termios.FIONREAD, b"1234") == left != b"\0\0\0\0"
+    house.turn(80)
+    assert flood.read() == MISSED * 2000
+
+
+def test_hang_up_that_comes_alone_closes_its_client(house: House) -> None:
+    house.peer()
+    (client,) = house.server._clients.values()
+    house.server._serve(client, select.EPOLLHUP)
+    assert house.server.clients == 0
+
+
 def test_LIMIT_1_list_that_does_not_end_closes_its_client_after_what_came_before() -> None:
     with House(Limits(attribute_list_bytes_max=40)) as house:
         request = find_endp(b"x" * (40 - len(find_endp(b""))))
@@ -374,6 +396,15 @@ def test_LIMIT_1_list_that_does_not_end_closes_its_client_after_what_came_before
             assert peer.is_closed()
         assert house.server.statistics.limit_hits[Limit.ATTRIBUTE_LIST_BYTES] == 3
         assert len(house.log.warnings) == 3
+
+
+@pytest.mark.parametrize("length", [40, 41])
+def test_LIMIT_1_whole_list_in_one_write_on_each_side_of_the_limit(length: int) -> None:
+    with House(Limits(attribute_list_bytes_max=40)) as house:
+        peer = house.peer()
+        reply = peer.say(find_endp(b"x" * (length - len(find_endp(b"")))))
+        assert reply == (MISSED if length == 40 else b"")
+        assert peer.is_closed() is (length > 40)
 
 
 def test_LIMIT_1_overlong_list_puts_a_held_session_back() -> None:

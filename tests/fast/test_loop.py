@@ -82,9 +82,11 @@ def test_LIMIT_7_unfinished_step_ends_its_client_when_it_is_old_enough(state: st
 def test_LIMIT_7_bytes_that_finish_nothing_do_not_help() -> None:
     with House(Limits(ipc_timeout_s=20)) as house:
         peer = house.peer()
-        for piece in (b"request\0", b"find_endp\0", b"label\0", b"x\0"):
+        assert peer.say(find_endp(b"zz") + b"request\0") == MISSED
+        for piece in (b"find_endp\0", b"label\0", b"x\0"):
+            house.advance(5)
             assert peer.say(piece) == b""
-            house.advance(6)
+        house.advance(5)
         assert peer.is_closed()
 
 
@@ -142,7 +144,12 @@ def test_client_at_rest_may_stay_for_ever() -> None:
         assert peer.say(find_endp(b"zz")) == MISSED
         house.advance(1000)
         assert peer.say(find_endp(b"zz")) == MISSED
+        assert peer.say(find_endp(b"zz")[:9]) == b""
+        assert len(house.server._unfinished) == 1
+        assert peer.say(find_endp(b"zz")[9:]) == MISSED
         assert house.server._unfinished == {}
+        house.advance(1000)
+        assert house.server.clients == 1
 
 
 def test_LIFE_2_idle_server_ends_when_the_time_is_up() -> None:
