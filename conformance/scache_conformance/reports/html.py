@@ -5,6 +5,7 @@ JSON and is shown as text: it cannot become markup.
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from html import escape
 from importlib import resources
@@ -12,9 +13,9 @@ from string import Template
 
 from scache_conformance.reports.matrix import MEANINGS, Cell, State, rows, state_of
 from scache_conformance.reports.run import Run
-from scache_conformance.verdicts import Exit, Result, exit_status
+from scache_conformance.verdicts import Result
 
-_OUTCOMES = {Exit.GOOD: "conforms", Exit.FAILED: "does not conform", Exit.NO_VERDICT: "no verdict"}
+_CODE = re.compile(r"`([^`]*)`")
 
 
 def to_html(runs: Sequence[Run]) -> str:
@@ -31,14 +32,13 @@ def to_html(runs: Sequence[Run]) -> str:
 
 
 def _server(run: Run) -> str:
-    status = exit_status(run.results, strict=run.strict)
     counts = "".join(f"<li class={word.lower()}><b>{count}</b> {word}</li>" for word, count in run.counts().items())
     facts = (
         f"ttl limit {run.ttl_limit_s} s, {run.clock} time, {run.seconds:.1f} s, {run.started[:16].replace('T', ' ')}"
     )
     return (
-        f'<section class="card {status.name.lower()}"><h2>{escape(run.server)}</h2>'
-        f"<p class=outcome>{_OUTCOMES[status]}</p><ul>{counts}</ul>"
+        f'<section class="card {run.status.name.lower()}"><h2>{escape(run.server)}</h2>'
+        f"<p class=outcome>{run.outcome}</p><ul>{counts}</ul>"
         f"<p class=facts>{escape(facts)}</p><p class=facts><code>{escape(run.plugged_in)}</code></p></section>"
     )
 
@@ -54,11 +54,15 @@ def _body(runs: Sequence[Run]) -> Iterator[str]:
             tags = "".join(f"<span class=tag>{tag.name.lower()}</span>" for tag in row.clause.tags)
             reason = f"<p class=reason>No case: {escape(row.reason)}</p>" if row.reason else ""
             yield f"<tr id={row.clause.id}><th scope=row>{row.clause.id}</th>"
-            yield f"<td class=text>{escape(row.clause.text)} {tags}{reason}</td>"
+            yield f"<td class=text>{_prose(row.clause.text)} {tags}{reason}</td>"
             for number, cell in enumerate(row.cells):
                 yield f"<td class=cell>{_cell(number, row.clause.id, runs[number].server, cell)}</td>"
             yield "</tr>"
         yield "</tbody>"
+
+
+def _prose(text: str) -> str:
+    return _CODE.sub(r"<code>\1</code>", escape(text))
 
 
 def _cell(run_number: int, clause: str, server: str, cell: Cell) -> str:

@@ -22,6 +22,7 @@ def _lines(runs: Sequence[Run]) -> Iterator[str]:
     yield "| | " + " | ".join(run.server for run in runs) + " |"
     yield "|---" * (len(runs) + 1) + "|"
     yield "| cases | " + " | ".join(_counts(run) for run in runs) + " |"
+    yield "| outcome | " + " | ".join(run.outcome for run in runs) + " |"
     yield "| ttl limit, time | " + " | ".join(f"{run.ttl_limit_s} s, {run.clock}" for run in runs) + " |"
     for area, clauses in rows(runs).items():
         yield from ("", f"## {area}", "")
@@ -29,7 +30,7 @@ def _lines(runs: Sequence[Run]) -> Iterator[str]:
         yield "|---" * (len(runs) + 2) + "|"
         for row in clauses:
             cells = " | ".join(_cell(cell) for cell in row.cells)
-            yield f"| {row.clause.id} | {_escape(row.clause.text)} | {cells} |"
+            yield f"| {row.clause.id} | {_prose(row.clause.text)} | {cells} |"
     for run in runs:
         yield from _deviations(run)
 
@@ -65,6 +66,10 @@ def _deviations(run: Run) -> Iterator[str]:
 def _deviation(result: Result) -> str:
     fields = (", ".join(result.clauses), result.expected, result.actual, result.excuse or result.reason)
     return f"| `{result.slug}` | {result.level.name} | " + " | ".join(_escape(field) for field in fields) + " |"
+
+
+def _prose(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _escape(text: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from scache_conformance.registry import CLAUSES
-from scache_conformance.verdicts import Level, Result, Verdict, exit_status
+from scache_conformance.verdicts import Exit, Level, Result, Verdict, exit_status
 
 FORMAT: Final = "scache-conformance-run"
 VERSION: Final = 1
@@ -36,6 +36,23 @@ class Run:
     def counts(self) -> dict[str, int]:
         """Return how many cases got each word of verdict, the frequent first."""
         return dict(Counter(result.word for result in self.results).most_common())
+
+    @property
+    def status(self) -> Exit:
+        """Return the exit status that the run had."""
+        return exit_status(self.results, strict=self.strict)
+
+    @property
+    def outcome(self) -> str:
+        """Say how it came out, in a few words."""
+        known = sum(result.is_excused for result in self.results)
+        match self.status:
+            case Exit.GOOD:
+                return f"conforms, but for {known} known deviations" if known else "conforms"
+            case Exit.FAILED:
+                return "does not conform"
+            case Exit.NO_VERDICT:
+                return "no verdict"
 
     def failures(self) -> tuple[Result, ...]:
         """Return what counts against the server, and what got no verdict."""
@@ -68,7 +85,7 @@ def to_json(run: Run) -> str:
         "started": run.started,
         "seconds": run.seconds,
         "strict": run.strict,
-        "exit_status": int(exit_status(run.results, strict=run.strict)),
+        "exit_status": int(run.status),
         "counts": run.counts(),
         "clauses": {clause: clause_line(clause).partition("  ")[2] for clause in tried},
         "results": [_result_to_json(result) for result in run.results],

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Final, TextIO
 
 from scache_conformance.reports.run import Run, clause_line
-from scache_conformance.verdicts import Exit, Result, Verdict, exit_status
+from scache_conformance.verdicts import Result, Verdict
 
 WIDTH: Final = 100
 
@@ -20,11 +20,6 @@ _COLOURS: Final = {
     "XFAIL": "33",
     "SKIP": "90",
     "INFO": "36",
-}
-_ENDINGS: Final = {
-    Exit.GOOD: "the server conforms",
-    Exit.FAILED: "the server does not conform",
-    Exit.NO_VERDICT: "no verdict on the server",
 }
 
 
@@ -70,8 +65,9 @@ class Terminal:
             self._write(f"\n{len(skipped)} skipped:\n")
             for result in skipped:
                 self._write(f"  {result.slug}: {result.reason}\n")
-        ending = _ENDINGS[exit_status(run.results, strict=run.strict)]
-        self._write(f"\n{run.server}: {self._tally()} of {len(run.results)} cases in {run.seconds:.1f} s: {ending}\n")
+        self._write(
+            f"\n{run.server}: {self._tally()} of {len(run.results)} cases in {run.seconds:.1f} s: {run.outcome}\n"
+        )
 
     def _failure(self, result: Result) -> None:
         self._write(f"\n{'─' * WIDTH}\n{self._word(result.word)} {result.level.name} {result.slug}: {result.title}\n")
