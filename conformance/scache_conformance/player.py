@@ -51,8 +51,10 @@ def play(target: Target, trace: Trace, *, label_prefix: bytes = b"") -> None:
     """Play a trace on a server whose cache knows none of its labels. Raises Departure.
 
     Without a clock the trace's last step, if it is a tick, is left out; `label_prefix` then makes labels that nobody
-    has used. It goes before the labels of the four verbs.
+    has used. It goes before the labels of the four verbs, unless there is a Send in the trace, which says its own.
     """
+    if any(isinstance(each.step, Send) for each in trace.played):
+        label_prefix = b""
     played = trace.played
     if not target.has_clock and played and isinstance(played[-1].step, Tick):
         played = played[:-1]

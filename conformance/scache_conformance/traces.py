@@ -14,9 +14,10 @@ destination leads.
 """
 
 import json
+import secrets
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Final, TextIO
@@ -142,35 +143,51 @@ def traces() -> Iterator[Trace]:
 
 
 def export(file: TextIO) -> int:
-    """Write every trace, one JSON value a line, and before them a line that describes them; return their number."""
+    """Write every trace and return their number."""
     size = space()
-    head: Json = {
-        "format": FORMAT,
-        "version": VERSION,
-        "ttl_limit_s": TTL_LIMIT_S,
-        "states": size.states,
-        "transitions": size.transitions,
-    }
+    return write(file, traces(), TTL_LIMIT_S, {"states": size.states, "transitions": size.transitions})
+
+
+def write(file: TextIO, given: Iterable[Trace], ttl_limit_s: int, more: Mapping[str, Json] | None = None) -> int:
+    """Write traces, one JSON value a line, and before them a line that describes them; return their number."""
+    head: Json = {"format": FORMAT, "version": VERSION, "ttl_limit_s": ttl_limit_s, **(more or {})}
     print(json.dumps(head), file=file)
     number = 0
-    for number, trace in enumerate(traces(), 1):  # noqa: B007 - the number is returned.
+    for trace in given:
         print(json.dumps(trace_to_json(trace)), file=file)
+        number += 1
     return number
 
 
-def read(lines: Iterable[str]) -> Iterator[Trace]:
-    """Yield the traces of a file. Raises ValueError, with the line's number, for a file that is not of this kind."""
-    for number, line in enumerate(lines, 1):
+@dataclass(frozen=True, slots=True)
+class File:
+    """The traces of a file, for a server of this ttl limit. They can be gone through once."""
+
+    ttl_limit_s: int
+    traces: Iterator[Trace]
+
+    def __iter__(self) -> Iterator[Trace]:
+        """Yield the traces. Raises ValueError, with the line's number, for a line that is none."""
+        return self.traces
+
+
+def read(lines: Iterable[str]) -> File:
+    """Return what a file holds. Raises ValueError, with the line's number, for a file that is not of this kind."""
+    numbered = enumerate(lines, 1)
+    number, line = next(numbered, (1, ""))
+    try:
+        head = Fields(json.loads(line))
+        if head.text("format") != FORMAT or head.number("version") != VERSION:
+            raise ValueError(f"expected format {FORMAT!r} version {VERSION}, got {line[:200]!r}")
+        return File(head.number("ttl_limit_s"), _read_traces(numbered))
+    except ValueError as error:
+        raise ValueError(f"line {number}: {error}") from error
+
+
+def _read_traces(numbered: Iterable[tuple[int, str]]) -> Iterator[Trace]:
+    for number, line in numbered:
         try:
-            value: Json = json.loads(line)
-            if number > 1:
-                yield trace_from_json(value)
-                continue
-            head = Fields(value)
-            if head.text("format") != FORMAT or head.number("version") != VERSION:
-                raise ValueError(f"expected format {FORMAT!r} version {VERSION}, got {line[:200]!r}")
-            if head.number("ttl_limit_s") != TTL_LIMIT_S:
-                raise ValueError(f"ttl_limit_s must be {TTL_LIMIT_S}, not {head.number('ttl_limit_s')}")
+            yield trace_from_json(json.loads(line))
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from error
 
@@ -192,23 +209,25 @@ class Replayed:
         return f"{self.played} traces replayed, {self.steps} steps, {failed}{skipped}"
 
 
-def replay(target: Target, given: Iterable[Trace], *, departures_max: int = 10, run_name: bytes = b"") -> Replayed:
+def replay(target: Target, given: Iterable[Trace], *, departures_max: int = 10) -> Replayed:
     """Play traces on a server; stop after so many departures.
 
     Under a virtual clock the server's ttl limit must be that of the traces, else Unavailable. Without one only traces
-    that need no time are played, each under labels of its own that begin with `run_name`.
+    that need no time are played, each under labels of its own.
     """
-    if target.has_clock and target.told.ttl_limit_s != TTL_LIMIT_S:
+    ttl_limit_s = given.ttl_limit_s if isinstance(given, File) else TTL_LIMIT_S
+    if target.has_clock and target.told.ttl_limit_s != ttl_limit_s:
         raise Unavailable(
-            f"the traces are for a ttl limit of {TTL_LIMIT_S} s, the server has {target.told.ttl_limit_s}"
+            f"the traces are for a ttl limit of {ttl_limit_s} s, the server has {target.told.ttl_limit_s}"
         )
+    run_name = secrets.token_hex(4).encode()
     departures: list[Departure] = []
     played = steps = skipped = 0
     for trace in given:
         if trace.needs_time and not target.has_clock:
             skipped += 1
             continue
-        departure = _play(target, trace, b"" if target.has_clock else b"%b%d." % (run_name, trace.id))
+        departure = _play(target, trace, b"" if target.has_clock else b"%b.%d." % (run_name, trace.id))
         played += 1
         steps += len(trace.played)
         if departure is not None:
@@ -239,7 +258,7 @@ def _clean(target: Target) -> None:
     if target.can_be_started:
         target.revive()
     elif target.has_clock:
-        target.advance(TTL_LIMIT_S)
+        target.advance(target.told.ttl_limit_s)
 
 
 def _after(place: Place, step: Step) -> Place:
