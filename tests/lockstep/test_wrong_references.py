@@ -1,0 +1,64 @@
+"""The lockstep's negative control: it must catch every wrong version of the reference, each within a few runs."""
+
+import os
+from collections.abc import Iterator
+from contextlib import nullcontext
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+from tests.lockstep.lane import InProcessLane, Mismatch
+from tests.lockstep.machine import Machine
+from tests.lockstep.tally import Tally
+from tests.lockstep.world import World
+from tests.lockstep.wrong_references import WRONG, Wrong, WrongReference
+from tests.support.servers import START_NS
+
+from scache_spec.vocabulary import Limits
+
+IMPATIENT = settings(
+    max_examples=150,
+    stateful_step_count=60,
+    phases=[Phase.generate],  # One difference is enough, be it long.
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+    report_multiple_bugs=False,
+)
+
+
+@pytest.fixture
+def cleaned_up() -> Iterator[None]:
+    """Close what a wrong server leaves open."""
+    before = set(os.listdir("/proc/self/fd"))
+    yield
+    for leaked in set(os.listdir("/proc/self/fd")) - before:
+        try:
+            os.close(int(leaked))
+        except OSError:
+            pass  # The descriptor of the listing itself.
+
+
+def machine(wrong: Wrong) -> type[Machine]:
+    class Fresh(Machine):
+        tally = Tally()
+
+        @staticmethod
+        def open_world(limits: Limits) -> World:
+            return World(limits, [InProcessLane("wrong reference", WrongReference(limits, wrong))], START_NS)
+
+    return Fresh
+
+
+@pytest.mark.usefixtures("cleaned_up")
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_version_is_caught(name: str) -> None:
+    fresh = machine(WRONG[name])
+    with pytest.raises(Mismatch):
+        run_state_machine_as_test(fresh, settings=IMPATIENT)
+    print(f"caught after {fresh.tally.steps} steps")
+
+
+def test_right_version_passes_the_same_runs() -> None:
+    run_state_machine_as_test(machine(nullcontext), settings=settings(IMPATIENT, max_examples=15))
