@@ -4,6 +4,7 @@ Decides the command line, where reports go and the exit status. Refuses to know 
 """
 
 import argparse
+import secrets
 import shutil
 import sys
 import time
@@ -12,7 +13,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from scache_conformance import expectations, plug
+from scache_conformance import expectations, generated, plug
+from scache_conformance.moves import Manners
+from scache_conformance.peer import Unmet
 from scache_conformance.registry import CLAUSES, Case, all_cases, choose
 from scache_conformance.reports import run as runs
 from scache_conformance.reports.html import to_html
@@ -56,7 +59,7 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit with its status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    commands = {"report": report}
+    commands = {"report": report, "traces": export_traces, "replay": replay}
     command = commands.get(words[0]) if words else None
     sys.exit(int(command(words[1:]) if command is not None else run(words)))
 
@@ -73,6 +76,8 @@ def run(words: Sequence[str]) -> Exit:
         target = plug.target_from(options)
     except (ValueError, expectations.BadExpectations) as error:
         return _no_verdict(str(error))
+    if options.model is not None or options.histories is not None:
+        return _generate(target, options)
     if not cases:
         return _no_verdict("no case fits: --list names them all")
     terminal = Terminal(sys.stdout, len(cases), verbose=options.verbose)
@@ -84,6 +89,44 @@ def run(words: Sequence[str]) -> Exit:
     terminal.summary(done)
     _write_reports(options, done)
     return exit_status(done.results, strict=options.strict)
+
+
+def _generate(target: Target, options: argparse.Namespace) -> Exit:
+    seed = options.seed if options.seed is not None else secrets.randbelow(1_000_000)
+    manners = Manners.POSTFIX if options.polite or plug.is_installed_scache(options) else Manners.SPECIFIED
+    statuses = []
+    try:
+        with target:
+            if options.model is not None:
+                statuses.append(generated.run_model(target, options.model, seed, manners, options.save_trace))
+            if options.histories is not None:
+                statuses.append(generated.run_histories(target, options.histories, seed, manners))
+            target.check_alive()
+    except (ServerDied, Unavailable, Unmet) as error:
+        return _no_verdict(str(error))
+    return max(statuses)
+
+
+def export_traces(words: Sequence[str]) -> Exit:
+    """Write traces."""
+    parser = argparse.ArgumentParser(
+        prog="scache-conformance traces", description="Write every transition of the small scope as NDJSON."
+    )
+    parser.add_argument("file", metavar="FILE", nargs="?", type=Path, help="default: standard output")
+    return generated.write_traces(parser.parse_args(words).file)
+
+
+def replay(words: Sequence[str]) -> Exit:
+    """Play traces on a server."""
+    parser = argparse.ArgumentParser(prog="scache-conformance replay", description="Play traces on a server.")
+    parser.add_argument("file", metavar="FILE", type=Path, help="NDJSON, as `traces` and --save-trace write it")
+    plug.add_options(parser)
+    options = parser.parse_args(words)
+    try:
+        with plug.target_from(options) as target:
+            return generated.replay_traces(target, options.file)
+    except (ServerDied, Unavailable, Unmet, ValueError, OSError) as error:
+        return _no_verdict(str(error))
 
 
 def report(words: Sequence[str]) -> Exit:
@@ -113,6 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     plug.add_options(parser)
     _add_choice_options(parser)
+    _add_generated_options(parser)
     verdict = parser.add_argument_group("what counts")
     verdict.add_argument("--strict", action="store_true", help="a SHOULD that fails counts, too")
     verdict.add_argument(
@@ -135,6 +179,25 @@ def _add_choice_options(parser: argparse.ArgumentParser) -> None:
     choice.add_argument("--run", metavar="GLOB", action="append", default=[], help="those of such slugs; repeatable")
     choice.add_argument("--clause", metavar="ID", action="append", default=[], help="those of this clause; repeatable")
     choice.add_argument("--list", action="store_true", help="name them, try nothing; needs no server")
+
+
+def _add_generated_options(parser: argparse.ArgumentParser) -> None:
+    made_up = parser.add_argument_group("generated runs, instead of cases")
+    made_up.add_argument(
+        "--model", metavar="STEPS", nargs="?", const=generated.STEPS, type=int,
+        help=f"so many steps in lockstep with the specification (default: {generated.STEPS})",
+    )  # fmt: skip
+    made_up.add_argument(
+        "--histories", metavar="N", nargs="?", const=generated.HISTORIES, type=int,
+        help=f"so many concurrent histories, judged for linearizability (default: {generated.HISTORIES})",
+    )  # fmt: skip
+    made_up.add_argument("--seed", metavar="N", type=int, help="make up the same runs again (default: any)")
+    made_up.add_argument("--save-trace", metavar="FILE", type=Path, help="where --model writes a run that fails")
+    made_up.add_argument(
+        "--polite",
+        action="store_true",
+        help="one dance at a time, for servers that block; the installed scache's default",
+    )
 
 
 def _add_matrix_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:

@@ -87,6 +87,11 @@ def target_from(options: argparse.Namespace) -> Target:
     return target
 
 
+def is_installed_scache(options: argparse.Namespace) -> bool:
+    """Tell whether the server is Postfix's own."""
+    return bool(options.postfix == INSTALLED)
+
+
 def describe(options: argparse.Namespace) -> str:
     """Return the option that plugged the server in, as it was given."""
     if options.socket is not None:
