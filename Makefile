@@ -40,8 +40,9 @@ format: $(VENV)/dev.stamp ## rewrite the sources in house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-spec: $(VENV)/dev.stamp ## render spec/SPEC.md from the code
+spec: $(VENV)/dev.stamp ## render spec/SPEC.md and the manual page from the code
 	$(BIN)/python -m scache_spec.render spec/SPEC.md
+	$(BIN)/python -m scache_fast.manual deploy/man/scached.8
 
 clean: ## remove what make and the tools made
 	rm -rf $(VENV) .run .cache .hypothesis .mypy_cache .ruff_cache .pytest_cache dist build
