@@ -4,6 +4,7 @@ Decides the command line, where reports go and the exit status. Refuses to know 
 """
 
 import argparse
+import re
 import secrets
 import shutil
 import sys
@@ -29,26 +30,30 @@ from scache_conformance.unavailable import Unavailable
 from scache_conformance.unobservable import UNOBSERVABLE
 from scache_conformance.verdicts import Exit, exit_status
 
+NAME: Final = "scache-conformance - hold a shared connection cache server against its specification"
+
 DESCRIPTION: Final = """\
-Holds a shared connection cache server, in whatever language, against the specification: over its socket, clause by
-clause. A case is MUST (every server of this protocol does so), SHOULD (this specification asks for it, Postfix's own
-server need not do it) or INFO (what the server does is written down). Its verdict is PASS, FAIL, SKIP, INFO or ERROR;
-XFAIL is a failure that was expected, XPASS one that was expected and did not come.
+DESCRIPTION
+  Tries a shared connection cache server, in whatever language, over its socket, clause by clause.
+  A case is MUST (every server of this protocol does so), SHOULD (this specification asks for it,
+  Postfix's own server need not do it) or INFO (what the server does is written down). Its verdict
+  is PASS, FAIL, SKIP, INFO or ERROR; XFAIL is a failure that was expected, XPASS one that was
+  expected and did not come.
 """
 
 EPILOG: Final = """\
-subcommands:
+SUBCOMMANDS
   report RUN.json… [--html FILE] [--markdown FILE]
                         the matrix clauses by servers of several runs
   traces [FILE]         write every transition of the small scope as NDJSON, for tests in any language
   replay FILE           play such a file on a server, plugged in as above
 
-exit status:
+EXIT STATUS
   0   every MUST passes, but for those that are expected to fail (with --strict: every SHOULD, too)
   1   a case fails, or passes that was expected to fail
   2   no verdict: nothing was tried, the server died or could not be started, the command line is wrong
 
-examples:
+EXAMPLES
   scache-conformance --postfix --expect-fail conformance/expected-failures/postfix-scache.toml
   scache-conformance --exec 'my-cache --listen {socket} --ttl-limit {ttl_limit_s}s' --json mine.json
   scache-conformance --socket /run/my-cache.sock --clause ENDP-3 -v
@@ -145,8 +150,18 @@ def report(words: Sequence[str]) -> Exit:
     return Exit.GOOD
 
 
+class ManualParser(argparse.ArgumentParser):
+    """Lays out its help as a manual page: sections with headings in capitals."""
+
+    def format_help(self) -> str:
+        """Return the help."""
+        page = super().format_help().replace("usage: ", "SYNOPSIS\n  ", 1)
+        headed = re.sub(r"^(?! )([a-z].*):$", lambda heading: heading[1].upper(), page, flags=re.MULTILINE)
+        return f"NAME\n  {NAME}\n\n{headed}"
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = ManualParser(
         prog="scache-conformance",
         description=DESCRIPTION,
         epilog=EPILOG,
