@@ -205,6 +205,11 @@ def stall(line: Line) -> None:
             return
 
 
+def deafen(line: Line) -> None:
+    """Let the client's next words fail, and go on speaking."""
+    line.connection.shutdown(socket.SHUT_RD)
+
+
 def await_end(line: Line) -> None:
     """Check that the client closes and says nothing more."""
     try:

@@ -47,6 +47,10 @@ class Shell(ABC):
     @abstractmethod
     def close(self) -> None: ...
 
+    @property
+    @abstractmethod
+    def connected(self) -> bool: ...
+
 
 class Blocking(Shell):
     """Client."""
@@ -80,6 +84,10 @@ class Blocking(Shell):
 
     def close(self) -> None:
         self.client.close()
+
+    @property
+    def connected(self) -> bool:
+        return self.client._connection.fileno() >= 0
 
 
 class Asyncio(Shell):
@@ -119,6 +127,10 @@ class Asyncio(Shell):
 
     def close(self) -> None:
         self.run(self.client.close())
+
+    @property
+    def connected(self) -> bool:
+        return self.client._connection.fileno() >= 0
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -4,6 +4,7 @@ Each dance is a list of what the server does; each place in it is where the serv
 """
 
 import os
+import resource
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from tests.client.peer import (
     Pair,
     Peer,
     await_end,
+    deafen,
     hand,
     hear,
     hear_bytes,
@@ -31,7 +33,7 @@ from tests.client.peer import (
 )
 from tests.client.shells import Shell
 
-from scache_client import CacheError, Found, FoundDest, ProtocolError, Refused, ServerGone, TimedOut
+from scache_client import CacheError, Found, FoundDest, ProtocolError, Refused, ServerGone, TimedOut, attributes
 from scache_spec.vocabulary import Status
 
 
@@ -234,14 +236,10 @@ def test_client_that_failed_works_again(shell: Shell, peer: Peer) -> None:
 
 
 def test_find_is_done_when_its_descriptor_has_come(shell: Shell, peer: Peer, pair: Pair) -> None:
-    def hand_and_die(line: object) -> None:
-        hand(pair.mine.fileno())(line)  # type: ignore[arg-type]
-        line.connection.shutdown(socket.SHUT_RD)  # type: ignore[attr-defined]
-
-    peer.serve([say(GREETING), hear, say(FOUND), hear, hand_and_die], [say(GREETING), hear, say(MISSING)])
-    found = shell.find_endp(b"e")
-    assert found is not None
-    found.close()
+    first = [say(GREETING), hear, say(FOUND), hear, deafen, hand(pair.mine.fileno())]
+    peer.serve(first, [say(GREETING), hear, say(MISSING)])
+    assert _close(shell.find_endp(b"e")) == b"of the endpoint"
+    assert not shell.connected, "what could not hear the farewell is not used again"
     assert shell.find_endp(b"e") is None
 
 
@@ -326,6 +324,16 @@ def test_wrong_last_status_leaves_it_open_whether_it_is_parked(
     assert pair.mine.fileno() >= 0
 
 
+def test_endless_last_status_leaves_it_open_whether_it_is_parked(
+    shell: Shell, peer: Peer, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attributes, "REPLY_BYTES_MAX", 100)
+    peer.serve([say(GREETING), hear, say(GO_AHEAD), take, say(b"x" * 101), await_end])
+    with pytest.raises(ProtocolError, match="no end") as caught:
+        shell.save_endp(b"e", b"", 5, pair.mine)
+    assert caught.value.maybe_parked
+
+
 @pytest.mark.parametrize("count", [0, 2, 3, 253])
 def test_any_other_number_of_descriptors_is_closed(shell: Shell, peer: Peer, pair: Pair, count: int) -> None:
     peer.serve([say(GREETING), hear, say(FOUND), hear, hand(*[pair.mine.fileno()] * count), await_end])
@@ -334,6 +342,34 @@ def test_any_other_number_of_descriptors_is_closed(shell: Shell, peer: Peer, pai
     peer.finish()
     pair.mine.close()
     assert pair.hung_up()
+
+
+@pytest.mark.parametrize("slots", [0, 1])
+def test_descriptor_that_does_not_fit_the_table_is_a_protocol_error(
+    shell: Shell, peer: Peer, pair: Pair, slots: int
+) -> None:
+    peer.serve(
+        [
+            say(GREETING),
+            hear,
+            say(MISSING),
+            hear,
+            say(FOUND),
+            hear,
+            hand(*[pair.mine.fileno()] * (slots + 1)),
+            await_end,
+        ]
+    )
+    assert shell.find_endp(b"e") is None
+    lowest_free = os.dup(pair.mine.fileno())
+    os.close(lowest_free)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free + slots, hard))
+    try:
+        with pytest.raises(ProtocolError, match="ulimit -n"):
+            shell.find_endp(b"e")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_byte_with_the_descriptor_may_be_any(shell: Shell, peer: Peer, pair: Pair) -> None:

@@ -98,6 +98,13 @@ def test_socket_that_nobody_listens_on_is_server_gone(ask: Ask, tmp_path: Path) 
         ask(tmp_path / "s")
 
 
+def test_failed_connect_leaves_nothing_open(tmp_path: Path) -> None:
+    client = Client(tmp_path / "none")
+    with pytest.raises(ServerGone):
+        client.find_endp(b"e")
+    assert client._connection.fileno() == -1
+
+
 @both
 def test_file_on_the_way_is_server_gone(ask: Ask, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
@@ -241,8 +248,11 @@ def test_interrupt_in_mid_dance_closes_the_connection(peer: Peer) -> None:
             return True
 
     peer.serve([say(GREETING), hear, stall])
-    with Interrupted(peer.path) as client, pytest.raises(KeyboardInterrupt):
-        client.find_endp(b"e")
+    with Interrupted(peer.path) as client:
+        with pytest.raises(KeyboardInterrupt) as held:
+            client.find_endp(b"e")
+        assert client._connection.fileno() == -1, "while the traceback is still held"
+        assert held.value is not None
 
 
 FORKING = """
