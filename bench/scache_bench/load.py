@@ -7,9 +7,26 @@ import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from scache_bench.latency import Histogram
 from scache_bench.scenarios import Scenario
+
+
+class _Said(TypedDict):
+    """What the load generator prints: the first group when it measures, the second when it parks."""
+
+    operations: int
+    seconds: float
+    server_cpu_ns: int
+    own_cpu_ns: int
+    stalled: int
+    blocked: bool
+    histogram_ns: list[tuple[int, int, int]]
+
+    parked: int
+    label_bytes: int
+    property_bytes: int
 
 
 class LoadError(Exception):
@@ -76,7 +93,6 @@ class Load:
             "--server-pid": server_pid,
         }
         said = self._call(socket, scenario.mix, options)
-        buckets = said["histogram_ns"]
         return Run(
             operations=said["operations"],
             seconds=said["seconds"],
@@ -84,7 +100,7 @@ class Load:
             own_cpu_ns=said["own_cpu_ns"],
             stalled=said["stalled"],
             blocked=said["blocked"],
-            latency=Histogram(tuple((start, end, count) for start, end, count in buckets)),
+            latency=Histogram(tuple((start, end, count) for start, end, count in said["histogram_ns"])),
         )
 
     def park(self, socket: Path, sessions: int) -> Parked:
@@ -92,9 +108,10 @@ class Load:
         said = self._call(socket, "park", {"--count": sessions, "--patience": 20})
         return Parked(said["parked"], said["label_bytes"] + said["property_bytes"])
 
-    def _call(self, socket: Path, mix: str, options: dict[str, int | float]) -> dict:
+    def _call(self, socket: Path, mix: str, options: dict[str, int | float]) -> _Said:
         words = [str(word) for option in options.items() for word in option]
         result = subprocess.run([self.program, socket, mix, *words], capture_output=True, text=True, check=False)
         if result.returncode != 0:
             raise LoadError(result.stderr.strip() or f"the load generator ended with status {result.returncode}")
-        return json.loads(result.stdout)
+        said: _Said = json.loads(result.stdout)
+        return said

@@ -16,7 +16,10 @@ class NoCompilerError(Exception):
 
 
 def build(name: Literal["load", "floor"], folder: Path) -> Path:
-    """Compile one program into a folder and return its path. Raises NoCompilerError; a compile error is a bug of ours."""
+    """Compile one program into a folder and return its path.
+
+    Raises NoCompilerError. CalledProcessError would be a mistake in the program: the compiler says which.
+    """
     compiler = shutil.which("cc")
     if compiler is None:
         raise NoCompilerError("there is no C compiler called cc: install gcc and libc6-dev")

@@ -1,0 +1,123 @@
+"""The servers under measurement, each started the way it is run.
+
+Decides how each is started and told to keep sessions for an hour. Refuses to know what is measured: to everything
+else a server is a socket and a process.
+"""
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from scache_bench import programs
+from scache_conformance.postfix import MasterChild, ServerDied
+from scache_conformance.unavailable import Unavailable
+
+TTL_LIMIT_S: Final = 3_600
+START_S_MAX: Final = 20.0
+
+
+class StartError(Exception):
+    """A server cannot be measured here. The text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that runs."""
+
+    socket: Path
+    pid: int
+
+
+@contextmanager
+def _process(command: Sequence[str], path: Path) -> Iterator[Server]:
+    """Run a command until the context is left; its output goes to a file beside the socket at `path`."""
+    log = path.with_suffix(".log")
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    try:
+        _await_greeting(process, path, log)
+        yield Server(path, process.pid)
+    finally:
+        process.terminate()
+        try:
+            process.wait(START_S_MAX)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _await_greeting(process: subprocess.Popen[bytes], path: Path, log: Path) -> None:
+    deadline = time.monotonic() + START_S_MAX
+    while process.poll() is None and time.monotonic() < deadline:
+        with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):  # not listening yet
+            probe.settimeout(START_S_MAX)
+            probe.connect(str(path))
+            if probe.recv(1):
+                return
+        time.sleep(0.01)
+    last = log.read_text(errors="backslashreplace").strip().rpartition("\n")[2]
+    raise StartError(f"does not start; exit status {process.poll()} (None: it runs), last words {last!r}")
+
+
+def _fast(folder: Path) -> AbstractContextManager[Server]:
+    path = folder / "fast.sock"
+    command = [sys.executable, "-m", "scache_fast", "--listen", str(path), "--ttl-limit", f"{TTL_LIMIT_S}s"]
+    return _process(command, path)
+
+
+def _reference(folder: Path) -> AbstractContextManager[Server]:
+    path = folder / "reference.sock"
+    command = [sys.executable, "-m", "scache_reference", "--listen", str(path), "--ttl-limit", f"{TTL_LIMIT_S}s"]
+    return _process(command, path)
+
+
+@contextmanager
+def _scache(_: Path) -> Iterator[Server]:
+    try:
+        with MasterChild(ttl_limit_s=TTL_LIMIT_S) as child:
+            yield Server(child.socket_path, child.pid)
+    except (Unavailable, ServerDied) as reason:
+        raise StartError(str(reason)) from reason
+
+
+@contextmanager
+def _floor(folder: Path) -> Iterator[Server]:
+    try:
+        program = programs.build("floor", folder)
+    except programs.NoCompilerError as reason:
+        raise StartError(str(reason)) from reason
+    path = folder / "floor.sock"
+    with _process([str(program), str(path)], path) as server:
+        yield server
+
+
+SERVERS: Final[dict[str, Callable[[Path], AbstractContextManager[Server]]]] = {
+    "fast": _fast,
+    "reference": _reference,
+    "scache": _scache,
+    "floor": _floor,
+}
+"""By name, in the order in which tables list them. Each takes a fresh folder; entering raises StartError."""
+
+PARKED_MAX: Final = {"reference": 1_000}
+"""Where parking more would take minutes: the reference copies what it knows with every change, and says so."""
+
+DESCRIPTIONS: Final = {
+    "fast": "scached, the production server",
+    "reference": "the specification with sockets around it",
+    "scache": "Postfix's own, started as its master(8) does",
+    "floor": "a C loop with the same system calls, no checks, no expiry",
+}
+
+
+def has_strace() -> bool:
+    """Return whether system calls can be counted."""
+    return shutil.which("strace") is not None

@@ -1,0 +1,196 @@
+"""The benchmark's own arithmetic, and its load generator against the floor server."""
+
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+from scache_bench import programs, report
+from scache_bench.goals import Verdict, verdicts
+from scache_bench.latency import Histogram, merge
+from scache_bench.load import Load, LoadError, Run
+from scache_bench.results import Churn, Memory, Results, Sample
+from scache_bench.scenarios import Scenario
+from scache_bench.servers import SERVERS, Server
+from scache_bench.spread import Spread
+from scache_client import Client
+
+needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler: apt-get install gcc libc6-dev")
+
+
+def run(operations: int = 1_000, cpu_ns: int = 1_000_000, latency_ns: int = 100, *, blocked: bool = False) -> Run:
+    latency = Histogram(((latency_ns, latency_ns + 1, operations),)) if operations else Histogram(())
+    return Run(operations, 1.0, cpu_ns, 0, 0, blocked, latency)
+
+
+# Histograms.
+
+
+def test_percentile_is_the_bucket_of_the_operation_of_that_rank() -> None:
+    histogram = Histogram(((10, 11, 98), (20, 21, 1), (30, 31, 1)))
+    assert [histogram.percentile_ns(percent) for percent in (0.1, 50, 98, 98.1, 99, 99.1, 100)] == [
+        10,
+        10,
+        10,
+        20,
+        20,
+        30,
+        30,
+    ]
+
+
+def test_percentile_is_the_middle_of_a_wide_bucket() -> None:
+    assert Histogram(((128, 130, 1),)).percentile_ns(50) == 128.5
+
+
+def test_percentile_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="empty"):
+        Histogram(()).percentile_ns(50)
+
+
+def test_merged_histograms_add_up_in_order() -> None:
+    merged = merge([Histogram(((20, 21, 1),)), Histogram(((10, 11, 2), (20, 21, 3)))])
+    assert merged == Histogram(((10, 11, 2), (20, 21, 4)))
+    assert merged.count == 6
+
+
+def test_share_above_falls_to_nothing() -> None:
+    assert Histogram(((10, 11, 3), (20, 21, 1))).share_above() == [(11.0, 0.25), (21.0, 0.0)]
+
+
+# Medians, ratios and verdicts.
+
+
+def test_spread_holds_median_and_extremes() -> None:
+    assert Spread.of([3, 1, 2]) == Spread(2, 1, 3)
+    assert Spread.of([1, 2]) == Spread(1.5, 1, 2)
+
+
+def test_spread_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="no round"):
+        Spread.of([])
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    # The second round was disturbed on both sides: the ratio does not notice.
+    assert Spread.of_ratios([8, 2, 8], [4, 1, 4]) == Spread(2, 2, 2)
+
+
+@pytest.mark.parametrize(("measured", "is_met"), [(0.99, False), (1.0, True), (1.01, True)])
+def test_lower_bound_is_met_at_the_bound(measured: float, is_met: bool) -> None:
+    assert Verdict("", 1.0, False, Spread.of([measured])).is_met is is_met
+
+
+@pytest.mark.parametrize(("measured", "is_met"), [(0.99, True), (1.0, True), (1.01, False)])
+def test_upper_bound_is_met_at_the_bound(measured: float, is_met: bool) -> None:
+    assert Verdict("", 1.0, True, Spread.of([measured])).is_met is is_met
+
+
+def some_results() -> Results:
+    results = Results(rounds=2, seconds=1.0, servers=["fast", "scache", "floor"], machine={"Kernel": "Linux"})
+    for number in range(2):
+        for clients in (8, 64):
+            scenario = Scenario("endp", clients)
+            results.samples.append(Sample("fast", scenario, number, run(8_000, 8_000_000, 10)))
+            results.samples.append(Sample("scache", scenario, number, run(1_000, 5_000_000, 200)))
+        results.samples.append(Sample("scache", Scenario("endp", 8, stalled=10), number, run(0, blocked=True)))
+    results.memory = [Memory("fast", 0, 1_000_000, None), Memory("fast", 18_000, 1_000_000, 601.0)]
+    results.churn = [Churn("fast", 1_000, 1_000_000, 1_020_000)]
+    results.system_calls = {"fast": {"recvfrom": 2.0, "close": 0.5}}
+    results.missing = {"reference": "it does not start"}
+    return results
+
+
+def test_verdicts_tell_met_from_not_met_from_not_measured() -> None:
+    met = {verdict.goal: verdict.is_met for verdict in verdicts(some_results())}
+    assert met["throughput of scache, endp, 8 clients, 0 parked"] is True
+    assert met["throughput of scache, endp, 64 clients, 0 parked"] is False
+    assert met["throughput of scache, endp, 1 client, 0 parked"] is None
+    assert met["processor time an operation of scache, endp, 64 clients, 0 parked"] is True
+    assert met["p99 of scache, endp, 8 clients, 0 parked"] is True
+    assert met["memory after a churn of that before"] is False
+
+
+def test_server_that_answers_nobody_is_said_so_and_counts_nowhere() -> None:
+    results, stall = some_results(), Scenario("endp", 8, stalled=10)
+    assert results.is_blocked("scache", stall)
+    assert results.runs("scache", stall) == []
+    assert "| scache" in report.stall_table(results)
+    assert "served nobody" in report.stall_table(results)
+
+
+def test_report_names_every_server_that_is_missing_and_why() -> None:
+    text = report.markdown(some_results(), ".svg")
+    assert "* **reference**: it does not start" in text
+    assert "plots/throughput.svg" in text
+    assert "NOT met" in text
+
+
+def test_results_survive_being_written_and_read(tmp_path: Path) -> None:
+    results = some_results()
+    results.write(tmp_path / "results.json")
+    assert Results.read(tmp_path / "results.json") == results
+
+
+def test_numbers_keep_three_digits() -> None:
+    assert [report.number(value) for value in (0, 0.0123, 1.234, 12.34, 123.4, 12_345.6)] == [
+        "0.000",
+        "0.012",
+        "1.23",
+        "12.3",
+        "123",
+        "12 346",
+    ]
+
+
+# The load generator against the floor server.
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    return Load(programs.build("load", tmp_path), seconds=0.2, warmup_s=0.0)
+
+
+@needs_compiler
+@pytest.mark.parametrize("mix", ["endp", "dest", "accept"])
+def test_floor_answers_every_mix_rightly(mix: str, load: Load, tmp_path: Path) -> None:
+    with SERVERS["floor"](tmp_path) as floor:
+        found = load.run(floor.socket, Scenario(mix, 3), floor.pid)
+    assert found.operations == found.latency.count > 0
+    assert found.server_cpu_ns > 0
+    assert not found.blocked
+
+
+@needs_compiler
+def test_floor_serves_others_while_clients_stall(load: Load, tmp_path: Path) -> None:
+    with SERVERS["floor"](tmp_path) as floor:
+        assert load.park(floor.socket, 50).sessions == 50
+        found = load.run(floor.socket, Scenario("endp", 2, parked=50, stalled=3), floor.pid)
+    assert (found.stalled, found.blocked) == (3, False)
+    assert found.operations > 0
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("properties", "complaint"),
+    [
+        (b"other", "and received .*property.x00other"),
+        (
+            b"tls_level=0\nreuse_count=2\nendpoint_features=34695\nexpire_time=1795345680\n\n",
+            "found another session than the one it had saved",
+        ),
+    ],
+)
+def test_wrong_answer_ends_the_load(properties: bytes, complaint: str, load: Load, tmp_path: Path) -> None:
+    with SERVERS["floor"](tmp_path) as floor:
+        park_before_the_load_does(floor, properties)
+        with pytest.raises(LoadError, match=complaint):
+            load.run(floor.socket, Scenario("endp", 1), floor.pid)
+
+
+def park_before_the_load_does(server: Server, properties: bytes) -> None:
+    """Park a session under the label of the load generator's first client: it will be found first."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, Client(server.socket) as client:
+        client.save_endp(b"smtp\n127.0.0.1\n10000\n0\n", properties, 60, theirs)
