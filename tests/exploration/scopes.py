@@ -80,5 +80,5 @@ COMMITTED: Final = {
     "order": Committed(ORDER, stale_max=-2, states=4885, transitions=54901),
     "queue": Committed(QUEUE, stale_max=-2, states=2459, transitions=19354),
     "peaks": Committed(PEAKS, stale_max=-2, states=1509, transitions=12733),
-    "wide": Committed(WIDE, stale_max=0, states=0, transitions=0),
+    "wide": Committed(WIDE, stale_max=0, states=96751, transitions=1331344),
 }
