@@ -18,7 +18,7 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Final, Self
@@ -193,7 +193,10 @@ class Target(ABC):
         return Peer(self.socket_path, transcript, name=name, deadline_s=deadline_s, greeted=greeted)
 
     def __enter__(self) -> Self:
-        self.start()
+        with ExitStack() as undo:
+            undo.callback(self.stop)
+            self.start()
+            undo.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,0 +1,58 @@
+"""The list of cases is whole: every clause has one or a reason, every case is where it belongs."""
+
+import re
+
+import pytest
+
+from scache_conformance.registry import AREAS, CLAUSES, add, all_cases, choose
+from scache_conformance.unobservable import UNOBSERVABLE
+from scache_conformance.verdicts import Level
+from scache_spec.clauses import Tag
+
+CASES = all_cases()
+
+
+def test_every_clause_has_a_case_or_a_reason() -> None:
+    tried = {clause for case in CASES for clause in case.clauses}
+    assert tried | set(UNOBSERVABLE) == set(CLAUSES)
+    assert not tried & set(UNOBSERVABLE), "a clause that is tried needs no reason"
+    assert all(UNOBSERVABLE.values())
+
+
+def test_every_clause_without_a_tag_has_a_case_that_must_pass() -> None:
+    demanded = {clause for case in CASES if case.level is Level.MUST for clause in case.clauses}
+    # FD-12 is about a byte that was sent too early, and CONN-3 lets a Postfix server discard such bytes.
+    assert {clause.id for clause in CLAUSES.values() if not clause.tags} - demanded == {"FD-12"}
+
+
+def test_every_case_is_well_formed() -> None:
+    assert [case.slug for case in CASES if not re.fullmatch(r"[a-z]+(/[a-z0-9]+(-[a-z0-9]+)*)", case.slug)] == []
+    assert [case.slug for case in CASES if not case.title.endswith(".")] == [], "a title is a sentence"
+    assert {case.area for case in CASES} == set(AREAS)
+
+
+def test_no_case_demands_of_every_server_what_is_beyond_alone() -> None:
+    beyond = {clause.id for clause in CLAUSES.values() if Tag.BEYOND in clause.tags}
+    demanded = {case.slug for case in CASES if case.level is Level.MUST and beyond.issuperset(case.clauses)}
+    assert demanded == AGREED
+
+
+AGREED = {"ttl/session-lives", "ttl/session-of-one-second", "ttl/binding-lives", "stalls/at-rest"}
+"""TTL-2 is beyond in how exact it is: these try what every server keeps. A client at rest stops no server."""
+
+
+def test_slug_is_taken_once() -> None:
+    with pytest.raises(ValueError, match="two cases"):
+        add(CASES[0].slug, "A title.", ("CONN-1",), Level.MUST, CASES[0].function)
+
+
+def test_unknown_clause_is_refused() -> None:
+    with pytest.raises(ValueError, match="CONN-999"):
+        add("greeting/of-nobody", "A title.", ("CONN-999",), Level.MUST, CASES[0].function)
+
+
+def test_choice_by_slug_and_clause() -> None:
+    assert {case.area for case in choose(CASES, ["endp/*", "dest/*"])} == {"endp", "dest"}
+    assert all("ENDP-4" in case.clauses for case in choose(CASES, clauses=["ENDP-4"]))
+    assert choose(CASES, ["greeting/*"], ["STAT-1"]) == ()
+    assert choose(CASES) == CASES

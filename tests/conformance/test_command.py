@@ -1,0 +1,133 @@
+"""The command: exit statuses, lists, and what happens when a server dies."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from tests.conformance.scripted import GREETING, scripted
+
+from scache_conformance.__main__ import main
+
+REFERENCE = f"{sys.executable} -m scache_reference --listen {{socket}} --ttl-limit {{ttl_limit_s}}"
+
+DIES = """
+import os, socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
+while True:
+    client, _ = listener.accept()
+    client.sendall(b"protocol\\0connection_cache_protocol\\0\\0")
+    if client.recv(100):
+        os._exit(3)
+"""
+
+
+def status_of(*words: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def test_good_server_is_0_and_reports_are_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = {name: tmp_path / name for name in ("json", "junit", "tap", "html", "markdown")}
+    options = [word for name, path in files.items() for word in (f"--{name}", str(path))]
+    assert status_of("--exec", REFERENCE, "--run", "greeting/*", "--name", "mine", *options) == 0
+    assert "mine: 4 PASS of 4 cases" in capsys.readouterr().out
+    assert all(path.stat().st_size > 100 for path in files.values())
+    assert status_of("report", str(files["json"]), str(files["json"]), "--html", str(tmp_path / "two")) == 0
+
+
+def test_wrong_server_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with scripted(tmp_path, (GREETING + b"status\x001\0\0", [])) as path:
+        assert status_of("--socket", str(path), "--run", "greeting/once", "--deadline", "0.5") == 1
+    assert "CONN-1  The server speaks first" in capsys.readouterr().out
+
+
+def test_expected_failure_is_0_and_its_opposite_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    expected = tmp_path / "expected.toml"
+    expected.write_text('[[deviation]]\nclauses = ["CONN-1"]\ncases = ["greeting/once"]\nreason = "It never stops."\n')
+    with scripted(tmp_path, (GREETING + b"status\x001\0\0", [])) as path:
+        options = ["--run", "greeting/once", "--deadline", "0.5", "--expect-fail", str(expected)]
+        assert status_of("--socket", str(path), *options) == 0
+    assert status_of("--exec", REFERENCE, *options) == 1
+    assert "It never stops" in capsys.readouterr().out
+
+
+def test_nothing_tried_is_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("--exec", REFERENCE, "--run", "nothing/*") == 2
+    assert "no case fits" in capsys.readouterr().err
+
+
+def test_everything_skipped_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with scripted(tmp_path, (GREETING, [])) as path:
+        assert status_of("--socket", str(path), "--run", "life/*") == 2
+    assert "needs a server that the suite can start" in capsys.readouterr().out
+
+
+def test_nobody_there_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("--socket", str(tmp_path / "nobody")) == 2
+    assert "does not serve" in capsys.readouterr().err
+
+
+def test_server_that_cannot_be_started_is_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("--exec", "/nonexistent/cache {socket}") == 2
+    assert "cannot start" in capsys.readouterr().err
+
+
+def test_server_that_ends_at_once_is_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("--exec", f"{sys.executable} -c 'print(\"no socket\")' {{socket}}") == 2
+    assert "no socket" in capsys.readouterr().err
+
+
+def test_server_that_dies_is_2_and_is_started_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program = tmp_path / "dies.py"
+    program.write_text(DIES)
+    json_path = tmp_path / "run.json"
+    words = ["--exec", f"{sys.executable} {program} {{socket}}", "--run", "greeting/*", "--deadline", "5"]
+    assert status_of(*words, "--json", str(json_path)) == 2
+    assert "the server died" in capsys.readouterr().out
+    verdicts = {each["slug"]: each["verdict"] for each in json.loads(json_path.read_text())["results"]}
+    assert verdicts == {
+        "greeting/speaks-first": "PASS",
+        "greeting/once": "ERROR",
+        "greeting/every-client": "ERROR",
+        "greeting/request-before-it": "ERROR",
+    }
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["--socket", "a", "--postfix"],
+        ["--exec", "no-place-for-the-socket"],
+        ["--socket", "a", "--limit", "nonsense=3"],
+        ["--socket", "a", "--limit", "clients_max=many"],
+        ["--socket", "a", "--ttl-limit", "0"],
+        ["--socket", "a", "--clause", "CONN-999"],
+        ["--socket", "a", "--expect-fail", "/nonexistent/file"],
+        ["report", "/nonexistent/run.json", "--html", "x"],
+        ["report", "/nonexistent/run.json"],
+        ["replay", "/nonexistent/traces", "--exec", REFERENCE],
+    ],
+)
+def test_wrong_command_line_is_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of(*words) == 2
+    assert capsys.readouterr().err
+
+
+def test_list_needs_no_server(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("--list", "--clause", "CONN-4") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines
+    assert all("CONN-4" in line for line in lines)
+
+
+def test_help_is_a_manual(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("--help") == 0
+    page = capsys.readouterr().out
+    headings = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "SUBCOMMANDS", "EXIT STATUS", "EXAMPLES"]
+    assert [line for line in page.splitlines() if line in headings] == headings

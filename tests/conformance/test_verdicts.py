@@ -1,0 +1,81 @@
+"""What counts as a failure, and the exit status."""
+
+from pathlib import Path
+
+import pytest
+from tests.conformance.made_up import result
+
+from scache_conformance import expectations
+from scache_conformance.registry import all_cases
+from scache_conformance.verdicts import Exit, Level, Result, Verdict, exit_status
+
+PASSED = result(Verdict.PASS)
+SHOULD_FAILED = result(Verdict.FAIL, level=Level.SHOULD)
+
+
+@pytest.mark.parametrize(
+    ("results", "strict", "status"),
+    [
+        ([PASSED], False, Exit.GOOD),
+        ([PASSED, result(Verdict.INFO, level=Level.INFO)], True, Exit.GOOD),
+        ([PASSED, result(Verdict.SKIP)], True, Exit.GOOD),
+        ([PASSED, result(Verdict.FAIL)], False, Exit.FAILED),
+        ([PASSED, SHOULD_FAILED], False, Exit.GOOD),
+        ([PASSED, SHOULD_FAILED], True, Exit.FAILED),
+        ([PASSED, result(Verdict.FAIL, excuse="known")], True, Exit.GOOD),
+        ([PASSED, result(Verdict.PASS, excuse="known")], False, Exit.FAILED),
+        ([PASSED, result(Verdict.PASS, level=Level.SHOULD, excuse="known")], False, Exit.FAILED),
+        ([PASSED, result(Verdict.ERROR)], False, Exit.NO_VERDICT),
+        ([result(Verdict.FAIL), result(Verdict.ERROR)], False, Exit.NO_VERDICT),
+        ([PASSED, result(Verdict.PASS, server_died=True)], False, Exit.NO_VERDICT),
+        ([], False, Exit.NO_VERDICT),
+        ([result(Verdict.SKIP)], False, Exit.NO_VERDICT),
+    ],
+)
+def test_exit_status(results: list[Result], strict: bool, status: Exit) -> None:
+    assert exit_status(results, strict=strict) is status
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "expected.toml"
+    path.write_text(text)
+    return path
+
+
+def test_expected_failures_are_read(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, '[[deviation]]\nclauses=["ENDP-4"]\ncases=["endp/found-session-is-gone"]\nreason="It is kept."\n'
+    )
+    assert expectations.read(path, all_cases()) == {"endp/found-session-is-gone": "ENDP-4: It is kept."}
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[[deviation", "cannot read"),
+        ('[[deviation]]\nclauses=["ENDP-4"]\ncases=["endp/found-session-is-gone"]\n', "a reason"),
+        ('[[deviation]]\nclauses=["ENDP-4"]\ncases=["endp/found-session-is-gone"]\nreason=""\n', "a reason"),
+        ('[[deviation]]\nclauses=["ENDP-4"]\ncases=["endp/no-such"]\nreason="r"\n', "no case 'endp/no-such'"),
+        ('[[deviation]]\nclauses=["STAT-1"]\ncases=["endp/found-session-is-gone"]\nreason="r"\n', "tries ENDP-4"),
+        (
+            '[[deviation]]\nclauses=["ENDP-4"]\nreason="r"\ncases=["endp/concurrent-finders", "endp/concurrent-finders"]\n',
+            "twice",
+        ),
+    ],
+)  # fmt: skip
+def test_wrong_expectations_are_refused(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(expectations.BadExpectations, match=complaint):
+        expectations.read(write(tmp_path, text), all_cases())
+
+
+def test_missing_expectations_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(expectations.BadExpectations, match="cannot read"):
+        expectations.read(tmp_path / "nothing", all_cases())
+
+
+def test_committed_expectations_fit_the_cases() -> None:
+    folder = Path(__file__).parents[2] / "conformance" / "expected-failures"
+    files = sorted(folder.glob("*.toml"))
+    assert files
+    for path in files:
+        assert expectations.read(path, all_cases())
