@@ -463,6 +463,24 @@ class Machine(RuleBasedStateMachine):
 
     def _advance(self, rule_name: str, by_ns: int) -> None:
         self.tally.step(rule_name)
+        self._spread_timeouts(self.world.now_ns + by_ns)
         self.world.advance(max(0, by_ns))
         self.world.settle()
         self._never_alone()
+
+    def _spread_timeouts(self, until_ns: int) -> None:
+        """Let no two clients that hold sessions of one endpoint time out together.
+
+        Each puts its session back at the front; in which order they do so in one turn is left to the server (CONN-14).
+        """
+        held: set[Label] = set()
+        for each in self.world.oracle.server.clients.values():
+            if each.held is None or each.step_since_ns is None:
+                continue
+            if (
+                each.step_since_ns + self.world.limits.ipc_timeout_s * NS_PER_S <= until_ns
+                and each.held.endpoint in held
+            ):
+                self.world.close(each.id)
+                self.world.settle()
+            held.add(each.held.endpoint)

@@ -2,7 +2,7 @@
 
 import random
 
-from hypothesis import HealthCheck, seed, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 from tests.lockstep.lane import InProcessLane
 from tests.lockstep.machine import Machine
@@ -18,6 +18,7 @@ CALM = settings(
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate],
 )
 
 
