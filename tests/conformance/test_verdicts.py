@@ -58,7 +58,7 @@ def test_expected_failures_are_read(tmp_path: Path) -> None:
         ('[[deviation]]\nclauses=["ENDP-4"]\ncases=["endp/no-such"]\nreason="r"\n', "no case 'endp/no-such'"),
         ('[[deviation]]\nclauses=["STAT-1"]\ncases=["endp/found-session-is-gone"]\nreason="r"\n', "tries ENDP-4"),
         (
-            '[[deviation]]\nclauses=["ENDP-4"]\nreason="r"\ncases=["endp/concurrent-finders", "endp/concurrent-finders"]\n',
+            '[[deviation]]\nclauses=["ENDP-3"]\nreason="r"\ncases=["endp/many", "endp/many"]\n',
             "twice",
         ),
     ],
