@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOCKET ?= .run/scached.sock
 
-.PHONY: help run setup test check format spec clean
+.PHONY: help run setup test check explore conformance bench format spec clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -21,6 +21,10 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
+$(VENV)/bench.stamp: $(VENV)/dev.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
+
 setup: $(VENV)/dev.stamp ## make the environment in .venv
 
 run: $(VENV)/run.stamp ## start scached on a socket below this folder and say what to try
@@ -35,6 +39,15 @@ check: $(VENV)/dev.stamp ## types, lint, format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+explore: $(VENV)/dev.stamp ## every state of a larger scope, specification and fast table side by side (minutes)
+	$(BIN)/python -m tests.exploration
+
+conformance: $(VENV)/dev.stamp ## hold reference, fast and the installed scache(8) against the specification; write the results
+	$(BIN)/python -m tests.conformance.publish
+
+bench: $(VENV)/bench.stamp ## measure speed beside the real scache(8) (minutes; ARGS=--quick for one)
+	$(BIN)/python -m scache_bench $(ARGS)
 
 format: $(VENV)/dev.stamp ## rewrite the sources in house format
 	$(BIN)/ruff check --fix .

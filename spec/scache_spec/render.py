@@ -108,12 +108,16 @@ def _conversation() -> str:
     lines = ["## The conversation", "", "What the server waits for:", ""]
     lines += [f"* **{state.name}**: {state.value}." for state in State]
     lines += ["", "```mermaid", "stateDiagram-v2", "    [*] --> REQUEST: connect / greet"]
+    edges: dict[tuple[State, State], list[str]] = {}
     for (state, what), row in TRANSITIONS.items():
-        if row.next is not State.CLOSED:
-            lines.append(f"    {state.name} --> {row.next.name}: {what.name} / {row.action.name}")
-    for state in State:
-        closing = [(what, row) for (at, what), row in TRANSITIONS.items() if at is state and row.next is State.CLOSED]
-        lines += [f"    {state.name} --> CLOSED: {what.name} / {row.action.name}" for what, row in closing]
+        edges.setdefault((state, row.next), []).append(f"{what.name} / {row.action.name}")
+    # One arrow for all rows between two states, and a note for those that stay: renderers draw parallel arrows and
+    # loops on top of each other.
+    for (state, after), labels in edges.items():
+        if state is after:
+            lines += [f"    note left of {state.name}", *(f"        {label}" for label in labels), "    end note"]
+        else:
+            lines.append(f"    {state.name} --> {after.name}: {'<br/>'.join(labels)}")
     lines += ["    CLOSED --> [*]", "```", "", "Every row of the table; a pair that is not here cannot happen.", ""]
     lines += ["| in state | when this comes | do this | then wait in | clause |", "|---|---|---|---|---|"]
     lines += [
