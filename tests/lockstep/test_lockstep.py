@@ -6,8 +6,9 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 from tests.lockstep.lane import InProcessLane
 from tests.lockstep.machine import Machine
+from tests.lockstep.shortest import shortest
 from tests.lockstep.tally import Tally
-from tests.lockstep.world import World, open_descriptors
+from tests.lockstep.world import Difference, World, open_descriptors
 from tests.support.servers import SERVERS, START_NS
 
 from scache_spec.vocabulary import Limits
@@ -37,7 +38,10 @@ def machine(*names: str) -> type[Machine]:
 
 def run(fresh: type[Machine], calm: settings) -> None:
     before = open_descriptors()
-    run_state_machine_as_test(fresh, settings=calm)
+    try:
+        run_state_machine_as_test(fresh, settings=calm)
+    except Difference as difference:
+        raise shortest(difference, fresh.open_world) from None
     assert open_descriptors() == before
 
 

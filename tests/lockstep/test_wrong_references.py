@@ -7,14 +7,18 @@ from contextlib import nullcontext
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
-from tests.lockstep.lane import InProcessLane, Mismatch
+from tests.lockstep.lane import InProcessLane
 from tests.lockstep.machine import Machine
+from tests.lockstep.shortest import shortest
 from tests.lockstep.tally import Tally
-from tests.lockstep.world import World
+from tests.lockstep.world import Difference, World
 from tests.lockstep.wrong_references import WRONG, Wrong, WrongReference
 from tests.support.servers import START_NS
 
 from scache_spec.vocabulary import Limits
+
+SCRIPT_CALLS_MAX = 24
+"""How long the shortest script may be; a request and the look at what came of it are two calls."""
 
 IMPATIENT = settings(
     max_examples=150,
@@ -55,9 +59,11 @@ def machine(wrong: Wrong) -> type[Machine]:
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_version_is_caught(name: str) -> None:
     fresh = machine(WRONG[name])
-    with pytest.raises(Mismatch):
+    with pytest.raises(Difference) as caught:
         run_state_machine_as_test(fresh, settings=IMPATIENT)
-    print(f"caught after {fresh.tally.steps} steps")
+    found = shortest(caught.value, fresh.open_world)
+    print(f"caught after {fresh.tally.steps} steps, shortest script:\n{found}")
+    assert len(found.script) <= SCRIPT_CALLS_MAX
 
 
 def test_right_version_passes_the_same_runs() -> None:

@@ -14,6 +14,21 @@ from tests.lockstep.oracle import Oracle
 from scache_spec.cache import Cache
 from scache_spec.vocabulary import NS_PER_S, ClientId, Handle, Label, Limits
 
+Call = tuple[str, tuple[object, ...]]
+"""A method of World and its arguments."""
+
+
+class Difference(Mismatch):
+    """A mismatch, with the script that led to it."""
+
+    def __init__(self, what: str, limits: Limits, script: Sequence[Call]) -> None:
+        super().__init__(what)
+        self.limits, self.script = limits, tuple(script)
+
+    def __str__(self) -> str:
+        calls = "".join(f"world.{name}({', '.join(map(repr, arguments))})\n" for name, arguments in self.script)
+        return f"{self.args[0]}\nworld = open_world({self.limits!r})\n{calls}"
+
 
 class World:
     """An oracle, and lanes that must do as it does."""
@@ -23,45 +38,49 @@ class World:
         self.now_ns = now_ns
         self.oracle = Oracle(limits, now_ns)
         self.lanes = tuple(lanes)
-        self.script: list[str] = []
+        self.script: list[Call] = []
         self.expired_endpoints: set[Label] = set()
         """Endpoints that lost their last session to time, and had none saved since."""
         self.expired_bindings: set[tuple[Label, bytes, Label]] = set()
         self._client_ids, self._handles = count(1), count(1)
+        self._connected: set[ClientId] = set()
         self._counts_descriptors = counts_descriptors
         self._baseline = open_descriptors()
 
     # Actions. Nothing is compared before `settle`.
 
-    def connect(self) -> ClientId:
-        client = ClientId(next(self._client_ids))
-        self._note(f"connect()  # client {client}")
+    def connect(self, client: ClientId | None = None) -> ClientId:
+        """Let a client connect; its number is the next one, if none is given."""
+        client = client or ClientId(next(self._client_ids))
+        self._note("connect", client)
+        self._connected.add(client)
         self.oracle.connect(client)
         self._in_each_lane(lambda lane: lane.connect(client))
         return client
 
     def write(self, client: ClientId, data: bytes, descriptors: int = 0) -> None:
         """Let a client write, with so many new descriptors on the first byte."""
-        self._note(f"write({client}, {data!r}{f', descriptors={descriptors}' if descriptors else ''})")
+        self._note("write", client, data, descriptors)
         handles = tuple(Handle(next(self._handles)) for _ in range(descriptors))
         self.oracle.write(client, data, handles)
         self._in_each_lane(lambda lane: lane.write(client, data, handles))
 
     def shut(self, client: ClientId) -> None:
         """Let a client say that it will write no more."""
-        self._note(f"shut({client})")
+        self._note("shut", client)
         self.oracle.shut(client)
         self._in_each_lane(lambda lane: lane.shut(client))
 
     def close(self, client: ClientId) -> None:
-        """Let a client close its socket."""
-        self._note(f"close({client})")
+        """Let a client close its socket. KeyError: it has none."""
+        self._connected.remove(client)
+        self._note("close", client)
         self.oracle.close(client)
         self._in_each_lane(lambda lane: lane.close_client(client))
 
     def advance(self, by_ns: int) -> None:
         """Let time pass, and every server notice."""
-        self._note(f"advance({by_ns})")
+        self._note("advance", by_ns)
         self.now_ns += by_ns
         before = self.oracle.cache
         self.oracle.advance(self.now_ns)
@@ -70,14 +89,15 @@ class World:
 
     def print_statistics(self) -> None:
         """Have statistics printed."""
-        self._note("print_statistics()")
+        self._note("print_statistics")
         self.oracle.print_statistics()
         self._in_each_lane(lambda lane: lane.print_statistics())
 
     def settle(self) -> None:
         """Let every server do what it has to, and compare. Raises Mismatch."""
-        self._note("settle()")
+        self._note("settle")
         expected = self.oracle.settle()
+        self._connected.difference_update(expected.disconnected)
         self.expired_endpoints -= {session.endpoint for session in self.oracle.cache.sessions}
         self.expired_bindings -= {
             (each.destination, each.properties, each.endpoint) for each in self.oracle.cache.bindings
@@ -85,7 +105,7 @@ class World:
         self._in_each_lane(lambda lane: lane.let_run(expected))
         self._in_each_lane(lambda lane: lane.compare(expected))
         if self._counts_descriptors and (extra := open_descriptors() - self._baseline - self._accounted_for()):
-            raise Mismatch(f"{extra:+} descriptors in this process\n{self._retold()}")
+            raise Difference(f"{extra:+} descriptors in this process", self.limits, self.script)
 
     def clear(self) -> None:
         """Bring everybody back to an empty cache and no client, ready to begin again."""
@@ -120,17 +140,12 @@ class World:
             try:
                 act(lane)
             except Mismatch as mismatch:
-                raise Mismatch(f"{mismatch}\n{self._retold()}") from None
+                raise Difference(str(mismatch), self.limits, self.script) from None
             except Exception as error:
-                error.add_note(f"in {lane.name}\n{self._retold()}")
-                raise
+                raise Difference(f"{lane.name} raised {error!r}", self.limits, self.script) from error
 
-    def _note(self, call: str) -> None:
-        self.script.append(call)
-
-    def _retold(self) -> str:
-        calls = "".join(f"world.{call}\n" for call in self.script)
-        return f"world = open_world({self.limits!r})\n{calls}"
+    def _note(self, name: str, *arguments: object) -> None:
+        self.script.append((name, arguments))
 
 
 def open_descriptors() -> int:
