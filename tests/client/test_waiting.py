@@ -259,7 +259,7 @@ FORKING = """
 import os, socket, sys, threading
 from scache_client import Client
 
-client = Client(sys.argv[1])
+client = Client(chr(0) + sys.argv[1])  # no argument can begin with a NUL
 assert client.find_endp(b"e") is None
 before = client._connection.fileno()
 held = sys.argv[2] == "held"
@@ -286,12 +286,12 @@ def test_child_of_a_fork_makes_its_own_connection(turn: str) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("")
         listener.listen(2)
+        listener.settimeout(20)
         counts: list[int] = []
-        threads = [threading.Thread(target=serve_misses, args=(listener, counts)) for _ in range(2)]
+        threads = [threading.Thread(target=serve_misses, args=(listener, counts), daemon=True) for _ in range(2)]
         for thread in threads:
             thread.start()
-        program = [sys.executable, "-c", FORKING, listener.getsockname().decode().replace("\0", "@"), turn]
-        program[2] = program[2].replace("sys.argv[1]", "sys.argv[1].replace('@', chr(0))")
+        program = [sys.executable, "-c", FORKING, listener.getsockname().decode().removeprefix("\0"), turn]
         subprocess.run(program, check=True, timeout=20, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
         for thread in threads:
             thread.join()
@@ -300,7 +300,12 @@ def test_child_of_a_fork_makes_its_own_connection(turn: str) -> None:
 
 def serve_misses(listener: socket.socket, counts: list[int]) -> None:
     count = 0
-    with listener.accept()[0] as connection:
+    try:
+        accepted = listener.accept()[0]
+    except OSError:
+        return  # the test has failed, and says why
+    with accepted as connection:
+        connection.settimeout(20)
         connection.sendall(GREETING)
         while connection.recv(4096):
             connection.sendall(MISSING)
