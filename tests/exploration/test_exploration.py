@@ -3,8 +3,10 @@
 import contextlib
 import io
 import math
+from collections.abc import Hashable, Iterator
 
 import pytest
+from tests.exploration import wrong_versions
 from tests.exploration.breadth_first import reachable
 from tests.exploration.explorer import Explored, Pair, Scope, enabled, explore, pair_key, script
 from tests.exploration.fast_table import FastTable, is_heap, stale_instants_max
@@ -45,26 +47,51 @@ def test_specified_server_agrees_with_its_own_cache(scope: Scope, states: int, t
 
 @pytest.mark.parametrize("scope", SMALL.values(), ids=SMALL)
 def test_specification_keeps_its_invariants_in_every_state(scope: Scope) -> None:
+    assert check_everywhere(scope, SpecTable(scope.limits)) > 1000
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        wrong_versions.HandsOutTwice,
+        wrong_versions.NewestFirst,
+        wrong_versions.PutBackForgotten,
+        wrong_versions.SessionNeverExpires,
+        wrong_versions.ExpiryLeaks,
+        wrong_versions.SavedTwice,
+        wrong_versions.LastBindingFirst,
+        wrong_versions.BindingConsumed,
+        wrong_versions.BindingTtlWithoutLimit,
+        wrong_versions.RefusalLeaks,
+        wrong_versions.NoBindingsLimit,
+    ],
+)
+def test_invariant_is_seen_broken(wrong: type[SpecTable]) -> None:
+    with pytest.raises(AssertionError):
+        check_everywhere(ORDER, wrong(ORDER.limits))
+
+
+def check_everywhere(scope: Scope, start: SpecTable) -> int:
+    """Check the invariants in every state that can be reached, and at every step; return the number of states."""
     choices = scope.saves_and_finds()
 
-    def successors(state: tuple[int, SpecTable]) -> list[tuple[Operation, tuple[int, SpecTable]]]:
+    def successors(state: tuple[int, SpecTable]) -> Iterator[tuple[Operation, tuple[int, SpecTable]]]:
         before_ns, before = state
-        copy, following = before.copier(), []
+        copy = before.copier()
         for operation in enabled(scope, choices, before):
             after, now_ns, handle = copy(), instant_after(operation, before_ns), new_handle(before)
             reply = apply(after, operation, now_ns, handle)
             check_step(before, operation, handle, reply, after, now_ns)
-            following.append((operation, (now_ns, after)))
-        return following
+            yield operation, (now_ns, after)
 
-    def key(state: tuple[int, SpecTable]) -> object:
+    def key(state: tuple[int, SpecTable]) -> Hashable:
         return pair_key(scope, Pair(state[0], state[1], state[1]))
 
     count = 0
-    for (now_ns, table), _ in reachable((0, SpecTable(scope.limits)), successors, key):
+    for (now_ns, table), _ in reachable((0, start), successors, key):
         check_state(scope, table, now_ns)
         count += 1
-    assert count > 1000
+    return count
 
 
 @pytest.mark.parametrize("wrong", WRONG_VERSIONS, ids=lambda wrong: wrong.__name__)

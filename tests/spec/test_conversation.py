@@ -383,8 +383,9 @@ def test_FD_11_after_that_nothing_is_left_to_do(driver: Driver) -> None:
     assert (disconnected(effects), closed(effects), driver.parked()) == ([1], [], [])
 
 
-def test_FD_12_byte_that_came_with_plain_bytes_carries_none(driver: Driver) -> None:
-    effects = driver.feed(save_endp(b"e") + b"\0" + find_endp(b"e"))
+@pytest.mark.parametrize("byte", [b"\0", b"r", b"\xff"])
+def test_FD_12_byte_that_came_with_plain_bytes_carries_none(driver: Driver, byte: bytes) -> None:
+    effects = driver.feed(save_endp(b"e") + byte + find_endp(b"e"))
     assert sent(effects) == INVITATION + status(2) + status(2, b"")
     assert state_of(driver) is State.REQUEST
 
