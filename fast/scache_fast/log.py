@@ -64,7 +64,7 @@ class Log(Protocol):
 
 
 class Logger:
-    """Gives lines to a sink, with the prefixes that Postfix uses: none for info, `warning: `, `fatal: `."""
+    """Gives lines to a sink, with the prefixes that Postfix uses: none for info, `warning: `, `fatal: `, `panic: `."""
 
     def __init__(self, sink: Sink, *, verbose: bool = False, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self.verbose = verbose
@@ -101,6 +101,15 @@ class Logger:
     def fatal(self, text: str) -> None:
         """Pass the line on, marked as the reason why the process ends."""
         self._sink(Priority.CRITICAL, _one_line(f"fatal: {text}"))
+
+    def panic(self, error: BaseException) -> None:
+        """Pass on what nobody caught: a mistake in this program, with the line where it came up."""
+        place = error.__traceback__
+        while place is not None and place.tb_next is not None:
+            place = place.tb_next
+        # File and line alone: the text of the line is in a file that may be out of reach by now.
+        at = f" at {place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place is not None else ""
+        self._sink(Priority.CRITICAL, _one_line(f"panic: {type(error).__name__}: {error}{at}"))
 
 
 def printable(data: bytes) -> str:

@@ -12,23 +12,27 @@ Sources: master(5), multi_server(3) and master_proto.h of Postfix 3.7, measured 
 """
 
 import os
+import pwd
 import signal
 import socket
 import struct
 import subprocess
+import sys
 import time
+from argparse import ArgumentTypeError
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from getopt import GetoptError, getopt
+from types import TracebackType
 from typing import Final
 
 from scache_fast.configuration import ConfigurationError, Texts, merge
-from scache_fast.log import FACILITIES, Logger, Sink
+from scache_fast.log import FACILITIES, Logger
 from scache_fast.privileges import Identity, PrivilegeError, drop, raise_descriptor_limit
 from scache_fast.process import Surroundings, serve
 from scache_fast.server import Server
-from scache_fast.settings import SETTINGS, Settings
-from scache_fast.sinks import to_postlog, to_syslog
+from scache_fast.settings import SETTINGS, parse_time_s
+from scache_fast.sinks import Datagrams, to_postlog, to_stderr, to_syslog
 
 _STATUS_FD: Final = 5
 _FIRST_LISTENER_FD: Final = 6
@@ -36,7 +40,12 @@ _STATUS: Final = struct.Struct("iIi")  # pid, generation, 0 taken or 1 available
 _TAKEN: Final = 0
 _AVAILABLE: Final = 1
 
+_GENERATION_MAX: Final = 0xFFFFFFFF  # an unsigned int, which wraps in master(8) too
+
 _OPTIONS: Final = "cdDi:lm:n:o:s:St:uvVz"
+_OVERRIDING: Final = {"-o": "", "-i": "max_idle="}
+"""Options that set parameters, and what their values lack of a parameter."""
+
 _OWN_PREFIX: Final = "scached_"
 
 _POSTCONF: Final = ("/usr/sbin/postconf", "/usr/local/sbin/postconf", "/usr/libexec/postfix/postconf")
@@ -97,29 +106,30 @@ def is_child(arguments: Sequence[str], environment: Mapping[str, str]) -> bool:
 def main(program: str, arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run as a child of master(8); return the exit status."""
     name = os.path.basename(program)
-    tag = environment.get("MAIL_LOGTAG", "")
-    log = Logger(_first_sink(f"{tag or 'postfix'}/{name}", environment))
+    sink = _first_sink(f"{environment.get('MAIL_LOGTAG') or 'postfix'}/{name}", environment)
+    log = Logger(sink)
     try:
         invocation = parse(name, arguments, environment)
         parameters = read_parameters(environment.get("MAIL_CONFIG", "/etc/postfix"), invocation.overrides)
-        log = Logger(
-            _sink(f"{tag or parameters['syslog_name']}/{name}", parameters, environment), verbose=invocation.verbose
-        )
         settings = merge(_layers(parameters, invocation.overrides))
+        facility, watchdog_s = _facility(parameters), _time_s(parameters, "daemon_timeout")
         _go_to(parameters["queue_directory"])
+        sink.finish()
+        sink = _sink(f"{_tag(parameters, invocation, environment)}/{name}", facility, parameters, environment)
+        log = Logger(sink, verbose=invocation.verbose)
         listeners = _listeners(invocation.listeners)
         descriptors = raise_descriptor_limit(log)
-        surroundings = Master(invocation, _watchdog_s(parameters)).surroundings()
-        drop(
-            Identity(
-                user=parameters["mail_owner"] if invocation.is_unprivileged else None,
-                chroot=parameters["queue_directory"] if invocation.is_chrooted else None,
-            )
-        )
+        surroundings = Master(invocation, watchdog_s, sink).surroundings()
+        drop(_identity(parameters, invocation))
     except (StartError, ConfigurationError, PrivilegeError) as error:
         log.fatal(str(error))
+        if os.isatty(0):
+            Logger(to_stderr(name)).fatal(str(error))  # Whoever typed the command does not look into the mail log.
+        sink.finish()
         return 1
+    _report_mistakes_to(log)
     serve(listeners, replace(settings, verbose=invocation.verbose), log, surroundings, descriptors)
+    sink.finish()
     return 0
 
 
@@ -130,8 +140,10 @@ def parse(name: str, arguments: Sequence[str], environment: Mapping[str, str]) -
     except GetoptError as error:
         raise StartError(f"invalid option: {error.msg}") from None
     given = dict(options)
-    if operands:
-        raise StartError(f"unexpected command-line argument: {operands[0]}")
+    overrides = dict(_override(option, value) for option, value in options if option in _OVERRIDING)
+    count = given.get("-s", "1")
+    if not _is_number(count) or int(count) < 1:
+        raise StartError(f"invalid socket_count: {count}")
     if os.isatty(0):
         raise StartError("do not run this command by hand")
     service = given.get("-n", name)
@@ -139,20 +151,22 @@ def parse(name: str, arguments: Sequence[str], environment: Mapping[str, str]) -
         raise StartError(f"service {service} requires a process limit of 1")
     if "-t" not in given:
         raise StartError("no transport type specified")
-    count = given.get("-s", "1")
-    if not _is_number(count) or int(count) < 1:
-        raise StartError(f"invalid socket count: {count}")
+    if given["-t"] != "unix":
+        # Postfix's own takes inet too; but no descriptor passes through anything else than a UNIX-domain socket.
+        raise StartError(f"unsupported transport type: {given['-t']}")
     generation = environment.get("GENERATION", "0")
     if not _is_number(generation) or set(generation) & {"8", "9"}:
         raise StartError(f"bad generation: {generation}")
+    if operands:
+        raise StartError(f"unexpected command-line argument: {operands[0]}")
     return Invocation(
         service=service,
         listeners=int(count),
-        generation=int(generation, 8),
+        generation=int(generation, 8) & _GENERATION_MAX,
         is_chrooted="-c" in given,
         is_unprivileged="-u" in given,
         verbose="-v" in given,
-        overrides=dict(_override(value) for option, value in options if option == "-o"),
+        overrides=overrides,
     )
 
 
@@ -170,7 +184,8 @@ def read_parameters(folder: str, overrides: Mapping[str, str]) -> dict[str, str]
         done = subprocess.run(command, capture_output=True, timeout=_POSTCONF_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
         raise StartError(f"{postconf} -c {folder} gave no answer in {_POSTCONF_TIMEOUT_S} s") from None
-    values = done.stdout.decode(errors="surrogateescape").splitlines()
+    # One line each, and nothing but a newline ends it.
+    values = done.stdout.decode(errors="surrogateescape").split("\n")[:-1]
     if done.returncode != 0 or len(values) != len(_PARAMETERS):
         complaint = done.stderr.decode(errors="backslashreplace").strip().splitlines()
         raise StartError(f"cannot read the configuration in {folder}: {complaint[-1] if complaint else 'no answer'}")
@@ -185,16 +200,13 @@ class Master:
     request; with a process limit of 1 nobody uses them, and each would cost two system calls here.
     """
 
-    def __init__(self, invocation: Invocation, watchdog_s: int) -> None:
+    def __init__(self, invocation: Invocation, watchdog_s: int, sink: Datagrams) -> None:
+        self._sink = sink
         self._generation = invocation.generation
         self._watchdog_s = watchdog_s
         self._is_known = False
         self._armed_ns = 0
-        try:
-            self._channel = socket.socket(fileno=_STATUS_FD)
-        except OSError as error:
-            raise StartError(f"descriptor {_STATUS_FD} is not master's status channel: {error.strerror}") from None
-        self._channel.set_inheritable(False)
+        self._channel = _inherited(_STATUS_FD, "master's status channel", listens=False)
 
     def surroundings(self) -> Surroundings:
         """Return what the loop is to call."""
@@ -211,6 +223,8 @@ class Master:
         now_ns = time.monotonic_ns()
         if (now_ns - self._armed_ns) * 3 >= self._watchdog_s * 1_000_000_000:
             self._arm(now_ns)
+        if self._sink.is_behind:
+            self._sink.flush()
         if served and not self._is_known:
             self._is_known = True
             for state in (_TAKEN, _AVAILABLE):
@@ -225,10 +239,11 @@ class Master:
         signal.alarm(self._watchdog_s)
 
 
-def _override(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
+def _override(option: str, text: str) -> tuple[str, str]:
+    name, equals, value = (_OVERRIDING[option] + text).partition("=")
     if not equals or not name.strip():
-        raise StartError(f"missing '=' or name in -o option: {text}")
+        wrong = "missing attribute name" if equals else "missing '=' after attribute name"
+        raise StartError(f'invalid "{option} {text}" option value: {wrong}')
     return name.strip(), value.strip()
 
 
@@ -239,21 +254,55 @@ def _layers(parameters: Mapping[str, str], overrides: Mapping[str, str]) -> dict
         if name not in known:
             raise StartError(f"unknown parameter -o {_OWN_PREFIX}{name}: scached --help lists what there is")
     return {
-        "main.cf": {setting: [parameters[name]] for name, setting in _SETTINGS_OF.items()},
+        "main.cf": {setting: [f"{_time_s(parameters, name)}s"] for name, setting in _SETTINGS_OF.items()},
         "-o": {name: [value] for name, value in own.items()},
     }
 
 
+def _time_s(parameters: Mapping[str, str], name: str) -> int:
+    try:
+        return parse_time_s(parameters[name])
+    except ArgumentTypeError as error:
+        raise StartError(f"parameter {name}: {error}") from None
+
+
+def _facility(parameters: Mapping[str, str]) -> str:
+    facility = parameters["syslog_facility"]
+    if facility not in FACILITIES:
+        raise StartError(f"parameter syslog_facility: {facility!r} is none of {', '.join(FACILITIES)}")
+    return facility
+
+
+def _identity(parameters: Mapping[str, str], invocation: Invocation) -> Identity:
+    owner = parameters["mail_owner"]
+    try:
+        if invocation.is_unprivileged and pwd.getpwnam(owner).pw_uid == 0:
+            raise StartError(f"parameter mail_owner: user {owner} has all privileges; name one without")
+    except KeyError:
+        raise StartError(f"parameter mail_owner: there is no user {owner!r}") from None
+    return Identity(
+        user=owner if invocation.is_unprivileged else None,
+        chroot=parameters["queue_directory"] if invocation.is_chrooted else None,
+    )
+
+
 def _listeners(count: int) -> list[socket.socket]:
-    listeners = []
-    for fd in range(_FIRST_LISTENER_FD, _FIRST_LISTENER_FD + count):
-        try:
-            listener = socket.socket(fileno=fd)
-        except OSError as error:
-            raise StartError(f"descriptor {fd} is not a listening socket of master: {error.strerror}") from None
-        listener.set_inheritable(False)
-        listeners.append(listener)
-    return listeners
+    numbers = range(_FIRST_LISTENER_FD, _FIRST_LISTENER_FD + count)
+    return [_inherited(number, "a listening socket of master's", listens=True) for number in numbers]
+
+
+def _inherited(number: int, what: str, *, listens: bool) -> socket.socket:
+    # The number alone says little: were it free, the log's socket might have got it.
+    try:
+        sock = socket.socket(fileno=number)
+    except OSError as error:
+        raise StartError(f"descriptor {number} is not {what}: {error.strerror}") from None
+    sock.set_inheritable(False)
+    expected = (socket.AF_UNIX, socket.SOCK_STREAM, int(listens))
+    if (sock.family, sock.type, sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)) != expected:
+        sock.detach()
+        raise StartError(f"descriptor {number} is not {what} but something else")
+    return sock
 
 
 def _go_to(folder: str) -> None:
@@ -263,31 +312,49 @@ def _go_to(folder: str) -> None:
         raise StartError(f"cannot go to queue_directory {folder}: {error.strerror}") from None
 
 
-def _watchdog_s(parameters: Mapping[str, str]) -> int:
-    probe: Settings = merge({"main.cf: daemon_timeout": {"status_update_time": [parameters["daemon_timeout"]]}})
-    return probe.limits.status_update_time_s
+def _tag(parameters: Mapping[str, str], invocation: Invocation, environment: Mapping[str, str]) -> str:
+    """Return what the name in the log begins with.
+
+    master(8) sets MAIL_LOGTAG to its own syslog_name; what the line in master.cf says about this service goes first.
+    """
+    name = parameters["syslog_name"]
+    return name if "syslog_name" in invocation.overrides else environment.get("MAIL_LOGTAG") or name
 
 
-def _first_sink(name: str, environment: Mapping[str, str]) -> Sink:
+def _first_sink(name: str, environment: Mapping[str, str]) -> Datagrams:
     """Return where lines go while the configuration is not known yet; master(8) starts its children in the queue."""
     service = environment.get("POSTLOG_SERVICE", "")
     if service:
         try:
-            return to_postlog(f"public/{service}", name, environment.get("POSTLOG_HOSTNAME", "localhost"))
+            return to_postlog(f"public/{service}", name, _short(environment.get("POSTLOG_HOSTNAME", "localhost")))
         except OSError:
             pass  # Nobody is there; syslog gets the lines instead, never both.
     return to_syslog(name, "mail")
 
 
-def _sink(name: str, parameters: Mapping[str, str], environment: Mapping[str, str]) -> Sink:
+def _sink(name: str, facility: str, parameters: Mapping[str, str], environment: Mapping[str, str]) -> Datagrams:
     if parameters["maillog_file"]:
-        path = f"{parameters['queue_directory']}/public/{parameters['postlog_service_name']}"
+        # Relative to the queue directory, where this process is: the path is the same in the chroot.
+        path = f"public/{parameters['postlog_service_name']}"
         try:
-            return to_postlog(path, name, environment.get("POSTLOG_HOSTNAME", parameters["myhostname"]))
+            return to_postlog(path, name, _short(environment.get("POSTLOG_HOSTNAME", parameters["myhostname"])))
         except OSError:
             pass  # As above.
-    facility = parameters["syslog_facility"]
-    return to_syslog(name, facility if facility in FACILITIES else "mail")
+    return to_syslog(name, facility)
+
+
+def _short(host: str) -> str:
+    """Return a host's name as Postfix logs it, without its domain."""
+    return host.partition(".")[0]
+
+
+def _report_mistakes_to(log: Logger) -> None:
+    """Have an exception that nobody catches end up in the log; standard error is /dev/null under master(8)."""
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        log.panic(error)
+
+    sys.excepthook = hook
 
 
 def _is_number(text: str) -> bool:
