@@ -26,20 +26,40 @@ def play(world: World, script: Sequence[Call]) -> Difference | None:
     return None
 
 
+def groups(script: Sequence[Call]) -> list[tuple[Call, ...]]:
+    """Cut a script behind each look at what came of it: what happens between two looks belongs together."""
+    cut: list[tuple[Call, ...]] = []
+    group: list[Call] = []
+    for call in script:
+        group.append(call)
+        if call[0] == "settle":
+            cut.append(tuple(group))
+            group = []
+    return [*cut, tuple(group)] if group else cut
+
+
 def shortest(difference: Difference, open_world: Callable[[Limits], World]) -> Difference:
-    """Return the same difference, or another, with a script of which nothing can be left out."""
+    """Return the same difference, or another, with a script of which nothing between two looks can be left out."""
     best = play(open_world(difference.limits), difference.script)
     if best is None:
         return difference
-    length = len(best.script) // 2
+    length = len(groups(best.script)) // 2
     while length:
-        start = 0
-        while start < len(best.script):
-            rest = (*best.script[:start], *best.script[start + length :])
-            shown = play(open_world(best.limits), rest)
-            if shown is None or len(shown.script) >= len(best.script):
-                start += length
-            else:
-                best = shown
-        length //= 2
+        shorter = _without_parts(best, length, open_world)
+        if length > 1 or shorter is best:
+            length //= 2
+        best = shorter
+    return best
+
+
+def _without_parts(best: Difference, length: int, open_world: Callable[[Limits], World]) -> Difference:
+    """Leave out every part of so many groups that the difference does not need; return the same if it needs all."""
+    start = 0
+    while start < len(parts := groups(best.script)):
+        rest = [call for part in (*parts[:start], *parts[start + length :]) for call in part]
+        shown = play(open_world(best.limits), rest)
+        if shown is None or len(shown.script) >= len(best.script):
+            start += length
+        else:
+            best = shown
     return best
