@@ -5,6 +5,7 @@ Decides what the command line means and where things are written. Refuses to kno
 
 import argparse
 import importlib.util
+import os
 import resource
 import sys
 import tempfile
@@ -65,7 +66,13 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
         "--output", type=Path, metavar="FOLDER", help="default: bench/, and .cache/bench/ for --quick and --only"
     )
     parser.add_argument("--png", action="store_true", help="draw PNG instead of SVG")
-    parser.add_argument("--again", type=Path, metavar="FILE", help="measure nothing; report a results.json of before")
+    parser.add_argument(
+        "--again",
+        type=Path,
+        metavar="FILE",
+        help="measure nothing; report an earlier run: .cache/bench/results.json, or a copy of it",
+    )
+    parser.add_argument("--pin", action="store_true", help="keep servers and load on processors of their own")
     arguments = parser.parse_args(words)
     arguments.names = arguments.only.split(",") if arguments.only else list(SERVERS)
     for name in arguments.names:
@@ -80,16 +87,30 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     return replace(plan, rounds=rounds, seconds=seconds)
 
 
-def _measure(plan: Plan, names: Sequence[str]) -> Results:
+def _measure(plan: Plan, names: Sequence[str], *, pin: bool) -> Results:
     described = machine.describe()
     progress = Progress()
     with tempfile.TemporaryDirectory(prefix="scache-bench-") as scratch:
         folder = Path(scratch)
         load = Load(programs.build("load", folder), plan.seconds, plan.warmup_s)
+        if pin:
+            load = replace(load, processor=_pin_to_all_but_one())
         results = Measurement(plan, load, folder, progress).run(names)
     progress.end()
-    results.machine = described
+    placement = "servers and load on processors of their own (--pin)" if pin else "left to the kernel"
+    results.machine = {**described, "Placement": placement}
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    results.write(SCRATCH / "results.json")
     return results
+
+
+def _pin_to_all_but_one() -> int:
+    """Keep this process, and with it every server, off one processor, and return that one's number for the load."""
+    processors = sorted(os.sched_getaffinity(0))
+    if len(processors) < 2:
+        raise SystemExit("scache_bench: --pin needs two processors, and there is one")
+    os.sched_setaffinity(0, processors[:-1])
+    return processors[-1]
 
 
 def _raise_descriptor_limit() -> None:
@@ -103,7 +124,11 @@ def main(words: Sequence[str] | None = None) -> int:
     arguments = _arguments(words)
     _raise_descriptor_limit()
     try:
-        results = Results.read(arguments.again) if arguments.again else _measure(_plan(arguments), arguments.names)
+        results = (
+            Results.read(arguments.again)
+            if arguments.again
+            else _measure(_plan(arguments), arguments.names, pin=arguments.pin)
+        )
     except programs.NoCompilerError as reason:
         print(f"scache_bench: {reason}", file=sys.stderr)
         return 1
@@ -121,8 +146,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
         plots.draw(results, output / "plots", suffix)
     (output / "RESULTS.md").write_text(report.markdown(results, suffix or None))
-    results.write(output / "results.json")
-    print(f"\nWritten: {output / 'RESULTS.md'}, results.json" + (f" and plots/*{suffix}" if suffix else ""))
+    pictures = f", {output / 'plots'}/*{suffix}" if suffix else ""
+    print(f"\nWritten: {output / 'RESULTS.md'}{pictures}")
     return 0 if results.samples else 1
 
 

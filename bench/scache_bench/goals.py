@@ -58,7 +58,7 @@ def verdicts(results: Results) -> list[Verdict]:
     def against(
         other: str, words: str, scenario: Scenario, figure: Callable[[Run], float], bound: float, is_upper: bool
     ) -> None:
-        name = f"{words} of {other}, {scenario}"
+        name = f"{words} / {other}'s, {scenario}"
         judge(name, bound, is_upper, results.ratio(("fast", scenario), (other, scenario), figure))
 
     most = max((scenario.parked for scenario in results.scenarios()), default=0)
@@ -75,7 +75,7 @@ def verdicts(results: Results) -> list[Verdict]:
             full, empty = Scenario(mix, 8, most), Scenario(mix, 8)
             against("scache", "throughput", full, _throughput, 8.0, False)
             own = results.ratio(("fast", full), ("fast", empty), _cpu)
-            judge(f"own processor time an operation, {full}, of that with 0 parked", 1.1, True, own)
+            judge(f"processor time an operation / with 0 parked, {full}", 1.1, True, own)
 
     sizes = [memory.session_bytes for memory in results.memory if memory.server == "fast" and memory.parked == most]
     per_session = Spread.of(size for size in sizes if size is not None) if any(sizes) else None
@@ -86,5 +86,5 @@ def verdicts(results: Results) -> list[Verdict]:
         per_session,
     )
     growth = [churn.after_bytes / churn.before_bytes for churn in results.churn if churn.server == "fast"]
-    judge("memory after a churn of that before", CHURN_GROWTH_MAX, True, Spread.of(growth) if growth else None)
+    judge("memory after a churn / before", CHURN_GROWTH_MAX, True, Spread.of(growth) if growth else None)
     return found

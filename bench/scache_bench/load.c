@@ -11,12 +11,15 @@
  *     load SOCKET MIX [--clients N] [--seconds S] [--warmup S] [--stalled N] [--patience S] [--server-pid PID]
  *     load SOCKET park --count N [--first N]
  *
+ * --processor N keeps the generator there.
+ *
  * MIX: endp (save_endp, find_endp), dest (save_dest, save_endp, find_dest) or accept (connect, greeting, close).
  */
 
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -542,6 +545,13 @@ static double number_in(const char *text, double least, double most) {
     return number;
 }
 
+static void stay_on(unsigned processor) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(processor, &set);
+    check(sched_setaffinity(0, sizeof set, &set) == 0, "cannot stay on one processor");
+}
+
 static void read_option(const char *name, const char *value) {
     if (strcmp(name, "--clients") == 0)
         clients_wanted = (unsigned)number_in(value, 1, CLIENTS_MAX);
@@ -559,6 +569,8 @@ static void read_option(const char *name, const char *value) {
         patience_ns = (uint64_t)(number_in(value, 0.1, 3600) * NS_PER_S);
     else if (strcmp(name, "--server-pid") == 0)
         server_pid = (pid_t)number_in(value, 1, 1 << 22);
+    else if (strcmp(name, "--processor") == 0)
+        stay_on((unsigned)number_in(value, 0, CPU_SETSIZE - 1));
     else
         fail("unknown option %s; the head of load.c lists them", name);
 }

@@ -81,6 +81,8 @@ class Load:
     seconds: float
     warmup_s: float
     patience_s: float = 3.0
+    processor: int | None = None
+    """The one it is to run on; None: whichever the kernel thinks best."""
 
     def run(self, socket: Path, scenario: Scenario, server_pid: int, seconds: float | None = None) -> Run:
         """Measure one scenario; `seconds` overrules the usual length. Raises LoadError."""
@@ -109,6 +111,8 @@ class Load:
         return Parked(said["parked"], said["label_bytes"] + said["property_bytes"])
 
     def _call(self, socket: Path, mix: str, options: dict[str, int | float]) -> _Said:
+        if self.processor is not None:
+            options = {**options, "--processor": self.processor}
         words = [str(word) for option in options.items() for word in option]
         result = subprocess.run([self.program, socket, mix, *words], capture_output=True, text=True, check=False)
         if result.returncode != 0:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -116,13 +116,14 @@ class Measurement:
 
     def _count_system_calls(self, name: str) -> None:
         if not has_strace():
+            self.results.missing["strace"] = "system calls are not counted without it: install strace"
             return
         self._step(f"{name}: system calls are counted")
         server = self._running[name, 0]
-        warmed = Load(self.load.program, seconds=0.3, warmup_s=0.0)
+        whole = replace(self.load, seconds=0.3, warmup_s=0.0)  # all operations are counted, as all calls are
         try:
             self.results.system_calls[name] = count_system_calls(
-                server.pid, self.folder, lambda: warmed.run(server.socket, TRACED, server.pid).operations
+                server.pid, self.folder, lambda: whole.run(server.socket, TRACED, server.pid).operations
             )
         except OSError as reason:
             self.results.missing["strace"] = str(reason)

@@ -52,7 +52,7 @@ def draw(results: Results, folder: Path, suffix: str) -> None:
 
 
 def _frame(title: str, columns: int) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(5.6 * columns, 4.6), layout="constrained")
+    figure = Figure(figsize=(5.6 * columns, 4.8), layout="constrained")
     figure.suptitle(title, fontweight="bold")
     axes = figure.subplots(1, columns, squeeze=False)
     return figure, list(axes[0])
@@ -92,14 +92,22 @@ def _against_clients(
         else:
             axes.set_ylim(bottom=0)
     _share_scale(panels)
-    panels[0].legend(loc="best", frameon=False)
+    _legend(picture, panels[0])
     return picture
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    """Name the servers once, below everything, where no line can run through the names."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(STYLES), frameon=False)
 
 
 def _number_plainly(axis: Axis, steps: Sequence[float] = (1, 2, 5)) -> None:
     """Write numbers along a logarithmic axis instead of powers of ten."""
     axis.set_major_locator(LogLocator(subs=steps))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}".replace(",", " ")))
+    axis.set_major_formatter(
+        FuncFormatter(lambda value, _: (f"{value:,.0f}" if value >= 1 else f"{value:g}").replace(",", " "))
+    )
     axis.set_minor_locator(NullLocator())
 
 
@@ -125,7 +133,7 @@ def throughput(results: Results) -> Figure:
 def cpu(results: Results) -> Figure:
     """Draw processor time for one operation against clients."""
     title = "Processor time of the server for one operation (less is better)"
-    return _against_clients(results, title, "µs", lambda run: run.server_cpu_us, logarithmic=True)
+    return _against_clients(results, title, "µs an operation", lambda run: run.server_cpu_us, logarithmic=True)
 
 
 def latency(results: Results) -> Figure:
@@ -148,7 +156,7 @@ def latency(results: Results) -> Figure:
         axes.set_yticks([1, 0.1, 0.01, 0.001, 0.0001], ["100 %", "10 %", "1 %", "0.1 %", "0.01 %"])
         axes.minorticks_off()
     panels[0].set_ylabel("slower operations")
-    panels[0].legend(loc="best", frameon=False)
+    _legend(picture, panels[0])
     return picture
 
 
@@ -169,7 +177,7 @@ def parked(results: Results) -> Figure:
     left.minorticks_off()
     left.set_yscale("log")
     _number_plainly(left.yaxis)
-    left.legend(loc="best", frameon=False)
+    _legend(picture, left)
     sizes = [grown.entries for grown in results.growth]
     right.plot(sizes, [grown.save_us for grown in results.growth], color="#0072B2", marker="o", label="save_endp")
     right.plot(

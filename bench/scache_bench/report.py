@@ -103,7 +103,7 @@ def stall_table(results: Results) -> str:
     def row(server: str) -> list[str]:
         calm, latency = results.latency(server, Scenario("endp", STALL.clients)), results.latency(server, STALL)
         if results.is_blocked(server, STALL):
-            return [server, "served nobody", NOTHING, NOTHING]
+            return [server, "none for 3 s", NOTHING, NOTHING]
         if calm is None or latency is None:
             return [server, NOTHING, NOTHING, NOTHING]
         rate = spread(results.spread(server, STALL, lambda run: run.operations_per_s))
