@@ -77,8 +77,9 @@ def run(words: Sequence[str]) -> Exit:
     options = parser.parse_args(words)
     try:
         cases = _chosen(options)
-        excuses = expectations.read(options.expect_fail, all_cases()) if options.expect_fail else {}
         target = plug.target_from(options)
+        clock = "virtual" if target.has_clock else "real"
+        excuses = expectations.read(options.expect_fail, all_cases(), clock) if options.expect_fail else {}
     except (ValueError, expectations.BadExpectations) as error:
         return _no_verdict(str(error))
     if options.model is not None or options.histories is not None:

@@ -7,6 +7,8 @@ counts as a failure (see `scache_conformance.verdicts`). Refuses to know any ser
     clauses = ["CONN-2"]
     cases = ["stalls/mid-name", "stalls/mid-list"]
     reason = "The server waits for one client at a time."
+
+With `clock = "real"` or `clock = "virtual"` a deviation is expected only where time is that.
 """
 
 import tomllib
@@ -16,14 +18,15 @@ from pathlib import Path
 from scache_conformance.registry import Case
 
 _FIELDS = {"clauses", "cases", "reason"}
+_CLOCKS = ("real", "virtual")
 
 
 class BadExpectations(Exception):  # noqa: N818 - the file's mistake; the text says which and what to do
     """The file cannot be used."""
 
 
-def read(path: Path, cases: Iterable[Case]) -> dict[str, str]:
-    """Return the reason for each case that is expected to fail. Raises BadExpectations."""
+def read(path: Path, cases: Iterable[Case], clock: str) -> dict[str, str]:
+    """Return the reason for each case that is expected to fail under such a clock. Raises BadExpectations."""
     try:
         entries = tomllib.loads(path.read_text(encoding="utf-8")).get("deviation", [])
     except (OSError, tomllib.TOMLDecodeError) as error:
@@ -32,8 +35,10 @@ def read(path: Path, cases: Iterable[Case]) -> dict[str, str]:
     reasons: dict[str, str] = {}
     for number, entry in enumerate(entries, 1):
         where = f"{path}, deviation {number}"
-        if set(entry) != _FIELDS or not entry["reason"]:
-            raise BadExpectations(f"{where}: needs clauses, cases and a reason, and nothing else; has {sorted(entry)}")
+        if set(entry) - {"clock"} != _FIELDS or not entry["reason"]:
+            raise BadExpectations(f"{where}: needs clauses, cases and a reason, may have a clock; has {sorted(entry)}")
+        if entry.get("clock", clock) not in _CLOCKS:
+            raise BadExpectations(f"{where}: clock {entry['clock']!r} is none of {', '.join(_CLOCKS)}")
         for slug in entry["cases"]:
             if slug not in by_slug:
                 raise BadExpectations(f"{where}: there is no case {slug!r}; --list names them")
@@ -42,5 +47,6 @@ def read(path: Path, cases: Iterable[Case]) -> dict[str, str]:
                 raise BadExpectations(f"{where}: {slug} tries {tried}, none of {', '.join(entry['clauses'])}")
             if slug in reasons:
                 raise BadExpectations(f"{where}: {slug} is listed twice")
-            reasons[slug] = f"{', '.join(entry['clauses'])}: {entry['reason']}"
+            if entry.get("clock", clock) == clock:
+                reasons[slug] = f"{', '.join(entry['clauses'])}: {entry['reason']}"
     return reasons

@@ -46,7 +46,7 @@ def test_expected_failures_are_read(tmp_path: Path) -> None:
     path = write(
         tmp_path, '[[deviation]]\nclauses=["ENDP-4"]\ncases=["endp/found-session-is-gone"]\nreason="It is kept."\n'
     )
-    assert expectations.read(path, all_cases()) == {"endp/found-session-is-gone": "ENDP-4: It is kept."}
+    assert expectations.read(path, all_cases(), "virtual") == {"endp/found-session-is-gone": "ENDP-4: It is kept."}
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,7 @@ def test_expected_failures_are_read(tmp_path: Path) -> None:
         ("[[deviation", "cannot read"),
         ('[[deviation]]\nclauses=["ENDP-4"]\ncases=["endp/found-session-is-gone"]\n', "a reason"),
         ('[[deviation]]\nclauses=["ENDP-4"]\ncases=["endp/found-session-is-gone"]\nreason=""\n', "a reason"),
+        ('[[deviation]]\nclauses=["ENDP-4"]\ncases=["endp/many"]\nreason="r"\nclock="x"\n', "clock 'x'"),
         ('[[deviation]]\nclauses=["ENDP-4"]\ncases=["endp/no-such"]\nreason="r"\n', "no case 'endp/no-such'"),
         ('[[deviation]]\nclauses=["STAT-1"]\ncases=["endp/found-session-is-gone"]\nreason="r"\n', "tries ENDP-4"),
         (
@@ -65,12 +66,18 @@ def test_expected_failures_are_read(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_wrong_expectations_are_refused(tmp_path: Path, text: str, complaint: str) -> None:
     with pytest.raises(expectations.BadExpectations, match=complaint):
-        expectations.read(write(tmp_path, text), all_cases())
+        expectations.read(write(tmp_path, text), all_cases(), "virtual")
+
+
+def test_expectation_for_another_clock_does_not_count(tmp_path: Path) -> None:
+    text = '[[deviation]]\nclauses=["ENDP-4"]\ncases=["endp/found-session-is-gone"]\nreason="r"\nclock="real"\n'
+    assert expectations.read(write(tmp_path, text), all_cases(), "virtual") == {}
+    assert set(expectations.read(write(tmp_path, text), all_cases(), "real")) == {"endp/found-session-is-gone"}
 
 
 def test_missing_expectations_are_refused(tmp_path: Path) -> None:
     with pytest.raises(expectations.BadExpectations, match="cannot read"):
-        expectations.read(tmp_path / "nothing", all_cases())
+        expectations.read(tmp_path / "nothing", all_cases(), "virtual")
 
 
 def test_committed_expectations_fit_the_cases() -> None:
@@ -78,4 +85,4 @@ def test_committed_expectations_fit_the_cases() -> None:
     files = sorted(folder.glob("*.toml"))
     assert files
     for path in files:
-        assert expectations.read(path, all_cases())
+        assert expectations.read(path, all_cases(), "virtual")

@@ -174,6 +174,7 @@ def put_back_too_late(lab: Lab) -> None:
     with lab.lifetime(ttl_s) as life:
         line = lab.park(finder, endpoint, b"p", ttl_s)
     require("status", finder.begin_find_endp(endpoint).status, DONE)
+    lab.set_clock_forward(ttl_s)
     life.reach_end()
     require("that it is open while it is held", line.hung_up(0), False)
     finder.hang_up()

@@ -7,7 +7,7 @@ from scache_conformance.peer import DONE, DUMMY_LIST, Peer, encode
 from scache_conformance.registry import add
 from scache_conformance.verdicts import Level
 
-PATIENCE_S = 1.0
+PATIENCE_S = 0.5
 """How long the others may have to wait. Arbitrary: a server that waits for the stalled one would wait for ever."""
 
 
