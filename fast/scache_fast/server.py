@@ -192,7 +192,8 @@ class Server:
                 self._serve(client, event)
         if backlog:
             self._serve_on(backlog)
-        if self._arrivals or self._accept_again_ns is not None:
+        # Once told to end, whoever waits to be let in is left to the next process behind the same sockets.
+        if (self._arrivals or self._accept_again_ns is not None) and self.is_running:
             self._accept_all()
         if not clients and self._is_idle_too_long():
             self.is_running = False
