@@ -8,6 +8,7 @@ The kernel notes a peer's user and groups when it connects, so they cannot be fo
 
 import grp
 import pwd
+import re
 import socket
 import struct
 import time
@@ -21,7 +22,12 @@ from scache_fast.log import Log
 
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
 _SO_PEERGROUPS: Final = 59  # <asm-generic/socket.h>; the socket module does not name it
-_GROUPS_BYTES_MAX: Final = 4 * 65_536  # the kernel's NGROUPS_MAX
+_GROUPS_BYTES_MAX: Final = 1024
+"""Room for 256 groups, the most that Python's getsockopt has. A peer with more counts as in its first group alone."""
+
+_NUMBER_MAX: Final = 2**32 - 2
+"""User and group numbers have 32 bits, and the highest stands for "nobody in particular" in chown(2)."""
+
 _SAID_AGAIN_AFTER_NS: Final = 60_000_000_000
 _SAID_MAX: Final = 1000
 """How many refused users are remembered. Arbitrary; beyond it all are forgotten, and each is said once more."""
@@ -67,8 +73,9 @@ class Doorkeeper:
 
 def parse_user(text: str) -> int:
     """Return the number of a user given by name or number; raises ArgumentTypeError."""
-    if text.isascii() and text.isdigit():
-        return int(text)
+    number = _number(text, "user")
+    if number is not None:
+        return number
     try:
         return pwd.getpwnam(text).pw_uid
     except KeyError:
@@ -77,20 +84,32 @@ def parse_user(text: str) -> int:
 
 def parse_group(text: str) -> int:
     """Return the number of a group given by name or number; raises ArgumentTypeError."""
-    if text.isascii() and text.isdigit():
-        return int(text)
+    number = _number(text, "group")
+    if number is not None:
+        return number
     try:
         return grp.getgrnam(text).gr_gid
     except KeyError:
         raise ArgumentTypeError(f"there is no group {text!r}") from None
 
 
+def _number(text: str, what: str) -> int | None:
+    """Return the number that a text spells, None if it is no number; raises ArgumentTypeError for one too high."""
+    if not re.fullmatch(r"[0-9]+", text):
+        return None
+    digits = text.lstrip("0") or "0"
+    if len(digits) > len(str(_NUMBER_MAX)) or int(digits) > _NUMBER_MAX:
+        raise ArgumentTypeError(f"there is no {what} {text[:20]}: numbers end at {_NUMBER_MAX}")
+    return int(digits)
+
+
 def _groups(sock: socket.socket) -> list[int]:
-    """Return the supplementary groups of a peer; none on a kernel before 4.13, which cannot tell."""
+    """Return the supplementary groups of a peer, none if they cannot be told."""
     groups = array("I")
     try:
         groups.frombytes(sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_BYTES_MAX))
     except OSError:
-        # ENOPROTOOPT; the group it runs as was looked at already.
+        # ENOPROTOOPT: a kernel before 4.13; ERANGE: more groups than there is room for. Whatever the reason, who cannot
+        # be told to be a member is treated as none, by the user and the first group alone.
         pass
     return groups.tolist()

@@ -1,7 +1,7 @@
 """Where settings come from: the command line, a file, the environment, and what they are without being asked.
 
 Decides which source wins and what a mistake in one of them says. Refuses to know what a setting means: names,
-spellings and defaults are one table (settings.py).
+spellings and defaults are one table (settings.py). How a file is written is toml_file.py's.
 
 Precedence, the first that has a setting gives it, lists included:
 
@@ -9,17 +9,22 @@ Precedence, the first that has a setting gives it, lists included:
     2. the file of --config  ttl_limit = "10m"
     3. the environment       SCACHED_TTL_LIMIT=10m     (a list's items on lines of their own)
     4. the default
+
+A mistake counts wherever it is, also in a source that another one overrules. Variables that only look like a setting's
+are nobody's mistake: Kubernetes gives SCACHED_PORT and the like to everybody near a service of that name.
 """
 
 import argparse
-import difflib
+import os
 import sys
-import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Final, NoReturn
 
 from scache_fast import __version__
 from scache_fast.settings import SETTINGS, Setting, Settings, settings_from
+from scache_fast.toml_file import DEFAULT, FLAGS, ConfigurationError, Texts, read_file, show
+
+__all__ = ["ConfigurationError", "Texts", "merge", "read"]
 
 _EPILOG: Final = """\
 Times are whole numbers with s, m, h, d or w (seconds, minutes, hours, days, weeks); without one they are seconds.
@@ -39,17 +44,10 @@ example:
 
 _PROGRAM: Final = "scached"
 
-Texts = Mapping[str, Sequence[str]]
-"""Settings by name, each with the texts that were given for it."""
+_COMMAND_LINE: Final = "command line"
+_ENVIRONMENT: Final = "environment"
 
 _DEFAULTS: Final[Texts] = {setting.name: [setting.default] for setting in SETTINGS if setting.default is not None}
-
-_FLAGS: Final[dict[str, Sequence[str]]] = {"1": ("yes",), "true": ("yes",), "0": (), "false": ()}
-"""How a flag is spelled, and the texts that stand for it: some or none."""
-
-
-class ConfigurationError(Exception):
-    """A setting or a file cannot be used; the text says why and what to do."""
 
 
 def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
@@ -58,69 +56,49 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
     path: str | None = given.pop("config", None)
     check, shown = given.pop("check_config", False), given.pop("print_config", False)
     try:
-        layers: dict[str, Texts] = {"environment": _from_environment(environment)}
+        layers: dict[str, Texts] = {_ENVIRONMENT: _from_environment(environment)}
         if path is not None:
             layers[path] = read_file(path)
-        layers["command line"] = {name: _as_texts(value) for name, value in given.items()}
+        layers[_COMMAND_LINE] = {name: _as_texts(value) for name, value in given.items()}
         settings = merge(layers)
     except ConfigurationError as error:
-        print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(2, f"{_PROGRAM}: error: {error}\n")
     if shown:
-        sys.stdout.write(show(layers))
-        sys.exit(0)
+        _end(0, show({DEFAULT: _DEFAULTS, **layers}))
     if check:
-        print(f"{_PROGRAM}: the configuration is fine" + (f": {path}" if path else ""))
-        sys.exit(0)
+        _end(0, f"{_PROGRAM}: the configuration is fine{f': {path}' if path else ''}\n")
     return settings
 
 
 def merge(layers: Mapping[str, Texts]) -> Settings:
     """Return what texts from several origins amount to, the later winning; raises ConfigurationError."""
     values: dict[str, object] = dict.fromkeys(setting.name for setting in SETTINGS)
-    for origin, texts in {"default": _DEFAULTS, **layers}.items():
-        values |= _values(texts, origin)
+    for origin, texts in {DEFAULT: _DEFAULTS, **layers}.items():
+        for setting in SETTINGS:
+            if setting.name in texts:
+                values[setting.name] = _value(setting, texts[setting.name], origin)
     return settings_from(argparse.Namespace(**values))
 
 
-def read_file(path: str) -> Texts:
-    """Return the texts of a TOML file; raises ConfigurationError."""
+def _value(setting: Setting, texts: Sequence[str], origin: str) -> object:
+    """Return what the texts of one setting mean; raises ConfigurationError, which names where they are from."""
+    if setting.parse is None:
+        return bool(texts)
     try:
-        with open(path, "rb") as file:
-            content: dict[str, object] = tomllib.load(file)
-    except OSError as error:
-        raise ConfigurationError(f"cannot read {path!r}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path!r} is not TOML: {error}") from None
-    known = {setting.name: setting for setting in SETTINGS}
-    texts: dict[str, Sequence[str]] = {}
-    for name, value in content.items():
-        setting = known.get(name)
-        if setting is None:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
-            raise ConfigurationError(f"{path!r}: unknown key {name!r}: {hint}")
-        texts[name] = _texts(path, setting, value)
-    return texts
+        values = [setting.parse(_plain(text)) for text in texts]
+    except argparse.ArgumentTypeError as error:
+        name = {_COMMAND_LINE: setting.option, _ENVIRONMENT: setting.variable}.get(origin, setting.name)
+        raise ConfigurationError(f"{origin}: {name}: {error}") from None
+    return values if setting.many else values[-1]
 
 
-def show(layers: Mapping[str, Texts]) -> str:
-    """Return what is in force as a TOML file, each setting with where it comes from."""
-    layers = {"default": _DEFAULTS, **layers}
-    lines = []
-    for setting in SETTINGS:
-        origin = next((name for name in reversed(list(layers)) if setting.name in layers[name]), "default")
-        given = layers[origin].get(setting.name, ())
-        quoted = ['"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' for text in given]
-        if setting.parse is None:
-            value = "true" if given else "false"
-        elif not given:
-            lines.append(f"# {setting.name} is not set")
-            continue
-        else:
-            value = f"[{', '.join(quoted)}]" if setting.many else quoted[-1]
-        lines.append(f"{setting.name} = {value}  # {origin}")
-    return "\n".join(lines) + "\n"
+def _plain(text: str) -> str:
+    """Return a text that can be a path, a name or a number; raises ArgumentTypeError."""
+    if "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} holds a NUL, which no path and no name can have")
+    if any("\ud800" <= each <= "\udfff" for each in text):
+        raise argparse.ArgumentTypeError(f"{os.fsencode(text)!r} is not UTF-8")
+    return text
 
 
 def _from_environment(environment: Mapping[str, str]) -> Texts:
@@ -131,57 +109,50 @@ def _from_environment(environment: Mapping[str, str]) -> Texts:
             continue
         if setting.parse is not None:
             texts[setting.name] = [line for line in value.split("\n") if line] if setting.many else [value]
-        elif value in _FLAGS:
-            texts[setting.name] = _FLAGS[value]
+        elif value in FLAGS:
+            texts[setting.name] = FLAGS[value]
         else:
-            raise ConfigurationError(f"environment: {setting.variable}={value!r} is neither true nor false")
+            raise ConfigurationError(f"{_ENVIRONMENT}: {setting.variable}: {value!r} is neither true nor false")
     return texts
 
 
-def _texts(path: str, setting: Setting, value: object) -> Sequence[str]:
-    """Return the texts of a TOML value; raises ConfigurationError."""
-    match value:
-        case bool() if setting.parse is None:
-            return _FLAGS["true" if value else "false"]
-        case bool():
-            raise ConfigurationError(f"{path!r}: {setting.name} = {value} is neither a string nor a number")
-        case str() | int() if setting.parse is not None:
-            return [str(value)]
-        case list() if setting.many:
-            return [str(item) for item in value]
-        case _:
-            wanted = (
-                "true or false" if setting.parse is None else "a string, a number" if not setting.many else "a list"
-            )
-            raise ConfigurationError(f"{path!r}: {setting.name} = {value!r}: write {wanted}")
-
-
 def _as_texts(value: object) -> Sequence[str]:
-    return value if isinstance(value, list) else _FLAGS["true"] if value is True else [str(value)]
+    return value if isinstance(value, list) else FLAGS["true"] if value is True else [str(value)]
 
 
-def _values(texts: Texts, origin: str) -> dict[str, object]:
-    """Return the values of texts; raises ConfigurationError, which names where they are from."""
-    parser = _Parser(prog=origin, argument_default=argparse.SUPPRESS, add_help=False)
-    arguments = []
-    for setting in SETTINGS:
-        _add(parser, setting, reads_values=True)
-        if setting.parse is None:
-            arguments += [setting.option for _ in texts.get(setting.name, ())]
-        else:
-            arguments += [f"{setting.option}={text}" for text in texts.get(setting.name, ())]
-    return vars(parser.parse_args(arguments))
+def _end(status: int, text: str) -> NoReturn:
+    """Print what there is to say, and end; a command whose only purpose is its output fails without it."""
+    said = _say(2 if status else 1, text)
+    sys.exit(status if said else status or 1)
+
+
+def _say(fd: int, text: str) -> bool:
+    """Write to a standard descriptor at once; False: it is closed, or its disk is full.
+
+    Neither print nor sys.stderr: they are None when the descriptor was closed at the start, and keep what they could
+    not write for another try, with a traceback, when the interpreter ends.
+    """
+    data = text.encode(errors="backslashreplace")
+    try:
+        while data:
+            data = data[os.write(fd, data) :]
+    except OSError as error:
+        if fd != 2:
+            _say(2, f"{_PROGRAM}: error: cannot write to standard output: {error.strerror}\n")
+        return False
+    return True
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument parser for what need not have come from a command line."""
+    """An argument parser that survives a standard output or error that nothing can be written to."""
 
-    def error(self, message: str) -> NoReturn:
-        raise ConfigurationError(f"{self.prog}: {message}")
+    def _print_message(self, message: str, file: object = None) -> None:
+        if not _say(1 if file is sys.stdout else 2, message):
+            sys.exit(1 if file is sys.stdout else 2)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=_PROGRAM,
         usage="%(prog)s [--listen PATH ...] [--config FILE] [option ...]",
         description="Keep open connections for other processes: a shared connection cache that speaks the protocol of "
@@ -198,12 +169,12 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--print-config", action="store_true", help="print what is in force and why, and end")
     groups = {name: parser.add_argument_group(name) for name in dict.fromkeys(setting.group for setting in SETTINGS)}
     for setting in SETTINGS:
-        _add(groups[setting.group], setting, reads_values=False)
+        _add(groups[setting.group], setting)
     return parser
 
 
-def _add(group: argparse._ActionsContainer, setting: Setting, *, reads_values: bool) -> None:
-    """Add the option of a setting; without reading values it yields texts."""
+def _add(group: argparse._ActionsContainer, setting: Setting) -> None:
+    """Add the option of a setting; it yields texts."""
     names = ["-v", setting.option] if setting.name == "verbose" else [setting.option]
     if setting.parse is None:
         group.add_argument(*names, dest=setting.name, action="store_true", help=setting.help)
@@ -212,7 +183,6 @@ def _add(group: argparse._ActionsContainer, setting: Setting, *, reads_values: b
         *names,
         dest=setting.name,
         metavar=setting.metavar,
-        type=setting.parse if reads_values else str,
         action="append" if setting.many else "store",
         help=setting.help + (f" (default: {setting.default})" if setting.default else ""),
     )

@@ -93,11 +93,9 @@ def listen(path: str, mode: int, owner: Owner = _AS_MADE) -> SocketFile:
         with _locked(folder):
             _make_way(path)
             _bind(sock, path, mode)
-            if owner != _AS_MADE:
-                # -1 leaves one as it is. Nobody gets in before listen(2), so nobody does under the wrong owner.
-                os.chown(path, *(-1 if each is None else each for each in (owner.uid, owner.gid)))
-            sock.listen(_BACKLOG)
             made = os.lstat(path)
+            _give_away(path, owner)
+            sock.listen(_BACKLOG)
     except (FileNotFoundError, NotADirectoryError) as error:
         sock.close()
         raise ListenError(f"cannot listen on {path!r}: there is no folder {folder!r}; make it first") from error
@@ -134,6 +132,21 @@ def _bind(sock: socket.socket, path: str, mode: int) -> None:
         sock.bind(path)
     finally:
         os.umask(before)
+
+
+def _give_away(path: str, owner: Owner) -> None:
+    """Change the owner of a new socket file; raises ListenError, and the file is gone then."""
+    if owner == _AS_MADE:
+        return
+    try:
+        # -1 leaves one as it is. Nobody gets in before listen(2), so nobody does under the wrong owner.
+        os.chown(path, *(-1 if each is None else each for each in (owner.uid, owner.gid)))
+    except OSError as error:
+        os.unlink(path)
+        raise ListenError(
+            f"cannot give {path!r} to user {owner.uid}, group {owner.gid}: {error.strerror}; only root can give it to "
+            "another user, and others only to a group of their own"
+        ) from None
 
 
 @contextmanager

@@ -7,6 +7,8 @@ There is one setting for each field of `Limits`. Times take Postfix's suffixes, 
 those.
 """
 
+import os
+import pwd
 import re
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable
@@ -95,6 +97,38 @@ def _owner(text: str) -> Owner:
     return Owner(parse_user(user) if user else None, parse_group(group) if colon and group else None)
 
 
+def _account(text: str) -> str:
+    """Return the name of a user given by name or number: whom to become, and with which groups, is in the entry."""
+    uid = parse_user(text)
+    try:
+        return pwd.getpwuid(uid).pw_name if text.isdigit() else text
+    except KeyError:
+        raise ArgumentTypeError(f"there is no user with the number {uid}") from None
+
+
+def _group(text: str) -> str:
+    return str(parse_group(text))
+
+
+def _folder(text: str) -> str:
+    if not os.path.isdir(text):
+        raise ArgumentTypeError(f"{text!r} is not a folder")
+    return text
+
+
+def _path(text: str) -> str:
+    if not text:
+        raise ArgumentTypeError("the path is empty")
+    return text
+
+
+def _own_descriptor(text: str) -> int:
+    number = _number(text)
+    if number <= 2:
+        raise ArgumentTypeError(f"{text} is a standard descriptor, and this one is closed after use: choose 3 or more")
+    return number
+
+
 def one_of(*choices: str) -> Callable[[str], str]:
     """Return a parser that takes these words and no other."""
 
@@ -123,6 +157,9 @@ class Setting:
     many: bool = False
     """It may be given several times; each adds one more."""
 
+    is_quoted: bool = False
+    """In a file it has to be a string: an integer there would be decimal, and have lost its leading zeros."""
+
     @property
     def option(self) -> str:
         """Return what it is called on a command line."""
@@ -141,17 +178,18 @@ _IPC_TIMEOUT: Final = "60s"
 Postfix gives its servers made sense where a slow client was waited for; here it would only keep dead ones."""
 
 SETTINGS: Final[tuple[Setting, ...]] = (
-    Setting("listen", "where", "PATH", str, None, "UNIX-domain socket to listen on; one that nobody listens on any "
+    Setting("listen", "where", "PATH", _path, None, "UNIX-domain socket to listen on; one that nobody listens on any "
             "more is replaced. Sockets passed by systemd are listened on as well", many=True),
     Setting("mode", "where", "MODE", _mode, "0666", "file mode of the sockets; with 0666 the folder's mode decides who "
-            "may connect"),
+            "may connect", is_quoted=True),
     Setting("owner", "where", "USER[:GROUP]", _owner, None, "owner of the sockets; needs root"),
     Setting("allow_uid", "who", "USER", parse_user, None, "let in processes of this user, by name or number, and "
             "nobody else who is not allowed by another --allow-…", many=True),
     Setting("allow_gid", "who", "GROUP", parse_group, None, "let in members of this group, likewise", many=True),
-    Setting("user", "privileges", "USER", str, None, "run as this user once the sockets are open; needs root"),
-    Setting("group", "privileges", "GROUP", str, None, "run as this group; default: the user's own groups"),
-    Setting("chroot", "privileges", "FOLDER", str, None, "see nothing of the file system but this folder; needs root"),
+    Setting("user", "privileges", "USER", _account, None, "run as this user once the sockets are open; needs root"),
+    Setting("group", "privileges", "GROUP", _group, None, "run as this group; default: the user's own groups"),
+    Setting("chroot", "privileges", "FOLDER", _folder, None, "see nothing of the file system but this folder; needs "
+            "root"),
     Setting("log", "log", "WHERE", one_of("stderr", "syslog"), "stderr", "stderr (with priorities under journald) or "
             "syslog"),
     Setting("syslog_facility", "log", "NAME", one_of(*FACILITIES), "daemon", "the facility of syslog lines"),
@@ -182,8 +220,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("liveness", "kept connections", "HOW", one_of(*(each.value for each in Liveness)), "off", "whether a "
             "connection is looked at before it is handed out: off as Postfix does, hup drops one that is closed, rdhup "
             "also one whose peer sends no more"),
-    Setting("ready_fd", "process", "FD", _number, None, "write a newline to this descriptor once clients are served, "
-            "as s6 expects"),
+    Setting("ready_fd", "process", "FD", _own_descriptor, None, "write a newline to this descriptor once clients are "
+            "served, as s6 expects"),
 )  # fmt: skip
 
 

@@ -254,10 +254,10 @@ def test_times_are_spelled_as_in_postfix(text: str, seconds: int) -> None:
 @pytest.mark.parametrize(
     "text", ["", "0", "0s", "-1", "1.5s", "s", "1 s", "1S", "1y", "2147483648", "9999999999w", "\u0661"]
 )
-def test_other_times_are_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_times_are_refused(text: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse(["--listen", "s", f"--ttl-limit={text}"])
-    assert "write a whole number of at least 1 and s, m, h, d or w" in capsys.readouterr().err
+    assert "write a whole number of at least 1 and s, m, h, d or w" in capfd.readouterr().err
 
 
 def test_options_reach_their_limits() -> None:
