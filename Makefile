@@ -21,10 +21,6 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-$(VENV)/bench.stamp: $(VENV)/dev.stamp
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
-	@touch $@
-
 setup: $(VENV)/dev.stamp ## make the environment in .venv
 
 run: $(VENV)/run.stamp ## start scached on a socket below this folder and say what to try
@@ -46,8 +42,8 @@ explore: $(VENV)/dev.stamp ## every state of a larger scope, specification and f
 conformance: $(VENV)/dev.stamp ## hold reference, fast and the installed scache(8) against the specification; write the results
 	$(BIN)/python -m tests.conformance.publish
 
-bench: $(VENV)/bench.stamp ## measure speed beside the real scache(8) (minutes; ARGS=--quick for one)
-	$(BIN)/python -m scache_bench $(ARGS)
+bench: $(VENV)/dev.stamp ## measure speed beside the real scache(8) (minutes; ARGS=--quick for one)
+	PYTHONPATH=bench $(BIN)/python -m scache_bench $(ARGS)
 
 format: $(VENV)/dev.stamp ## rewrite the sources in house format
 	$(BIN)/ruff check --fix .
