@@ -44,15 +44,30 @@ def to_stderr(name: str) -> Sink:
         return _nowhere  # Standard error is closed.
     is_journal = journal == f"{status.st_dev}:{status.st_ino}"
     prefix = f"{name}[{os.getpid()}]: "
+    poll = select.poll()
+    poll.register(2, select.POLLOUT)
+    lost = 0
 
     def sink(priority: int, line: str) -> None:
+        nonlocal lost
         head = f"<{priority}>" if is_journal else prefix
+        notice = f"{head}warning: {lost} lines of this log are lost: nobody took them in time\n" if lost else ""
+        # One write for one line, so that lines of several processes do not mix. The descriptor is blocking and shared
+        # with others, so its flags are not ours to change: a pipe that polls writable has room for PIPE_BUF bytes, and
+        # files and terminals always have.
+        data = f"{notice}{head}{line}\n".encode(errors="backslashreplace")
+        if len(data) > select.PIPE_BUF:
+            data = data[: select.PIPE_BUF - 1] + b"\n"
         try:
-            # One write for one line, so that lines of several processes do not mix.
-            os.write(2, f"{head}{line}\n".encode(errors="backslashreplace"))
+            if not poll.poll(0):
+                lost += 1
+                return
+            os.write(2, data)
         except OSError:
             # EPIPE, EIO, ENOSPC, EAGAIN: there is nowhere left to say so.
-            pass
+            lost += 1
+        else:
+            lost = 0
 
     return sink
 
