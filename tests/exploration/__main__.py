@@ -1,4 +1,6 @@
-"""Explore one scope from the command line: `python -m tests.exploration [order|queue|peaks|wide]`, wide by default.
+"""Explore one scope: `python -m tests.exploration [order|queue|peaks|wide|wrong]`, wide if none is given.
+
+`wrong` lists the wrong versions instead, each with the length of the shortest way to show that it is wrong.
 
 Prints the size of the space and, where the two tables differ, the shortest program that shows it. Exit status 0: they
 agree and the counts are the committed ones; 1: they do not; 2: there is no such scope.
@@ -7,16 +9,20 @@ agree and the counts are the committed ones; 1: they do not; 2: there is no such
 import sys
 import time
 
+from tests.exploration.catching import first_difference
 from tests.exploration.explorer import explore, script
 from tests.exploration.fast_table import FastTable, stale_instants_max
 from tests.exploration.scopes import COMMITTED
 from tests.exploration.spec_table import SpecTable
+from tests.exploration.wrong_versions import WRONG_VERSIONS
 
 
 def main(arguments: list[str]) -> int:
     name = arguments[0] if arguments else "wide"
+    if arguments == ["wrong"]:
+        return list_wrong_versions()
     if name not in COMMITTED or len(arguments) > 1:
-        print(f"no scope {' '.join(arguments)!r}: give one of {', '.join(COMMITTED)}", file=sys.stderr)
+        print(f"no scope {' '.join(arguments)!r}: give one of {', '.join(COMMITTED)} or wrong", file=sys.stderr)
         return 2
     committed = COMMITTED[name]
     limits = committed.scope.limits
@@ -35,6 +41,17 @@ def main(arguments: list[str]) -> int:
         print(f"committed: {committed.states} states, {committed.transitions} transitions")
         return 1
     return 0
+
+
+def list_wrong_versions() -> int:
+    missed = 0
+    for version in WRONG_VERSIONS:
+        explored = first_difference(version)[1]
+        missed += explored.difference is None
+        steps = str(len(explored.operations)) if explored.difference is not None else "missed"
+        print(f"{steps:>6}  {version.__name__:31} {version.__doc__}")
+    print(f"{len(WRONG_VERSIONS) - missed} of {len(WRONG_VERSIONS)} caught")
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 
 import contextlib
 import io
-import math
 from collections.abc import Hashable, Iterator
 
 import pytest
 from tests.exploration import wrong_versions
 from tests.exploration.breadth_first import reachable
-from tests.exploration.explorer import Explored, Pair, Scope, enabled, explore, pair_key, script
+from tests.exploration.catching import first_difference
+from tests.exploration.explorer import Pair, Scope, enabled, explore, pair_key, script
 from tests.exploration.fast_table import FastTable, is_heap, stale_instants_max
 from tests.exploration.invariants import check_state, check_step
 from tests.exploration.operations import Operation, apply, instant_after, new_handle
@@ -97,27 +97,11 @@ def check_everywhere(scope: Scope, start: SpecTable) -> int:
 @pytest.mark.parametrize("wrong", WRONG_VERSIONS, ids=lambda wrong: wrong.__name__)
 def test_wrong_version_is_caught(wrong: type[SpecTable] | type[FastTable]) -> None:
     scope, explored = first_difference(wrong)
+    assert explored.difference is not None, f"nothing catches this: {wrong.__doc__}"
     assert len(explored.operations) <= OPERATIONS_MAX
     program = script(scope, SpecTable, wrong, explored.operations, COMMITTED["order"].setup())
     print(f"{len(explored.operations)} operations  {wrong.__name__:32}  {wrong.__doc__}\n{program}")
     assert differs_when_run(program)
-
-
-def first_difference(wrong: type[SpecTable] | type[FastTable]) -> tuple[Scope, Explored]:
-    """Return the first small scope that shows the version to be wrong.
-
-    Most show it within a few steps of some scope, so that a first round looks only there.
-    """
-    for transitions_max in (FIRST_ROUND_TRANSITIONS, math.inf):
-        for name, scope in SMALL.items():
-            with stale_instants_max(COMMITTED[name].stale_max):
-                explored = explore(scope, SpecTable(scope.limits), wrong(scope.limits), transitions_max)
-            if explored.difference is not None:
-                return scope, explored
-    pytest.fail(f"nothing catches this: {wrong.__doc__}")
-
-
-FIRST_ROUND_TRANSITIONS = 1000
 
 
 def differs_when_run(program: str) -> bool:
