@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from scache_conformance import oracle
@@ -161,6 +162,10 @@ class _Lines:
         line = self._lines[session] = Line()  # one assignment: atomic between threads
         return line
 
+    def count(self) -> int:
+        """Return how many were parked."""
+        return len(self._lines)
+
     def insist_on(self, session: int, fd: int) -> None:
         """Raise Unmet unless the descriptor is the session's."""
         line = self._lines.get(session)
@@ -207,14 +212,14 @@ class _Actor:
         return ""
 
     def drain(self) -> str:
-        """Find until nothing is left; return a complaint as `act` does."""
+        """Find until nothing is left, or more than was ever saved; return a complaint as `act` does."""
+        finds = [partial(self._find_dest, label) for label in self._labels.destinations]
+        finds += [partial(self._find_endp, label) for label in self._labels.endpoints]
+        left = self._table.count()
         try:
-            for destination in self._labels.destinations:
-                while self._find_dest(destination):
-                    pass
-            for endpoint in self._labels.endpoints:
-                while self._find_endp(endpoint):
-                    pass
+            for find in finds:
+                while left >= 0 and find() is not None:
+                    left -= 1
         except Unmet as unmet:
             return f"client {self._name}, at the end: {unmet}"
         return ""

@@ -35,6 +35,7 @@ IPC_TIMEOUT_S: Final = 60
 """What a server is taken to grant a client in mid-dance, if nothing else was told."""
 
 SHORTEN_S_MAX: Final = 60.0
+"""Where a reply does not come each try takes as long as the deadline for it. Arbitrary: what a person waits for."""
 
 STALLED: Final = 0.25
 """In real time, this share of the ttl limit that passed during a run means that something may have expired in it."""
@@ -65,9 +66,19 @@ def make_up(plan: bytes, names: Names, limits: Limits, manners: Manners, *, has_
     return Trace(number, tuple(crowd.played))
 
 
-def run(target: Target, *, steps_min: int, seed_number: int, manners: Manners = Manners.SPECIFIED) -> Lockstep:
-    """Keep a server in lockstep with the specification for at least so many steps, or until it departs from it."""
-    session = _Session(target, manners)
+def run(
+    target: Target,
+    *,
+    steps_min: int,
+    seed_number: int,
+    manners: Manners = Manners.SPECIFIED,
+    shorten_s_max: float = SHORTEN_S_MAX,
+) -> Lockstep:
+    """Keep a server in lockstep with the specification for at least so many steps, or until it departs from it.
+
+    A run in which it departs is made shorter for at most so many seconds.
+    """
+    session = _Session(target, manners, shorten_s_max)
     for batch in count():
         left = steps_min - session.steps
         if left <= 0 or session.departure is not None:
@@ -103,7 +114,7 @@ def _run_batch(session: "_Session", runs: int, seed_text: str) -> None:
 class _Session:
     """Runs on one server: the tally, and the shortest run that it failed."""
 
-    def __init__(self, target: Target, manners: Manners) -> None:
+    def __init__(self, target: Target, manners: Manners, shorten_s_max: float) -> None:
         self.runs = self.steps = 0
         self.finds: Final[Counter[str]] = Counter()
         self.departure: Departure | None = None
@@ -114,6 +125,7 @@ class _Session:
             **{"ipc_timeout_s": IPC_TIMEOUT_S, **target.told.limits},
         )
         self._numbers: Final = count(1)
+        self._shorten_s_max: Final = shorten_s_max
         self._shorten_until_s = 0.0
 
     def follow(self, plan: bytes) -> None:
@@ -124,7 +136,7 @@ class _Session:
             trace = self._play(plan)
         except Departure as departure:
             if self.departure is None:
-                self._shorten_until_s = time.monotonic() + SHORTEN_S_MAX
+                self._shorten_until_s = time.monotonic() + self._shorten_s_max
             if self.departure is None or len(departure.trace.played) <= len(self.departure.trace.played):
                 self.departure = departure
             self._clean()

@@ -1,0 +1,58 @@
+"""The servers that the tests plug into the suite: the reference, the production server, Postfix's own.
+
+Decides how each is started. One that is wrong on purpose is started like the reference.
+"""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from scache_conformance.moves import Manners
+from scache_conformance.peer import DEADLINE_S
+from scache_conformance.postfix import scache_program
+from scache_conformance.target import CommandServer, Target, Told
+from scache_conformance.target_postfix import PostfixServer
+from scache_conformance.unavailable import Unavailable
+
+UNDER_CLOCK = Path(__file__).with_name("under_virtual_clock.py")
+
+OURS = {"reference": "scache_reference", "fast": "scache_fast"}
+
+SERVERS = [*OURS, pytest.param("scache", marks=pytest.mark.postfix)]
+"""For pytest.mark.parametrize."""
+
+
+def manners(name: str) -> Manners:
+    """Return what the server can take part in."""
+    return Manners.POSTFIX if name == "scache" else Manners.SPECIFIED
+
+
+def server(name: str, folder: Path, *, ttl_limit_s: int = 2, real_time: bool = False) -> Target:
+    """Return a server, not started, under a virtual clock unless told otherwise; skip the test where there is none."""
+    if name == "scache":
+        try:
+            scache_program()
+        except Unavailable as missing:
+            pytest.skip(str(missing))
+        return PostfixServer(None, Told(ttl_limit_s=ttl_limit_s), virtual_clock=not real_time)
+    module = OURS[name]
+    if real_time:
+        told = Told(ttl_limit_s=ttl_limit_s)
+        return CommandServer(f"{sys.executable} -m {module} --listen {{socket}} --ttl-limit {{ttl_limit_s}}", told)
+    return under_clock(module, folder, ttl_limit_s=ttl_limit_s)
+
+
+def wrong(name: str, folder: Path, *, ttl_limit_s: int = 2) -> CommandServer:
+    """Return a server that is wrong on purpose. It gets little time for replies, as some never come."""
+    return under_clock("tests.conformance.mutants", folder, name, ttl_limit_s=ttl_limit_s, deadline_s=0.5)
+
+
+def under_clock(
+    module: str, folder: Path, *words: str, ttl_limit_s: int = 2, deadline_s: float = DEADLINE_S
+) -> CommandServer:
+    """Return a server that is a module of ours, with these words before its options, under a virtual clock."""
+    command = [sys.executable, str(UNDER_CLOCK), "{clock}", module, *words]
+    limits = ["--listen", "{socket}", "--ttl-limit", "{ttl_limit_s}", "--max-idle", "{max_idle_s}"]
+    told = Told(ttl_limit_s=ttl_limit_s, clock_path=folder / "clock", deadline_s=deadline_s)
+    return CommandServer(" ".join(command + limits), told, name=words[0] if words else module)
