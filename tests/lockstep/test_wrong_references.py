@@ -17,7 +17,7 @@ from tests.support.servers import START_NS
 
 from scache_spec.vocabulary import Limits
 
-SCRIPT_CALLS_MAX = 30
+SCRIPT_CALLS_MAX = 44
 """How long the shortest script may be; a request and the look at what came of it are two calls."""
 
 IMPATIENT = settings(
