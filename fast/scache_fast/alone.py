@@ -2,55 +2,74 @@
 
 Decides where its sockets come from, when it gives up its privileges and what its supervisor is told. Refuses to know
 the loop.
+
+Order: settings, inherited descriptors, log, sockets, supervisor, identity, loop. Inherited descriptors come before
+anything is opened, or a number that was not passed after all would be that of something else by then.
 """
 
-from collections.abc import Mapping, Sequence
-from sys import stderr
+from collections.abc import MutableMapping, Sequence
 
 from scache_fast import systemd
-from scache_fast.configuration import read
+from scache_fast.configuration import complain, read
 from scache_fast.listening import ListenError, SocketFile, listen
-from scache_fast.log import Logger
+from scache_fast.log import Logger, Sink
 from scache_fast.privileges import Identity, PrivilegeError, drop, raise_descriptor_limit
-from scache_fast.process import serve
+from scache_fast.process import StartError, Surroundings, fill_standard_descriptors, serve
 from scache_fast.settings import Settings
-from scache_fast.sinks import to_stderr, to_syslog
+from scache_fast.sinks import Datagrams, to_stderr, to_syslog
 
 
-def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run the command; return its exit status."""
+def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int:
+    """Run the command; return its exit status. What was meant for this process alone leaves the environment."""
+    fill_standard_descriptors()
     settings = read(arguments, environment)
-    sink = (
-        to_syslog(settings.syslog_name, settings.syslog_facility)
-        if settings.log == "syslog"
-        else to_stderr(settings.syslog_name)
-    )
-    log = Logger(sink, verbose=settings.verbose)
-    descriptors = raise_descriptor_limit(log)
+    terminal = to_stderr(settings.syslog_name)
+    sink: Sink = terminal
     files: list[SocketFile] = []
     try:
         passed = systemd.passed_sockets(environment)
+        ready_fd = None if settings.ready_fd is None else systemd.ready_descriptor(settings.ready_fd)
+        if ready_fd in [sock.fileno() for sock in passed]:
+            raise ListenError(f"descriptor {ready_fd} for readiness is a socket that was passed to listen on")
+        if settings.log == "syslog":
+            sink = to_syslog(settings.syslog_name, settings.syslog_facility)
+        log = Logger(sink, verbose=settings.verbose)
+        if not passed and not settings.listen:
+            complain("nothing to listen on: give --listen PATH, or pass a socket as systemd does")
+            return 2
+        descriptors = raise_descriptor_limit(log)
         for path in settings.listen:
             files += [listen(path, settings.mode, settings.owner)]
-        listeners = [*passed, *(file.sock for file in files)]
-        if not listeners:
-            print(
-                "scached: error: nothing to listen on: give --listen PATH, or pass a socket as systemd does",
-                file=stderr,
-            )
-            return 2
-        notifier = systemd.Notifier(environment, settings.ready_fd, log)
-        drop(Identity(settings.user, settings.group, settings.chroot))
+        surroundings = systemd.Notifier(environment, ready_fd, log).surroundings()
+        systemd.forget(environment)
         names = [file.path for file in files] + [str(sock.getsockname()) for sock in passed]
-        surroundings = notifier.surroundings()
         surroundings.announcement = f"listening on {', '.join(names)}, pid {log.pid}"
-        serve(listeners, settings, log, surroundings, descriptors)
-    except (ListenError, PrivilegeError) as error:
-        log.fatal(str(error))
+        if isinstance(sink, Datagrams):
+            _keep_up(sink, surroundings)
+        drop(Identity(settings.user, settings.group, settings.chroot))
+        serve([*passed, *(file.sock for file in files)], settings, log, surroundings, descriptors)
+    except (ListenError, PrivilegeError, StartError) as error:
+        for each in dict.fromkeys((terminal, sink)):
+            Logger(each).fatal(str(error))
         return 1
     finally:
-        _clean_up(files, settings, log)
+        _clean_up(files, settings, Logger(sink))
+        if isinstance(sink, Datagrams):
+            sink.finish()
     return 0
+
+
+def _keep_up(sink: Datagrams, surroundings: Surroundings) -> None:
+    """Have lines that wait sent in the next turns."""
+    before = surroundings.after_turn
+
+    def after_turn(served: int) -> None:
+        if sink.is_behind:
+            sink.flush()
+        if before is not None:
+            before(served)
+
+    surroundings.after_turn = after_turn
 
 
 def _clean_up(files: list[SocketFile], settings: Settings, log: Logger) -> None:

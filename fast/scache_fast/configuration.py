@@ -24,7 +24,7 @@ from scache_fast import __version__
 from scache_fast.settings import SETTINGS, Setting, Settings, settings_from
 from scache_fast.toml_file import DEFAULT, FLAGS, ConfigurationError, Texts, read_file, show
 
-__all__ = ["ConfigurationError", "Texts", "merge", "read"]
+__all__ = ["ConfigurationError", "Texts", "complain", "merge", "read"]
 
 _EPILOG: Final = """\
 Times are whole numbers with s, m, h, d or w (seconds, minutes, hours, days, weeks); without one they are seconds.
@@ -62,11 +62,12 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
         layers[_COMMAND_LINE] = {name: _as_texts(value) for name, value in given.items()}
         settings = merge(layers)
     except ConfigurationError as error:
-        _end(2, f"{_PROGRAM}: error: {error}\n")
+        complain(str(error))
+        sys.exit(2)
     if shown:
-        _end(0, show({DEFAULT: _DEFAULTS, **layers}))
+        _end(show({DEFAULT: _DEFAULTS, **layers}))
     if check:
-        _end(0, f"{_PROGRAM}: the configuration is fine{f': {path}' if path else ''}\n")
+        _end(f"{_PROGRAM}: the configuration is fine{f': {path}' if path else ''}\n")
     return settings
 
 
@@ -120,10 +121,14 @@ def _as_texts(value: object) -> Sequence[str]:
     return value if isinstance(value, list) else FLAGS["true"] if value is True else [str(value)]
 
 
-def _end(status: int, text: str) -> NoReturn:
-    """Print what there is to say, and end; a command whose only purpose is its output fails without it."""
-    said = _say(2 if status else 1, text)
-    sys.exit(status if said else status or 1)
+def complain(text: str) -> None:
+    """Say on standard error why the command cannot be carried out."""
+    _say(2, f"{_PROGRAM}: error: {text}\n")
+
+
+def _end(text: str) -> NoReturn:
+    """Print what was asked for, and end; without its output the command has failed."""
+    sys.exit(0 if _say(1, text) else 1)
 
 
 def _say(fd: int, text: str) -> bool:
@@ -138,7 +143,7 @@ def _say(fd: int, text: str) -> bool:
             data = data[os.write(fd, data) :]
     except OSError as error:
         if fd != 2:
-            _say(2, f"{_PROGRAM}: error: cannot write to standard output: {error.strerror}\n")
+            complain(f"cannot write to standard output: {error.strerror}")
         return False
     return True
 

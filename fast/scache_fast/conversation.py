@@ -29,7 +29,6 @@ Races worth telling:
 """
 
 import errno
-import os
 import socket
 import sys
 from array import array
@@ -38,6 +37,7 @@ from typing import Final
 
 from scache_fast.attributes import Decoder, encode, parse_ttl, whole_list
 from scache_fast.client import CLOSED, DESCRIPTOR, READY, RECEIVED, REQUEST, SENDING, Client
+from scache_fast.descriptors import close, discard
 from scache_fast.hooks import Hooks
 from scache_fast.log import Log, printable
 from scache_fast.statistics import Statistics
@@ -70,12 +70,18 @@ CLIENT_LOST: Final = frozenset(
         errno.ENOBUFS,  # no kernel memory for this message; a client can come again, so nobody waits for it
         errno.ENOMEM,  # the same
         errno.ETOOMANYREFS,  # too many descriptors in flight to processes that do not take them
+        errno.ETIMEDOUT,  # the rest cannot come from a UNIX socket today, and send(2) and recv(2) list them
+        errno.ECONNREFUSED,
+        errno.EMSGSIZE,
+        errno.EACCES,  # a security module, on either call
+        errno.EPERM,
     }
 )
-"""Failures of a client's socket that end that client and nothing else. EINTR is retried by Python itself (PEP 475)."""
+"""Failures of a client's socket that are news about the client. EINTR is retried by Python itself (PEP 475).
 
-_CLOSE_FAILURES: Final = frozenset({errno.EINTR, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ECONNRESET})
-"""What close may report of a parked descriptor (any kind of file may have been parked). Linux has let go of it then."""
+Any other one (EBADF, EFAULT, EINVAL, ENOTSOCK) says that this program made a mistake. It ends the client as well, and
+not the server with everybody's connections; the log shows it as a warning.
+"""
 
 _SAVE_ENDP_NAMES: Final = list(words.REQUEST_ATTRIBUTES[words.SAVE_ENDP])
 _SAVE_DEST_NAMES: Final = list(words.REQUEST_ATTRIBUTES[words.SAVE_DEST])
@@ -224,7 +230,7 @@ class Conversations:
         """Close the descriptor of a session that nobody will get, a farewell first where one is wanted."""
         if self._before_close is not None:
             self._before_close(session)
-        self._close(session.descriptor)
+        discard(session.descriptor, self._log)
 
     # Lists by state.
 
@@ -270,7 +276,7 @@ class Conversations:
         label = Label(fields[3])
         session = self._table.find_endp(label)
         while session is not None and self._is_alive is not None and not self._is_alive(session):
-            self._close(session.descriptor)
+            discard(session.descriptor, self._log)
             session = self._table.find_endp(label)
         if session is None:
             self._statistics.endp_misses += 1
@@ -302,7 +308,7 @@ class Conversations:
         label = Label(fields[3])
         found = self._table.find_dest(label)
         while found is not None and self._is_alive is not None and not self._is_alive(found[1]):
-            self._close(found[1].descriptor)
+            discard(found[1].descriptor, self._log)
             found = self._table.find_dest(label)
         if found is None:
             self._statistics.dest_misses += 1
@@ -333,12 +339,12 @@ class Conversations:
         descriptors = _descriptors(ancillary)
         if len(descriptors) != 1 or flags & _TRUNCATED:
             for descriptor in descriptors:
-                self._close(descriptor)
+                discard(descriptor, self._log)
             # With the descriptor table full the kernel hands over what fits and says so in MSG_CTRUNC.
             truncated = ", and there were more than could be received" if flags & _TRUNCATED else ""
             self._refuse_descriptor(client, f"{len(descriptors)} descriptors came with the byte, not one{truncated}")
         elif self._may_park is not None and not self._may_park(descriptors[0]):
-            self._close(descriptors[0])
+            discard(descriptors[0], self._log)
             self._refuse_descriptor(client, "the descriptors that are left are kept in reserve")
         else:
             self._park(client, descriptors[0])
@@ -354,7 +360,7 @@ class Conversations:
             client.output += _DONE
             return
         limit = table.session_limit(endpoint)
-        self._close(descriptor)
+        discard(descriptor, self._log)
         self._meet_limit(limit or Limit.SESSIONS, f"save_endp {printable(endpoint)} refused")
         client.output += _FAILED
 
@@ -381,15 +387,7 @@ class Conversations:
         client.has_moved = True
         client.state = RECEIVED
         client.session = None
-        self._close(session.descriptor)
-
-    def _close(self, descriptor: int) -> None:
-        try:
-            os.close(descriptor)
-        except OSError as error:
-            if error.errno not in _CLOSE_FAILURES:
-                raise
-            self._log.warning(f"closing a parked descriptor: {error.strerror}")
+        close(session.descriptor, self._log)
 
     # Replies and failures.
 
@@ -410,9 +408,10 @@ class Conversations:
         return False
 
     def _lose(self, client: Client, error: OSError) -> None:
-        if error.errno not in CLIENT_LOST:
-            raise error
-        self._log.detail(f"client {client.fd}: {error.strerror}")
+        if error.errno in CLIENT_LOST:
+            self._log.detail(f"client {client.fd}: {error.strerror}")
+        else:
+            self._log.warning(f"client {client.fd} closed: unexpected failure of its socket: {error.strerror}")
         client.state = CLOSED
 
     def _meet_limit(self, limit: Limit, text: str) -> None:

@@ -1,12 +1,14 @@
-"""The part of a process that is the same however it was started: hooks, signals, the loop, the end.
+"""The part of a process that is the same however it was started: descriptors, hooks, signals, the loop, the end.
 
 Decides what is put behind the loop's hooks and in which order a server ends. Refuses to know who started the process,
 where its sockets came from and who is told about its state.
 """
 
+import os
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from scache_fast.access import Access, Doorkeeper
 from scache_fast.farewell import Farewells
@@ -16,6 +18,15 @@ from scache_fast.log import Logger
 from scache_fast.server import Server
 from scache_fast.settings import Settings
 from scache_fast.signals import Signals
+from scache_fast.stalls import StallBreaker
+
+
+class StartError(Exception):
+    """The process cannot serve; the text says why."""
+
+
+_OWN_DESCRIPTORS: Final = 16
+"""How many a server with one client needs for itself: standard ones, log, listener, epoll, signals. A bit too many."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,13 +49,34 @@ class Surroundings:
     """How long a turn may wait at most; None: as long as it takes."""
 
 
+def fill_standard_descriptors() -> None:
+    """Open /dev/null for each standard descriptor that is closed.
+
+    Otherwise a listening socket or somebody's connection gets the number, and whatever writes to standard error writes
+    there.
+    """
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            try:
+                os.open(os.devnull, os.O_RDWR)  # It gets the lowest free number: this one.
+            except OSError:
+                return  # There is no /dev here, and nothing that could be done about it.
+
+
 def serve(
     listeners: Sequence[socket.socket], settings: Settings, log: Logger, surroundings: Surroundings, descriptors: int
 ) -> None:
     """Serve until told to end or idle for long enough, then print statistics and close everything.
 
-    `descriptors` is how many the process may have open.
+    `descriptors` is how many the process may have open. Raises StartError.
     """
+    if descriptors - settings.descriptors_reserve <= _OWN_DESCRIPTORS:
+        log.warning(
+            f"nothing can be parked: of {descriptors} descriptors {settings.descriptors_reserve} are kept in reserve; "
+            "raise the limit of open files (ulimit -n, LimitNOFILE=), or lower descriptors_reserve"
+        )
     hooks = Hooks(
         may_connect=Doorkeeper(settings.access, log).may_connect if settings.access != Access() else None,
         may_park=_may_park(descriptors - settings.descriptors_reserve),
@@ -52,20 +84,30 @@ def serve(
         before_close=Farewells(settings.farewells).before_close if settings.farewells else None,
         after_turn=surroundings.after_turn,
     )
-    server = Server(listeners, settings.limits, log=log, hooks=hooks)
     try:
-        with Signals(server):
-            if surroundings.announcement:
-                log.info(surroundings.announcement)
-            if surroundings.ready is not None:
-                surroundings.ready(server)
-            while server.is_running:
-                server.step(surroundings.turn_s_max)
-            if surroundings.stopping is not None:
-                surroundings.stopping()
-            server.print_statistics()
-    finally:
-        server.close()
+        server = Server(listeners, settings.limits, log=log, hooks=hooks)
+        signals = Signals(server)
+    except OSError as error:
+        # EMFILE, ENFILE, ENOMEM, ENOSPC: what the loop itself needs cannot be had.
+        raise StartError(f"cannot wait for clients: {error.strerror}") from error
+    with StallBreaker(server, log):
+        try:
+            with signals:
+                _run(server, log, surroundings)
+        finally:
+            server.close()
+
+
+def _run(server: Server, log: Logger, surroundings: Surroundings) -> None:
+    if surroundings.announcement:
+        log.info(surroundings.announcement)
+    if surroundings.ready is not None:
+        surroundings.ready(server)
+    while server.is_running:
+        server.step(surroundings.turn_s_max)
+    if surroundings.stopping is not None:
+        surroundings.stopping()
+    server.print_statistics()
 
 
 def _may_park(first_reserved: int) -> Callable[[int], bool]:

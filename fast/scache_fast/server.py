@@ -56,22 +56,38 @@ _ACCEPTS_PER_TURN_MAX: Final = 64
 _EVENTS_PER_TURN_MAX: Final = 256
 """How many events a turn handles. Arbitrary: epoll goes round the others in the next."""
 
-_NO_ROOM: Final = frozenset(
+_ACCEPT_AGAIN: Final = frozenset(
     {
-        errno.EMFILE,  # our descriptor table is full
-        errno.ENFILE,  # the machine's is
-        errno.ENOBUFS,  # no kernel memory
-        errno.ENOMEM,  # the same
-        errno.ENOSPC,  # epoll: fs.epoll.max_user_watches
+        errno.ECONNABORTED,  # the client that would have been next is gone
+        errno.EPROTO,
+        errno.EPERM,  # a firewall or a security module refused it
+        errno.EACCES,
+        # accept(2): errors that wait on the new connection are reported here, and concern it alone.
+        errno.ENETDOWN,
+        errno.ENOPROTOOPT,
+        errno.EHOSTDOWN,
+        errno.ENONET,
+        errno.EHOSTUNREACH,
+        errno.EOPNOTSUPP,
+        errno.ENETUNREACH,
+        errno.ETIMEDOUT,
     }
 )
-"""Why a client cannot be taken in just now, though it could later."""
+"""Why a client is lost before it is in, when there may be another behind it.
 
-_ACCEPT_AGAIN: Final = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EPERM})
-"""The client that would have been next is gone, or a firewall refused it; there may be another behind it."""
+Everything else that accept reports makes accepting pause: EMFILE, ENFILE, ENOBUFS, ENOMEM, for want of room, and
+EINVAL, when another holder of the listening socket has shut it down. Those inside are served on.
+"""
+
+_WAIT_FAILURES: Final = frozenset({errno.EINTR, errno.ENOMEM})
+"""What waiting may report without anything being wrong; EBADF, EFAULT and EINVAL say that there is no loop any more."""
 
 _IN: Final = select.EPOLLIN
 _OUT: Final = select.EPOLLOUT
+
+_HUNG_UP_ONCE: Final = select.EPOLLET
+"""Not even interest in nothing keeps epoll from reporting a hang-up in every turn; edge-triggered, it does so once."""
+
 _GREETING: Final = encode(words.PROTOCOL, words.PROTOCOL_NAME)
 
 
@@ -127,6 +143,9 @@ class Server:
         self._accept_again_ns: int | None = None  # while accepting pauses
         self._is_pause_logged = False
         self._ipc_timeout_ns = limits.ipc_timeout_s * NS_PER_S
+        self._turns = 0
+        self.turn: int | None = None
+        """The number of the turn that is being taken; None while the loop waits."""
         self.is_running = True
         """False from the turn on in which the server decided to end."""
 
@@ -156,6 +175,7 @@ class Server:
 
     def close(self) -> None:
         """Close everything the server owns: clients, parked descriptors, listeners. It cannot be used after."""
+        self.turn = self._turns + 1
         for client in list(self._clients.values()):
             self._drop(client)
         for session in self.table.flush():
@@ -172,7 +192,8 @@ class Server:
 
     def step(self, timeout_s: float | None) -> None:
         """Take one turn: wait for something to do, at most timeout_s (None: as long as it takes), and do it."""
-        events = self._epoll.poll(self._wait_s(timeout_s), _EVENTS_PER_TURN_MAX)
+        events = self._wait(self._wait_s(timeout_s))
+        self._turns = self.turn = self._turns + 1
         now_ns = self._now_ns = self._conversations.now_ns = self._clock()
         for session in self.table.pop_expired(now_ns):
             self._conversations.discard(session)
@@ -199,8 +220,17 @@ class Server:
             self.is_running = False
         if self._hooks.after_turn is not None:
             self._hooks.after_turn(self._conversations.served)
+        self.turn = None
 
     # Time.
+
+    def _wait(self, wait_s: float | None) -> list[tuple[int, int]]:
+        try:
+            return self._epoll.poll(wait_s, _EVENTS_PER_TURN_MAX)
+        except OSError as error:
+            if error.errno not in _WAIT_FAILURES:
+                raise
+            return []
 
     def _wait_s(self, timeout_s: float | None) -> float | None:
         """Return how long to wait, given how long at most."""
@@ -281,7 +311,13 @@ class Server:
                 interest = _IN | _OUT
         client.has_moved = False
         if interest != client.interest:
-            self._epoll.modify(client.fd, interest)
+            try:
+                self._epoll.modify(client.fd, interest)
+            except OSError as error:
+                # ENOMEM: the loop would not hear of this client again.
+                self._log.warning(f"client {client.fd} closed: cannot be waited for: {error.strerror}")
+                self._drop(client)
+                return
             client.interest = interest
         if client.is_backlogged:
             self._backlog[client] = None
@@ -293,7 +329,7 @@ class Server:
         self._unfinished.pop(client, None)
         self._backlog.pop(client, None)
         self._conversations.abandon(client)
-        client.sock.close()
+        self._close(client.sock)
         if not self._clients:
             self._idle_since_ns = self._now_ns
 
@@ -311,10 +347,11 @@ class Server:
         if self._accept_again_ns is not None:
             if self._now_ns < self._accept_again_ns:
                 return
+            if not self._heed_listeners(_IN):
+                self._accept_again_ns = self._now_ns + ACCEPT_PAUSE_NS
+                return
             self._accept_again_ns = None
-            for listener in self._listeners.values():
-                self._epoll.modify(listener.fileno(), _IN)
-                self._arrivals.append(listener)
+            self._arrivals = list(self._listeners.values())
         arrivals, self._arrivals = self._arrivals, []
         for listener in arrivals:
             for _ in range(_ACCEPTS_PER_TURN_MAX):
@@ -336,41 +373,58 @@ class Server:
             return False
         self._is_pause_logged = False
         if len(self._clients) >= self._limits.clients_max:
-            sock.close()
+            self._close(sock)
             self.statistics.limit_hits[Limit.CLIENTS] += 1
             self._log.warning(f"client closed: limit {Limit.CLIENTS.value}={self._limits.clients_max}")
             return True
         if self._hooks.may_connect is not None and not self._hooks.may_connect(sock):
-            sock.close()
+            self._close(sock)
             return True
         return self._welcome(sock)
 
     def _welcome(self, sock: socket.socket) -> bool:
         sock.setblocking(False)
-        fd = sock.fileno()
+        client = Client(sock, sock.fileno(), _IN)
         try:
             sock.send(_GREETING)  # a new socket has room for it
+        except BlockingIOError:
+            client.output = _GREETING  # unless there is no memory for it just now
         except OSError as error:
-            sock.close()
+            self._close(sock)
             if error.errno not in CLIENT_LOST:
-                raise
+                self._log.warning(f"client {client.fd} closed: cannot be greeted: {error.strerror}")
             return True
         try:
-            self._epoll.register(fd, _IN)
+            self._epoll.register(client.fd, _IN)
         except OSError as error:
-            sock.close()
+            # ENOMEM, ENOSPC (fs.epoll.max_user_watches)
+            self._close(sock)
             self._pause_accepting(error)
             return False
-        self._clients[fd] = Client(sock, fd, _IN)
+        self._clients[client.fd] = client
+        self._settle(client)
         return True
 
     def _pause_accepting(self, error: OSError) -> None:
-        if error.errno not in _NO_ROOM:
-            raise error
         # The listeners stay readable all the while: asking epoll about them now would be a loop without a wait.
-        for listener in self._listeners.values():
-            self._epoll.modify(listener.fileno(), 0)
+        self._heed_listeners(_HUNG_UP_ONCE)
         self._accept_again_ns = self._now_ns + ACCEPT_PAUSE_NS
         if not self._is_pause_logged:
             self._is_pause_logged = True  # said once, not 20 times a second
             self._log.warning(f"no room for another client, accepting pauses: {error.strerror}")
+
+    def _heed_listeners(self, interest: int) -> bool:
+        """Let epoll report those who want to come in, or not; False: it cannot be told so now."""
+        try:
+            for listener in self._listeners.values():
+                self._epoll.modify(listener.fileno(), interest)
+        except OSError:
+            return False  # ENOMEM
+        return True
+
+    def _close(self, sock: socket.socket) -> None:
+        try:
+            sock.close()
+        except OSError as error:
+            # Linux has let go of it all the same: close(2).
+            self._log.warning(f"closing a client's socket: {error.strerror}")
