@@ -154,7 +154,8 @@ def find_dest(cache: Cache, destination: Label) -> tuple[Cache, tuple[Binding, S
 def expire(cache: Cache, now_ns: int) -> tuple[Cache, tuple[Handle, ...]]:
     """Drop what has expired; return the handles of the sessions among it.
 
-    TTL-3  When a session expires, its descriptor is closed, without a farewell to whoever is at its other end.
+    TTL-3  When a session expires, its descriptor is closed, and nothing is sent on it before, unless the server's
+    operator asked for a farewell.
 
     TTL-4  When a binding expires, it is gone, and nothing else is.
     """

@@ -137,6 +137,10 @@ def on_tick(server: Server, now_ns: int) -> Outcome:
     byte to its last, a descriptor awaited, a "ready" or "received" awaited, output not taken; each that ends begins
     the next. A client at rest between two requests may stay for ever. [BEYOND]
 
+    LIMIT-8  A server that has no descriptor left, or keeps its last ones in reserve, refuses saves with status 2 and
+    goes on: finds are served, and clients are let in again when there is room. How many it keeps is left to it.
+    [BEYOND] [FREE]
+
     STAT-7  Statistics are printed every `status_update_time_s`, and when the server exits.
 
     LIFE-2  A server exits, status 0, when for `max_idle_s` no client has been connected, counted from its start or the
