@@ -29,7 +29,7 @@ from typing import Final
 from scache_fast.configuration import ConfigurationError, Texts, merge
 from scache_fast.log import FACILITIES, Logger
 from scache_fast.privileges import Identity, PrivilegeError, drop, raise_descriptor_limit
-from scache_fast.process import Surroundings, serve
+from scache_fast.process import StartError, Surroundings, fill_standard_descriptors, serve
 from scache_fast.server import Server
 from scache_fast.settings import SETTINGS, parse_time_s
 from scache_fast.sinks import Datagrams, to_postlog, to_stderr, to_syslog
@@ -75,10 +75,6 @@ _PARAMETERS: Final = (
 )
 
 
-class StartError(Exception):
-    """The process cannot be what it was started as; the text says why."""
-
-
 @dataclass(frozen=True, slots=True)
 class Invocation:
     """How master(8) started this process."""
@@ -105,6 +101,7 @@ def is_child(arguments: Sequence[str], environment: Mapping[str, str]) -> bool:
 
 def main(program: str, arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run as a child of master(8); return the exit status."""
+    fill_standard_descriptors()
     name = os.path.basename(program)
     sink = _first_sink(f"{environment.get('MAIL_LOGTAG') or 'postfix'}/{name}", environment)
     log = Logger(sink)
@@ -116,19 +113,20 @@ def main(program: str, arguments: Sequence[str], environment: Mapping[str, str])
         _go_to(parameters["queue_directory"])
         sink.finish()
         sink = _sink(f"{_tag(parameters, invocation, environment)}/{name}", facility, parameters, environment)
-        log = Logger(sink, verbose=invocation.verbose)
+        settings = replace(settings, verbose=settings.verbose or invocation.verbose)
+        log = Logger(sink, verbose=settings.verbose)
         listeners = _listeners(invocation.listeners)
         descriptors = raise_descriptor_limit(log)
         surroundings = Master(invocation, watchdog_s, sink).surroundings()
         drop(_identity(parameters, invocation))
+        _report_mistakes_to(log)
+        serve(listeners, settings, log, surroundings, descriptors)
     except (StartError, ConfigurationError, PrivilegeError) as error:
         log.fatal(str(error))
         if os.isatty(0):
             Logger(to_stderr(name)).fatal(str(error))  # Whoever typed the command does not look into the mail log.
         sink.finish()
         return 1
-    _report_mistakes_to(log)
-    serve(listeners, replace(settings, verbose=invocation.verbose), log, surroundings, descriptors)
     sink.finish()
     return 0
 
