@@ -116,7 +116,9 @@ class Datagrams:
                 self._waiting.append(self._record(Priority.WARNING, text))
 
     def finish(self) -> None:
-        """Send what waits, for a fifth of a second at most, and close."""
+        """Send what waits, for a fifth of a second at most, and close; a second time does nothing."""
+        if self._sock.fileno() < 0:
+            return
         deadline_ns = time.monotonic_ns() + _FINISH_MS * 1_000_000
         poll = select.poll()
         poll.register(self._sock.fileno(), select.POLLOUT)
