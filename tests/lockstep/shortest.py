@@ -27,12 +27,13 @@ def play(world: World, script: Sequence[Call]) -> Difference | None:
 
 
 def groups(script: Sequence[Call]) -> list[tuple[Call, ...]]:
-    """Cut a script behind each look at what came of it: what happens between two looks belongs together."""
+    """Cut a script at its marks, or else behind each look at what came of it: what is between belongs together."""
+    ends = "mark" if any(name == "mark" for name, _ in script) else "settle"
     cut: list[tuple[Call, ...]] = []
     group: list[Call] = []
     for call in script:
         group.append(call)
-        if call[0] == "settle":
+        if call[0] == ends:
             cut.append(tuple(group))
             group = []
     return [*cut, tuple(group)] if group else cut

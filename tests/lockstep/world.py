@@ -93,6 +93,10 @@ class World:
         self.oracle.print_statistics()
         self._in_each_lane(lambda lane: lane.print_statistics())
 
+    def mark(self) -> None:
+        """Say in the script that what follows can do without what was before it, or the other way round."""
+        self._note("mark")
+
     def settle(self) -> None:
         """Let every server do what it has to, and compare. Raises Mismatch."""
         self._note("settle")
