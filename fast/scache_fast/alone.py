@@ -32,7 +32,7 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
         if ready_fd in [sock.fileno() for sock in passed]:
             raise ListenError(f"descriptor {ready_fd} for readiness is a socket that was passed to listen on")
         if settings.log == "syslog":
-            sink = to_syslog(settings.syslog_name, settings.syslog_facility)
+            sink = _syslog(settings)
         log = Logger(sink, verbose=settings.verbose)
         if not passed and not settings.listen:
             complain("nothing to listen on: give --listen PATH, or pass a socket as systemd does")
@@ -57,6 +57,13 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
         if isinstance(sink, Datagrams):
             sink.finish()
     return 0
+
+
+def _syslog(settings: Settings) -> Datagrams:
+    try:
+        return to_syslog(settings.syslog_name, settings.syslog_facility)
+    except OSError as error:
+        raise StartError(f"cannot log to syslog: {error.strerror}") from error  # EMFILE, ENFILE
 
 
 def _keep_up(sink: Datagrams, surroundings: Surroundings) -> None:

@@ -163,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Keep open connections for other processes: a shared connection cache that speaks the protocol of "
         "Postfix's scache(8).",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=_columns() - 2),
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
@@ -176,6 +176,14 @@ def _parser() -> argparse.ArgumentParser:
     for setting in SETTINGS:
         _add(groups[setting.group], setting)
     return parser
+
+
+def _columns() -> int:
+    """Return how wide a line of help may be; argparse would import shutil, and all it imports, to find out."""
+    try:
+        return max(40, os.get_terminal_size(1).columns)
+    except OSError:
+        return 100  # It is no terminal.
 
 
 def _add(group: argparse._ActionsContainer, setting: Setting) -> None:

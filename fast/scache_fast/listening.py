@@ -88,7 +88,10 @@ def listen(path: str, mode: int, owner: Owner = _AS_MADE) -> SocketFile:
             "choose a shorter one"
         )
     folder = os.path.dirname(path)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError as error:
+        raise ListenError(f"cannot listen on {path!r}: {error.strerror}") from error  # EMFILE, ENFILE
     try:
         with _locked(folder):
             _make_way(path)

@@ -167,12 +167,14 @@ class Notifier:
 def _connect(address: str, log: Logger) -> socket.socket | None:
     if not address:
         return None
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sock: socket.socket | None = None
     try:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         sock.setblocking(False)
         sock.connect("\0" + address[1:] if address.startswith("@") else address)
     except OSError as error:
-        sock.close()
+        if sock is not None:
+            sock.close()
         # Python has a text and no number for a path that is too long.
         log.warning(f"cannot notify NOTIFY_SOCKET={address!r}: {error.strerror or error}")
         return None
