@@ -1,12 +1,20 @@
 """scached as a program that master(8) can start, made for one test.
 
 Decides what the file holds that stands for the installed command: an isolated interpreter, the sources of this
-checkout, and whatever is to happen to the process before the command begins. Refuses to know what starts it.
+checkout, and whatever is to happen to the process before the command begins; and that a child runs with privileges
+dropped and in a chroot unless a test wants it otherwise, as Debian's master.cf has it. Refuses to know what is
+expected of it.
 """
 
+import re
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
+
+from tests.postfix.peer import Peer, find_endp, missed
+
+from scache_conformance.postfix import MasterChild
 
 ROOT: Final = Path(__file__).parents[2]
 
@@ -40,3 +48,58 @@ def traced(folder: Path, calls: str) -> tuple[Path, Path]:
     prelude = f"os.execvp('strace', [*{command!r}, {str(scached(inner))!r}, *sys.argv[1:]])"
     # strace is looked up here: the environment that master(8) passes on has no PATH.
     return scached(folder, f"os.environ['PATH'] = '/usr/bin:/usr/local/bin'\n{prelude}"), trace
+
+
+class Starter:
+    """Starts children that are stopped when the test is over."""
+
+    def __init__(self, stack: ExitStack, folder: Path) -> None:
+        self._stack = stack
+        self._folder = folder
+
+    def __call__(
+        self,
+        *options: str,
+        program: Path | None = None,
+        prelude: str = "",
+        arguments: list[str] | None = None,
+        privileges: bool = False,
+        root: bool = False,
+        generation: str = "1",
+        configuration: tuple[str, ...] = (),
+        descriptors_max: int = 0,
+    ) -> MasterChild:
+        """Start a child and wait for its greeting; `privileges` and `root` are those that it keeps."""
+        child = MasterChild(
+            program or scached(self._folder, prelude),
+            options=options,
+            arguments=arguments,
+            drop_privileges=not privileges and arguments is None,
+            chroot=not root and arguments is None,
+            generation=generation,
+            configuration=configuration,
+            descriptors_max=descriptors_max,
+        )
+        return self._stack.enter_context(child)
+
+
+def miss(child: MasterChild) -> None:
+    """Have the child serve one request."""
+    with Peer(child.socket_path) as peer:
+        peer.send(find_endp(b"nothing"))
+        peer.expect(missed())
+
+
+def texts(child: MasterChild) -> list[str]:
+    """Return what the child logged, without time, host and tag; statistics without their time."""
+    found = [re.fullmatch(r"\S+ +\d+ \S+ private \S+\[\d+\]: (.*)", line) for line in child.log().splitlines()]
+    assert all(found), child.log()
+    return [re.sub(r"(?<=start interval ).*", "...", match[1]) for match in found if match]
+
+
+def process_field(child: MasterChild, name: str) -> list[str]:
+    """Return the words of a field of the child's status in /proc."""
+    status = Path(f"/proc/{child.pid}/status").read_text()
+    found = re.search(rf"^{name}:\s*(.*)$", status, re.MULTILINE)
+    assert found is not None
+    return found[1].split()

@@ -1,7 +1,4 @@
-"""scached as a child of somebody who does as master(8) does: what it is told, what it tells, how it ends.
-
-With privileges dropped and in a chroot unless a test is about that: so Debian's master.cf has it.
-"""
+"""scached as a child of somebody who does as master(8) does: what it is told, what it tells, how it ends."""
 
 import errno
 import os
@@ -14,89 +11,20 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.postfix.launcher import scached, traced
-from tests.postfix.peer import DUMMY, Peer, find_dest, find_endp, missed, request, save_dest, save_endp
+from tests.postfix.launcher import Starter, miss, process_field, scached, texts, traced
+from tests.postfix.peer import DUMMY, Peer, find_dest, find_endp, request, save_dest, save_endp
 from tests.postfix.standing_server import PATIENCE_S, ended
 
 from scache_conformance.master_channels import STATUS_MESSAGE, StatusMessage
-from scache_conformance.postfix import MasterChild, postfix_parameter
-from scache_conformance.unavailable import Unavailable
+from scache_conformance.postfix import postfix_parameter
 
 pytestmark = pytest.mark.postfix
 
 MISS: Final = "statistics: address lookup hits=0 miss=1 success=0%"
-
-
-class Starter:
-    """Starts children that are stopped when the test is over."""
-
-    def __init__(self, stack: ExitStack, folder: Path) -> None:
-        self._stack = stack
-        self._folder = folder
-
-    def __call__(
-        self,
-        *options: str,
-        program: Path | None = None,
-        prelude: str = "",
-        arguments: list[str] | None = None,
-        privileges: bool = False,
-        root: bool = False,
-        generation: str = "1",
-        configuration: tuple[str, ...] = (),
-        descriptors_max: int = 0,
-    ) -> MasterChild:
-        """Start a child and wait for its greeting; `privileges` and `root` are those that it keeps."""
-        child = MasterChild(
-            program or scached(self._folder, prelude),
-            options=options,
-            arguments=arguments,
-            drop_privileges=not privileges and arguments is None,
-            chroot=not root and arguments is None,
-            generation=generation,
-            configuration=configuration,
-            descriptors_max=descriptors_max,
-        )
-        return self._stack.enter_context(child)
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Starter]:
-    try:
-        postfix_parameter("mail_owner")
-    except Unavailable as missing:
-        pytest.skip(str(missing))
-    if os.geteuid() != 0:
-        pytest.skip("only root may start a child that changes its user or its root: run as root")
-    with ExitStack() as stack:
-        yield Starter(stack, tmp_path)
-
-
-def miss(child: MasterChild) -> None:
-    """Have the child serve one request."""
-    with Peer(child.socket_path) as peer:
-        peer.send(find_endp(b"nothing"))
-        peer.expect(missed())
-
-
-def texts(child: MasterChild) -> list[str]:
-    """Return what the child logged, without time, host and tag; statistics without their time."""
-    found = [re.fullmatch(r"\S+ +\d+ \S+ private \S+\[\d+\]: (.*)", line) for line in child.log().splitlines()]
-    assert all(found), child.log()
-    return [re.sub(r"(?<=start interval ).*", "...", match[1]) for match in found if match]
-
-
-def process_field(child: MasterChild, name: str) -> list[str]:
-    status = Path(f"/proc/{child.pid}/status").read_text()
-    found = re.search(rf"^{name}:\s*(.*)$", status, re.MULTILINE)
-    assert found is not None
-    return found[1].split()
 
 
 # What master(8) is told.

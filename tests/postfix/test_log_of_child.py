@@ -1,0 +1,178 @@
+"""The log of scached under master(8): where it goes, what a line looks like, and that nothing forges one."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from tests.postfix.launcher import Starter, miss, scached, texts
+from tests.postfix.peer import DUMMY, Peer, find_endp, missed, request, save_dest
+from tests.postfix.standing_server import PATIENCE_S
+
+from scache_conformance.postfix import MasterChild
+
+pytestmark = pytest.mark.postfix
+
+AS_MASTER = ["-l", "-t", "unix"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "configuration", "options", "tag"),
+    [
+        (None, (), (), "postfix"),
+        (None, ("syslog_name = main",), (), "main"),
+        ("logtag", (), (), "logtag"),
+        ("logtag", ("syslog_name = main",), (), "logtag"),
+        ("logtag", ("syslog_name = main",), ("syslog_name=$syslog_facility/override",), "mail/override"),
+        (None, ("multi_instance_name = second",), (), "second"),
+    ],
+)
+def test_lines_begin_with_time_host_and_name(
+    start: Starter,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: str | None,
+    configuration: tuple[str, ...],
+    options: tuple[str, ...],
+    tag: str,
+) -> None:
+    if environment is not None:
+        monkeypatch.setenv("MAIL_LOGTAG", environment)
+    child = start(*options, configuration=configuration)
+    with Peer(child.socket_path) as peer:
+        peer.send(request(b"bogus"))
+        peer.expect(b"status\x001\0\0")
+    (line,) = child.log().splitlines()
+    head = rf"[A-Z][a-z][a-z] [ \d]\d \d\d:\d\d:\d\d private {tag}/scached\[{child.pid}\]"
+    assert re.fullmatch(rf"{head}: warning: unknown request 'bogus'", line), line
+
+
+def test_times_are_local_in_the_chroot_too(start: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    child = start()
+    with Peer(child.socket_path) as peer:
+        peer.send(request(b"bogus"))
+        peer.expect(b"status\x001\0\0")
+    now = datetime.now(ZoneInfo("Asia/Kolkata"))
+    written = datetime.strptime(f"{now.year} {child.log()[:15]}", "%Y %b %d %H:%M:%S").replace(tzinfo=now.tzinfo)
+    assert abs((now - written).total_seconds()) < 1800
+
+
+def test_requests_are_shown_on_demand_with_their_labels(start: Starter) -> None:
+    child = start(arguments=[*AS_MASTER, "-v"])
+    reader, writer = os.pipe()
+    with Peer(child.socket_path) as peer:
+        peer.save_endp(2, b"end\npoint", b"properties\n", reader)
+        peer.send(save_dest(2, b"destination", b"", b"end\npoint"))
+        peer.expect(b"status\x000\0\0")
+        os.close(peer.find(find_endp(b"end\npoint"), b"properties\n"))
+        peer.send(find_endp(b"\x1b[2J\xff" + b"x" * 1000))
+        peer.expect(missed())
+    os.close(reader)
+    os.close(writer)
+    lines = [re.sub(r"client \d+", "client N", line) for line in texts(child)]
+    assert [line for line in lines if line.startswith("client N: '")] == [
+        r"client N: 'save_endp' '2' 'end\npoint' 'properties\n': DESCRIPTOR",
+        r"client N: 'save_dest' '2' 'destination' '' 'end\npoint': REQUEST",
+        r"client N: 'find_endp' 'end\npoint': READY",
+        rf"client N: 'find_endp' '\x1b[2J\xff{'x' * 115}'... (1005 bytes): REQUEST",
+    ]
+
+
+def test_requests_are_not_shown_otherwise(start: Starter) -> None:
+    child = start()
+    miss(child)
+    child.poke()
+    assert child.log() == ""
+
+
+def postlogd_at(path: Path) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sock.bind(str(path))
+    path.chmod(0o666)
+    sock.settimeout(PATIENCE_S)
+    return sock
+
+
+@pytest.mark.usefixtures("start")
+def test_lines_go_to_a_postlogd_that_came_back(tmp_path: Path) -> None:
+    """Found again in the chroot, without privileges: by the same name, relative to the queue."""
+    program, options = scached(tmp_path), ["postlog_service_name=mine"]
+    child = MasterChild(program, options=options, drop_privileges=True, chroot=True)
+    with ExitStack() as stack:
+        stack.callback(child.stop)
+        child.prepare()
+        path = child.queue_directory / "public" / "mine"
+        first = stack.enter_context(postlogd_at(path))
+        child.start()
+        child.await_greeting()
+        peer = stack.enter_context(Peer(child.socket_path))
+        first.close()
+        path.unlink()
+        peer.send(request(b"between"))
+        peer.expect(b"status\x001\0\0")
+        second = stack.enter_context(postlogd_at(path))
+        peer.send(request(b"after"))
+        peer.expect(b"status\x001\0\0")
+        miss(child)
+        child.signal(signal.SIGTERM)
+        assert child.wait() == 0
+        lines = [second.recv(1000).decode().partition("]: ")[2] for _ in range(4)]
+    assert lines[:2] == ["warning: unknown request 'between'", "warning: unknown request 'after'"]
+    assert lines[2].startswith("statistics: start interval ")
+    assert lines[3] == "statistics: address lookup hits=0 miss=1 success=0%"
+
+
+def test_mistake_in_the_program_is_logged(start: Starter) -> None:
+    prelude = "from scache_fast.server import Server; Server.print_statistics = lambda self: 1 / 0"
+    child = start(prelude=prelude)
+    child.signal(signal.SIGTERM)
+    assert child.wait() == 1
+    (line,) = texts(child)
+    assert re.fullmatch(r"panic: ZeroDivisionError: division by zero at \S+/scached:\d+", line)
+
+
+@pytest.mark.parametrize("facility", ["mail", "local3"])
+def test_lines_go_to_syslogd_without_a_maillog_file(start: Starter, tmp_path: Path, facility: str) -> None:
+    """With a /dev of the child's own, in a mount namespace of its own: this machine's syslogd hears nothing."""
+    if subprocess.run(["unshare", "-m", "true"], check=False).returncode != 0:
+        pytest.skip("no mount namespace can be made here: run with CAP_SYS_ADMIN")
+    devices = tmp_path / "dev"
+    devices.mkdir()
+    os.mknod(devices / "null", 0o20666, os.stat("/dev/null").st_rdev)
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    script = 'mount --bind "$0" /dev && exec "$@"'
+    command = ["/usr/bin/unshare", "-m", "/bin/sh", "-c", script, str(devices), str(scached(inner))]
+    prelude = f"""
+del os.environ['POSTLOG_SERVICE']
+os.environ['PATH'] = '/usr/bin:/bin'
+os.execv({command[0]!r}, [*{command!r}, *sys.argv[1:]])
+"""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslogd:
+        syslogd.bind(str(devices / "log"))
+        (devices / "log").chmod(0o666)
+        syslogd.settimeout(PATIENCE_S)
+        child = start("maillog_file=", f"syslog_facility={facility}", prelude=prelude)
+        with Peer(child.socket_path) as peer:
+            peer.send(request(b"bogus"))
+            peer.expect(b"status\x001\0\0")
+        level = {"mail": 2 * 8 + 4, "local3": 19 * 8 + 4}[facility]
+        line = syslogd.recv(1000).decode()
+    assert re.fullmatch(
+        rf"<{level}>\w+ [ \d]\d [\d:]{{8}} postfix/scached\[{child.pid}\]: warning: unknown request 'bogus'", line
+    )
+    assert child.log() == ""
+
+
+def test_dance_that_is_cut_off_is_no_line(start: Starter) -> None:
+    child = start()
+    with Peer(child.socket_path) as peer:
+        peer.send(DUMMY)
+    child.poke()
+    assert child.log() == ""
