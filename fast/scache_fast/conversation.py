@@ -103,6 +103,9 @@ _MALFORMED: Final = {
     request: _status(Status.MALFORMED, *[b""] * count) for request, count in words.REPLY_PROPERTIES.items()
 }
 
+_OUTCOMES: Final = {REQUEST: "answered", DESCRIPTOR: "invited to send the descriptor", READY: "found"}
+"""What a verbose log says about a request, by the state it leads to."""
+
 _REQUEST_NAME: Final = words.REQUEST
 _DUMMY_NAME: Final = words.DUMMY
 _LABEL_NAME: Final = [words.LABEL]
@@ -245,7 +248,7 @@ class Conversations:
             return
         serve(client, fields)
         if self._verbose:
-            self._log.detail(f"client {client.fd}: {' '.join(map(printable, fields[1::2]))}: {client.state.name}")
+            self._log.detail(f"client {client.fd}: {' '.join(map(printable, fields[1::2]))}: {_OUTCOMES[client.state]}")
 
     def _ready(self, client: Client, fields: list[bytes]) -> None:
         if fields and fields[0] == _DUMMY_NAME:

@@ -4,6 +4,7 @@ Decides what is put behind the loop's hooks and in which order a server ends. Re
 where its sockets came from and who is told about its state.
 """
 
+import gc
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -90,6 +91,12 @@ def serve(
     except OSError as error:
         # EMFILE, ENFILE, ENOMEM, ENOSPC: what the loop itself needs cannot be had.
         raise StartError(f"cannot wait for clients: {error.strerror}") from error
+    # Nothing the server makes while it runs refers to itself once it is done with (a taken session is unlinked), so
+    # reference counts free all of it, which the soak test watches. Looking for cycles in a table of 400 000 sessions
+    # took up to 0.1 s at a time, three times the longest pause without it.
+    gc.collect()
+    gc.freeze()
+    gc.disable()
     with StallBreaker(server, log):
         try:
             with signals:

@@ -305,7 +305,15 @@ class Server:
             if client.has_moved or client not in self._unfinished:
                 self._unfinished[client] = self._now_ns
                 self._unfinished.move_to_end(client)
-            if state is SENDING or len(client.output) > self._limits.output_bytes_max:
+            if len(client.output) > self._limits.output_bytes_max:
+                interest = _OUT
+                if client.interest != _OUT:
+                    self.statistics.limit_hits[Limit.OUTPUT_BYTES] += 1
+                    self._log.warning(
+                        f"client {client.fd} is not served until it reads: limit "
+                        f"{Limit.OUTPUT_BYTES.value}={self._limits.output_bytes_max}"
+                    )
+            elif state is SENDING:
                 interest = _OUT
             elif client.output:
                 interest = _IN | _OUT

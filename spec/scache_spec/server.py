@@ -110,6 +110,8 @@ def on_sent(server: Server, client_id: ClientId, byte_count: int) -> Outcome:
 
     LIMIT-6  While more than `output_bytes_max` bytes wait to be taken by a client, nothing it sends is served; what one
     reply may go beyond that is all that is ever kept. [BEYOND]
+
+    There is no LimitHit for it: only the surroundings see that a socket takes no more.
     """
     client = server.clients[client_id]
     return _serve(with_client(server, replace(client, unsent_bytes=client.unsent_bytes - byte_count)), (), client_id)

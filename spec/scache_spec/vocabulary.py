@@ -144,7 +144,7 @@ class CloseDescriptor:
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """Close the connection to the client; what was still to be sent to it is dropped."""
+    """Close the connection to the client; what its socket does not take of what was to be sent before is dropped."""
 
     client: ClientId
 

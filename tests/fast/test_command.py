@@ -140,7 +140,7 @@ def test_two_sockets_share_one_cache_and_nothing_is_imported_late(tmp_path: Path
         process.send_signal(signal.SIGUSR1)
         printed = end(process)
         assert process.returncode == 0, printed
-    assert "'find_dest' 'd': READY" in printed
+    assert "'find_dest' 'd': found" in printed
     assert "warning: unknown request 'nonsense'" in printed
 
 

@@ -257,6 +257,7 @@ def test_LIMIT_6_client_that_never_reads_is_not_served_on() -> None:
         client = next(c for c in house.server._clients.values() if c.output)
         assert 1000 < len(client.output) <= 1000 + len(MISSED)
         assert client.interest == select.EPOLLOUT
+        assert house.server.statistics.limit_hits[Limit.OUTPUT_BYTES] == 1
         assert other.say(find_endp(b"zz")) == MISSED
         # Nothing to do, nothing done: no turn without a wait.
         assert (house.server._wait_s(None) or 0) > 1
