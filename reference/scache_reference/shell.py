@@ -223,6 +223,21 @@ class Shell:
             raise error
         return b""
 
+    def _disconnect(self, client: ClientId) -> None:
+        """Close a client's connection, after what was to be sent before, as far as its socket takes it."""
+        connection = self._sockets.pop(client)
+        for item in self._outboxes.pop(client):
+            try:
+                if not isinstance(item, bytes) or connection.send(item, socket.MSG_NOSIGNAL) < len(item):
+                    break  # A descriptor that was not sent is the cache's again.
+            except BlockingIOError:
+                break
+            except OSError as error:
+                self._lost(error)
+                break
+        self._selector.unregister(connection)
+        connection.close()
+
     def _apply(self, outcome: Outcome) -> None:
         self._state, effects = outcome
         for effect in effects:
@@ -237,10 +252,7 @@ class Shell:
             case CloseDescriptor():
                 os.close(effect.handle)
             case Disconnect():
-                connection = self._sockets.pop(effect.client)
-                del self._outboxes[effect.client]
-                self._selector.unregister(connection)
-                connection.close()
+                self._disconnect(effect.client)
             case PrintStatistics():
                 for line in statistics.lines(effect.counters, time.ctime(self._interval_start)[4:19]):
                     self._log(line)
