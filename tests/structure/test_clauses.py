@@ -22,6 +22,10 @@ NOT_CITED_BECAUSE: dict[str, str] = {
 """Clauses that no test and no case cites, each with its reason."""
 
 
+NO_CLAUSE = "CONN-999"
+"""What tests name when they want an id that is nobody's."""
+
+
 def tracked(*folders: str) -> list[Path]:
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", *folders],
@@ -49,7 +53,9 @@ def test_every_area_has_clauses() -> None:
 
 def test_every_cited_clause_is_stated() -> None:
     stated = clauses.gather()
-    wrong = {name: str(path.relative_to(ROOT)) for name, path in cited_in(".").items() if name not in stated}
+    wrong = {
+        name: str(path.relative_to(ROOT)) for name, path in cited_in(".").items() if name not in {*stated, NO_CLAUSE}
+    }
     assert wrong == {}
 
 
