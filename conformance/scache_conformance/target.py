@@ -174,10 +174,10 @@ class Target(ABC):
         finally:
             resource.prlimit(self.pid, resource.RLIMIT_NOFILE, before)
 
-    def check_alive(self) -> None:
-        """Raise ServerDied unless it takes a connection and greets."""
+    def check_alive(self, *, greeted: bool = True) -> None:
+        """Raise ServerDied unless it takes a connection and, if that is asked for, greets."""
         try:
-            self.poke()
+            self.peer(Transcript(), name="poke", greeted=greeted).close()
         except Unmet as unmet:
             raise ServerDied(f"{self.name} does not serve any more: {unmet}; {self.fate()}") from unmet
 
@@ -227,8 +227,8 @@ class RunningServer(Target):
         return False
 
     def start(self) -> None:
-        """Insist that it serves."""
-        self.check_alive()
+        """Insist that it takes connections."""
+        self.check_alive(greeted=False)
 
     def stop(self) -> None:
         """Leave it alone."""
@@ -284,7 +284,7 @@ class CommandServer(Target):
         return self.told.clock_path if self._is_main and self.told.clock_path is not None else self._path("clock")
 
     def start(self) -> None:
-        """Start the command and wait for the greeting."""
+        """Start the command and wait until it takes a connection; whether it greets is for the cases to say."""
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="scache-conformance-")
         self.socket_path.unlink(missing_ok=True)
@@ -297,7 +297,7 @@ class CommandServer(Target):
                 )
             except OSError as error:
                 raise ServerDied(f"cannot start {self.command!r}: {error}") from error
-        self._await_greeting(self._process)
+        self._await_connection(self._process)
 
     def stop(self) -> None:
         """End the process and remove its folder."""
@@ -364,15 +364,15 @@ class CommandServer(Target):
         value: int = self._limits.get(name, told.get(name, getattr(_DEFAULTS, name)))
         return value
 
-    def _await_greeting(self, process: subprocess.Popen[bytes]) -> None:
+    def _await_connection(self, process: subprocess.Popen[bytes]) -> None:
         deadline_s = time.monotonic() + PATIENCE_S
         while process.poll() is None:
             try:
-                self.poke()
-            except Unmet as unmet:
+                self.check_alive(greeted=False)
+            except ServerDied as nobody:
                 if time.monotonic() >= deadline_s:
                     self._end_process()
-                    raise ServerDied(f"{self.name} does not greet within {PATIENCE_S} s: {unmet}") from unmet
+                    raise ServerDied(f"{self.name} takes no connection within {PATIENCE_S} s: {nobody}") from nobody
                 time.sleep(_POLL_S)
             else:
                 return

@@ -46,6 +46,16 @@ def test_wrong_server_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "CONN-1  The server speaks first" in capsys.readouterr().out
 
 
+def test_mute_server_fails_the_greeting_and_keeps_nobody_waiting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with scripted(tmp_path) as path:
+        assert status_of("--socket", str(path), "--deadline", "0.05") == 1
+    said = capsys.readouterr().out
+    assert "FAIL  MUST   greeting/speaks-first" in said
+    assert "needs a server that greets" in said
+
+
 def test_expected_failure_is_0_and_its_opposite_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     expected = tmp_path / "expected.toml"
     expected.write_text('[[deviation]]\nclauses = ["CONN-1"]\ncases = ["greeting/once"]\nreason = "It never stops."\n')

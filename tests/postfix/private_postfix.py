@@ -17,7 +17,8 @@ import signal
 import socket
 import subprocess
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -149,15 +150,43 @@ class PrivatePostfix:
     def deliver(self, messages: int, sessions: int = 5) -> Deliveries:
         """Hand in messages, wait until the last one has left the queue, and sum up the log so far."""
         before = read_deliveries(self.log()).sent
+        with self.handing_in(messages, sessions):
+            pass
+        return self.await_sent(before + messages)
+
+    @contextmanager
+    def handing_in(self, messages: int, sessions: int = 5) -> Iterator[None]:
+        """Hand in messages in the meantime; leaving waits until all of them are in the queue."""
         source = [_program("smtp-source"), "-m", str(messages), "-s", str(sessions)]
         addresses = ["-f", "from@source.example", "-t", "to@sink.example", f"{self._smtpd[0]}:{self._smtpd[1]}"]
-        subprocess.run([*source, *addresses], check=True, timeout=DELIVERY_PATIENCE_S)
-        self._await_deliveries(before + messages)
-        return read_deliveries(self.log())
+        with subprocess.Popen([*source, *addresses]) as process:
+            try:
+                yield
+                assert process.wait(DELIVERY_PATIENCE_S) == 0, "smtp-source could not hand in its messages"
+            finally:
+                process.kill()  # does nothing to a process that was waited for
 
     def command(self, *words: str) -> None:
         """Run postfix(1) on this Postfix, for example with `reload`."""
         subprocess.run([_program("postfix"), "-c", str(self._folder / "etc"), *words], check=True, env=_environment())
+
+    def await_sent(self, count: int) -> Deliveries:
+        """Wait until so many messages have been sent, and sum up the log so far. None may fail to be."""
+
+        def is_there(log: str) -> bool:
+            found = read_deliveries(log)
+            assert not found.unsent, f"not every message was sent: {found.unsent[:3]}"
+            return found.sent >= count
+
+        return read_deliveries(self.await_log(is_there))
+
+    def await_log(self, is_there: Callable[[str], bool]) -> str:
+        """Wait until the log holds something, and hand it out."""
+        poll = select.poll()
+        poll.register(self._log_end, select.POLLIN)
+        while not is_there(log := self.log()):
+            assert poll.poll(DELIVERY_PATIENCE_S * 1000), f"the log stands still: {log[-2000:]}"
+        return log
 
     def log(self) -> str:
         """Hand out the mail log so far."""
@@ -170,12 +199,6 @@ class PrivatePostfix:
         session = self.master_pid
         return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and _session_of(entry) == session]
 
-    def _await_deliveries(self, count: int) -> None:
-        poll = select.poll()
-        poll.register(self._log_end, select.POLLIN)
-        while (found := read_deliveries(self.log())).sent < count:
-            assert not found.unsent, f"not every message was sent: {found.unsent[:3]}"
-            assert poll.poll(DELIVERY_PATIENCE_S * 1000), f"the log stands still: {self.log()[-2000:]}"
 
     def _prepare(self) -> None:
         # Not below $TMPDIR: user postfix must get through every folder above, which only /tmp promises.

@@ -55,7 +55,7 @@ def test_no_marks_are_left_behind() -> None:
 
 
 SLOW_ON_PURPOSE = {"tests/conformance/mutants/in_the_process.py", "tests/conformance/scripted.py"}
-"""Servers whose fault is that they take their time."""
+"""A server whose fault is that it takes its time, and a queue of the kernel that can only be asked, not waited for."""
 
 
 def test_no_test_sleeps() -> None:

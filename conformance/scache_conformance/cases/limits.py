@@ -27,6 +27,15 @@ def longest_list(lab: Lab) -> None:
     require("status", peer.receive_reply(1).status, FAILED)
 
 
+@case("limits/longest-list-and-more", "LIMIT-1", "CONN-3", level=SHOULD)
+def longest_list_and_more(lab: Lab) -> None:
+    """What follows a list in the same write does not count against its length."""
+    peer, data = lab.peer(), _find_of(lab.target.limit("attribute_list_bytes_max"))
+    peer.send_bytes(data + data)
+    for _ in range(2):
+        require("status", peer.receive_reply(1).status, FAILED)
+
+
 @case("limits/too-long-list", "LIMIT-1", level=SHOULD)
 def too_long_list(lab: Lab) -> None:
     """A list of one byte more closes its client without a reply; others are served."""

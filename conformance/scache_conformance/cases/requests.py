@@ -120,6 +120,21 @@ def every_byte(lab: Lab) -> None:
     require_found("find_dest", peer.find_dest(destination), every, every[::-1], line=line)
 
 
+@case("requests/blanks-kept", "WIRE-3")
+def blanks_kept(lab: Lab) -> None:
+    """Blanks and newlines at either end of a label or a property belong to it."""
+    peer = lab.peer()
+    for number, space in enumerate((b" ", b"\n", b"\t", b"\r\n", b"\x0b\x0c ")):
+        label = lab.label(f"{number}").strip()
+        line = lab.park(peer, space + label + space, space + b"p" + space)
+        lab.bind(peer, space + label, space + label + space, space)
+        for other in (label, label + space):
+            require_miss("find_endp of the label without a blank", peer.find_endp(other))
+            require_miss("find_dest of the label without a blank", peer.find_dest(other))
+        found = peer.find_dest(space + label)
+        require_found("find_dest", found, space, space + b"p" + space, line=line)
+
+
 @case("requests/names-as-values", "WIRE-3")
 def names_as_values(lab: Lab) -> None:
     """Labels and properties that are words of the protocol themselves are labels and properties."""

@@ -6,7 +6,7 @@ is any instant at which every server, also one that counts whole seconds, must g
 
 import time
 
-from scache_conformance.lab import Lab, Lifetime, require, require_found, require_miss
+from scache_conformance.lab import Inconclusive, Lab, Lifetime, require, require_found, require_miss
 from scache_conformance.peer import DONE, MALFORMED, Line, Unmet
 from scache_conformance.registry import case
 from scache_conformance.verdicts import Level
@@ -336,6 +336,26 @@ def malformed_does_not_renew(lab: Lab) -> None:
     life.reach_end()
     lab.park(peer, endpoint, b"p")
     require_miss("find_dest", peer.find_dest(destination))
+
+
+@case("ttl/leading-zero-is-decimal", "WIRE-8", apart=True)
+def leading_zero_is_decimal(lab: Lab) -> None:
+    """A ttl of 010 is ten seconds, not eight."""
+    with lab.server(ttl_limit_s=20) as server, lab.peer(target=server) as peer:
+        line, endpoint = lab.line(), lab.label("e")
+        peer.request(b"save_endp", (b"ttl", b"010"), (b"label", endpoint), (b"property", b"p"))
+        peer.insist_on_invitation()
+        peer.send_bytes(b"\0", [line.far.fileno()])
+        require("status of save_endp", peer.receive_reply(0).status, DONE)
+        began_s = time.monotonic()
+        if server.has_clock:
+            server.advance(9)
+        else:
+            lab.sleep(8.5)
+        found = peer.find_endp(endpoint)
+        if found is None and not server.has_clock and time.monotonic() - began_s >= 9:
+            raise Inconclusive("find_endp: looked too late, this machine is busy")
+        require_found("find_endp after more than eight seconds", found, b"p")
 
 
 @case("ttl/lifetime-measured", "TTL-6", level=Level.INFO, waits=True)
