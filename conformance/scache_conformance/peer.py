@@ -266,6 +266,11 @@ class Peer:
             raise Unmet(expected, show_with_descriptors(data, len(fds)) if data else "the server closed the connection")
         return fds[0]
 
+    def take_anything(self) -> None:
+        """Read whatever comes first, the connection's end included, or nothing until the deadline has passed."""
+        if select.select([self._socket], [], [], self.deadline_s)[0]:
+            self._read(time.monotonic() + self.deadline_s, "anything")
+
     def insist_on_silence(self, seconds: float) -> None:
         """Raise Unmet if anything at all comes within so many seconds, the connection's end included."""
         if not self._unread and not select.select([self._socket], [], [], seconds)[0]:

@@ -45,10 +45,11 @@ class Runner:
     progress: Progress
 
     def run(self, cases: Sequence[Case]) -> tuple[Result, ...]:
-        """Return one result for each case, in the order of the cases."""
+        """Return one result for each case, in the order of the cases. Raises ServerDied if it is gone at the start."""
         try:
             self.target.check_alive()
         except ServerDied as mute:
+            self.target.check_alive(greeted=False)  # one that is gone has no verdict: this ends the run
             return tuple(self._on_a_mute_server(case, str(mute)) for case in cases)
         results: dict[str, Result] = {}
         apart = [case for case in cases if case.apart]

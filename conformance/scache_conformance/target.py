@@ -177,7 +177,9 @@ class Target(ABC):
     def check_alive(self, *, greeted: bool = True) -> None:
         """Raise ServerDied unless it takes a connection and, if that is asked for, greets."""
         try:
-            self.peer(Transcript(), name="poke", greeted=greeted).close()
+            with self.peer(Transcript(), name="poke", greeted=greeted) as poke:
+                if not greeted:
+                    poke.take_anything()  # a server may be the worse for a client that leaves before it has greeted
         except Unmet as unmet:
             raise ServerDied(f"{self.name} does not serve any more: {unmet}; {self.fate()}") from unmet
 

@@ -27,13 +27,13 @@ def longest_list(lab: Lab) -> None:
     require("status", peer.receive_reply(1).status, FAILED)
 
 
-@case("limits/longest-list-and-more", "LIMIT-1", "CONN-3", level=SHOULD)
+@case("limits/longest-list-and-more", "LIMIT-1", "CONN-3", level=SHOULD, apart=True)
 def longest_list_and_more(lab: Lab) -> None:
     """What follows a list in the same write does not count against its length."""
-    peer, data = lab.peer(), _find_of(lab.target.limit("attribute_list_bytes_max"))
-    peer.send_bytes(data + data)
-    for _ in range(2):
-        require("status", peer.receive_reply(1).status, FAILED)
+    with lab.server(attribute_list_bytes_max=200) as server, lab.peer(target=server) as peer:
+        peer.send_bytes(_find_of(200) + _find_of(200) + _find_of(100))
+        for _ in range(3):
+            require("status", peer.receive_reply(1).status, FAILED)
 
 
 @case("limits/too-long-list", "LIMIT-1", level=SHOULD)
