@@ -1,0 +1,424 @@
+"""What systemd and supervisors like it pass, and what they are told."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from tests.fast.peer import MISSED, Clock, House, Lines, find_endp, save_dest
+from tests.fast.process import COMMAND, PATIENCE_S, Client, environment, running
+
+from scache_fast import systemd
+from scache_fast.hooks import Hooks
+from scache_fast.log import Logger
+from scache_spec.vocabulary import NS_PER_S
+
+UNITS = Path(__file__).parents[2] / "deploy/systemd"
+
+NEEDS_SYSTEMD = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="Debian package systemd is missing")
+
+PASSING = """
+import fcntl, os, sys
+high = [fcntl.fcntl(int(fd), fcntl.F_DUPFD, 100) for fd in os.environ["PASSED"].split()]
+for number, fd in enumerate(high):
+    os.dup2(fd, 3 + number, inheritable=True)
+    os.close(fd)
+os.environ.setdefault("LISTEN_PID", str(os.getpid()))
+os.environ.setdefault("LISTEN_FDS", str(len(high)))
+from scache_fast.__main__ import main
+status = main()
+left = {name for name in os.environ if name.startswith(("LISTEN_", "NOTIFY_", "WATCHDOG_"))}
+print("left in the environment:", sorted(left), file=sys.stderr)
+sys.exit(status)
+"""
+"""What systemd does before it starts a service."""
+
+
+def passing(*passed: socket.socket) -> tuple[list[str], dict[str, str], list[int]]:
+    """Return the command, environment and descriptors to start a server with these passed to it."""
+    fds = [sock.fileno() for sock in passed]
+    return [COMMAND[0], "-c", PASSING], {"PASSED": " ".join(map(str, fds))}, fds
+
+
+def run_with(
+    sock: socket.socket, *arguments: str | Path, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    command, variables, fds = passing(sock)
+    return subprocess.run(
+        [*command, *map(str, arguments)], env=environment({**variables, **(env or {})}), pass_fds=fds,
+        capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+    )  # fmt: skip
+
+
+@contextmanager
+def listeners(*paths: Path) -> Iterator[list[socket.socket]]:
+    with ExitStack() as stack:
+        socks = []
+        for path in paths:
+            sock = stack.enter_context(socket.socket(socket.AF_UNIX))
+            sock.bind(str(path))
+            sock.listen()
+            socks.append(sock)
+        yield socks
+
+
+def test_any_number_of_passed_sockets_is_listened_on_besides_ones_own(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in "abc"]
+    with listeners(*paths) as socks:
+        command, env, fds = passing(*socks)
+        names = {"LISTEN_FDNAMES": "one::three"}
+        with running("--listen", tmp_path / "own", command=command, env={**env, **names}, pass_fds=fds) as server:
+            for path in (*paths, tmp_path / "own"):
+                with Client(path) as client:
+                    assert client.ask(find_endp(b"zz")) == MISSED
+            server.process.send_signal(signal.SIGTERM)
+            assert server.line("left in the environment").endswith("[]")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]  # what was passed is not ours to remove
+
+
+@pytest.mark.parametrize("kind", ["file", "datagram", "TCP", "connected", "not listening"])
+def test_anything_else_that_was_passed_is_said_to_be_wrong(kind: str, tmp_path: Path) -> None:
+    near, far = socket.socketpair()
+    stream, datagram = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    tcp = socket.create_server(("127.0.0.1", 0))
+    with near, far, stream, datagram, tcp, (tmp_path / "f").open("w") as file:
+        stream.bind(str(tmp_path / "s"))
+        datagram.bind(str(tmp_path / "d"))
+        sock = {"datagram": datagram, "TCP": tcp, "connected": near, "not listening": stream}.get(kind, stream)
+        if kind == "file":
+            command, _, _ = passing()
+            ended = subprocess.run(
+                command, env=environment({"PASSED": str(file.fileno()), "LISTEN_FDNAMES": "web"}),
+                pass_fds=[file.fileno()], capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+            )  # fmt: skip
+        else:
+            ended = run_with(sock, env={"LISTEN_FDNAMES": "web"})
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    wanted = (
+        r"descriptor 3 \(web\) was passed and is no socket: Socket operation on non-socket"
+        if kind == "file"
+        else r"descriptor 3 \(web\) was passed and is not a listening UNIX stream socket: use ListenStream="
+    )
+    assert re.search(wanted, ended.stderr)
+
+
+def test_descriptor_that_was_announced_and_is_closed_is_said(tmp_path: Path) -> None:
+    with listeners(tmp_path / "a") as (sock,):
+        ended = run_with(sock, env={"LISTEN_FDS": "2"})
+    assert ended.returncode == 1
+    assert "descriptor 4 (unnamed) was passed and is no socket: Bad file descriptor" in ended.stderr
+
+
+@pytest.mark.parametrize("count", ["", "x", "-1", "9" * 50])
+def test_count_that_is_none_is_said(count: str, tmp_path: Path) -> None:
+    with listeners(tmp_path / "a") as (sock,):
+        ended = run_with(sock, env={"LISTEN_FDS": count})
+    assert ended.returncode == 1
+    assert "is not a number; systemd sets it, do not set it by hand" in ended.stderr
+
+
+def test_what_was_passed_to_another_process_is_not_taken(tmp_path: Path) -> None:
+    with listeners(tmp_path / "a") as (sock,):
+        ended = run_with(sock, env={"LISTEN_PID": "1"})
+    assert ended.returncode == 2
+    assert "nothing to listen on" in ended.stderr
+
+
+# Notifications.
+
+
+class Supervised:
+    """A server in this process with a notifier around it."""
+
+    def __init__(self, address: str, watchdog_usec: str | None = None, watchdog_pid: str | None = None) -> None:
+        self.receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.receiver.bind("\0" + address[1:] if address.startswith("@") else address)
+        self.receiver.setblocking(False)
+        variables = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": watchdog_usec, "WATCHDOG_PID": watchdog_pid}
+        self.clock = Clock()
+        self.warnings = Lines()
+        log = Logger(lambda priority, line: self.warnings.warning(line))
+        self._notifier = systemd.Notifier(
+            {name: value for name, value in variables.items() if value is not None}, None, log, self.clock
+        )
+        self.surroundings = self._notifier.surroundings()
+        self.house = House(hooks=Hooks(after_turn=self.surroundings.after_turn))
+
+    def __enter__(self) -> "Supervised":
+        assert self.surroundings.ready is not None
+        self.surroundings.ready(self.house.server)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.house.__exit__()
+        self.receiver.close()
+        assert self._notifier._socket is not None
+        self._notifier._socket.close()
+
+    def told(self) -> list[str]:
+        """Return what came since the last call."""
+        messages = []
+        while True:
+            try:
+                messages.append(self.receiver.recv(1000).decode())
+            except BlockingIOError:
+                return messages
+
+    def after(self, seconds: float) -> list[str]:
+        """Let time pass and a turn be taken; return what came."""
+        self.clock.now_ns += round(seconds * NS_PER_S)
+        self.house.turn()
+        return self.told()
+
+
+EMPTY = "STATUS=0 clients; 0 connections of 0 endpoints; 0 bindings of 0 destinations"
+
+
+@pytest.mark.parametrize("kind", ["path", "abstract"])
+def test_ready_and_status_are_told(kind: str, tmp_path: Path) -> None:
+    address = f"@scached-test-{os.getpid()}" if kind == "abstract" else str(tmp_path / "notify")
+    with Supervised(address) as supervised:
+        assert supervised.told() == [f"READY=1\n{EMPTY}"]
+        peer = supervised.house.peer()
+        with peer.park(b"e"):
+            peer.say(save_dest(b"d", b"p", b"e"))
+            peer.say(save_dest(b"d", b"p", b"f"))
+            assert supervised.after(4.999) == []
+            assert supervised.after(0.001) == [
+                "STATUS=1 clients; 1 connections of 1 endpoints; 2 bindings of 1 destinations"
+            ]
+            assert supervised.after(5) == []  # nothing has changed
+            peer.close()
+            supervised.house.turn()
+            assert supervised.after(5) == [
+                "STATUS=0 clients; 1 connections of 1 endpoints; 2 bindings of 1 destinations"
+            ]
+
+
+def test_status_of_an_idle_server_is_told_all_the_same(tmp_path: Path) -> None:
+    """A turn is taken now and then without anything to do, so that the last change does not wait for the next one."""
+    with Supervised(str(tmp_path / "n")) as supervised:
+        assert supervised.surroundings.turn_s_max == 5
+
+
+def test_watchdog_is_patted_from_inside_the_loop_often_enough(tmp_path: Path) -> None:
+    with Supervised(str(tmp_path / "n"), "4000000") as supervised:
+        assert supervised.surroundings.turn_s_max == 2
+        supervised.told()
+        assert supervised.after(0.999) == []
+        assert supervised.after(0.001) == ["WATCHDOG=1"]
+        assert supervised.after(0.5) == []
+        assert supervised.after(2) == ["WATCHDOG=1"]
+
+
+@pytest.mark.parametrize(("pid", "patted"), [(None, True), ("own", True), ("1", False)])
+def test_watchdog_of_another_process_is_left_alone(pid: str | None, patted: bool, tmp_path: Path) -> None:
+    with Supervised(str(tmp_path / "n"), "4000000", str(os.getpid()) if pid == "own" else pid) as supervised:
+        supervised.told()
+        assert supervised.after(4) == (["WATCHDOG=1"] if patted else [])
+
+
+@pytest.mark.parametrize("usec", ["", "0", "-5", "x", "9" * 5000])
+def test_watchdog_time_that_is_none_is_no_watchdog(usec: str, tmp_path: Path) -> None:
+    with Supervised(str(tmp_path / "n"), usec) as supervised:
+        supervised.told()
+        assert supervised.after(1) == []
+        assert supervised.surroundings.turn_s_max == 5
+
+
+def test_supervisor_that_does_not_read_holds_up_nobody(tmp_path: Path) -> None:
+    with Supervised(str(tmp_path / "n"), "4000000") as supervised:
+        peer = supervised.house.peer()
+        for _ in range(1000):
+            supervised.clock.now_ns += 5 * NS_PER_S
+            assert peer.say(find_endp(b"zz")) == MISSED
+        supervised.receiver.close()
+        supervised.clock.now_ns += 5 * NS_PER_S
+        assert peer.say(find_endp(b"zz")) == MISSED
+        assert supervised.warnings.warnings == []
+
+
+@pytest.mark.parametrize("address", ["/no/such/socket", "x" * 200, "vsock:2:1234"])
+def test_supervisor_that_cannot_be_told_is_a_warning(address: str, tmp_path: Path) -> None:
+    with running("--listen", tmp_path / "s", env={"NOTIFY_SOCKET": address}) as server:
+        # Read together with the line that was waited for.
+        assert f"warning: cannot notify NOTIFY_SOCKET={address!r}: " in server.lines[0]
+        assert "None" not in server.lines[0]
+
+
+def test_everything_is_told_by_a_real_process_and_it_ends_when_told(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(str(tmp_path / "notify"))
+        receiver.settimeout(PATIENCE_S)
+        env = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "20000"}
+        with running("--listen", tmp_path / "s", env=env) as server:
+            assert receiver.recv(1000).decode() == f"READY=1\n{EMPTY}"
+            assert receiver.recv(1000) == b"WATCHDOG=1"
+            assert receiver.recv(1000) == b"WATCHDOG=1"  # though nobody comes
+            server.end()
+        last = b""
+        while last != b"STOPPING=1":
+            last = receiver.recv(1000)
+
+
+def test_ready_descriptor_gets_a_newline_and_is_closed(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    arguments = ["--listen", tmp_path / "s", "--ready-fd", str(write)]
+    with open(read, "rb") as ready, running(*arguments, pass_fds=[write]) as server:
+        os.close(write)
+        assert ready.read() == b"\n"
+        assert not os.path.exists(f"/proc/{server.pid}/fd/{write}")
+
+
+def test_ready_descriptor_that_nobody_reads_is_a_warning(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        with running("--listen", tmp_path / "s", "--ready-fd", str(write), pass_fds=[write]) as server:
+            server.line(f"warning: cannot tell descriptor {write} about readiness: Broken pipe")
+            with Client(tmp_path / "s"):
+                pass
+    finally:
+        os.close(write)
+
+
+def test_ready_descriptor_that_cannot_be_written_to_is_wrong(tmp_path: Path) -> None:
+    with open("/dev/null", "rb") as file:
+        fd = file.fileno()
+        ended = subprocess.run(
+            [*COMMAND, "--listen", str(tmp_path / "s"), "--ready-fd", str(fd)],
+            env=environment(), pass_fds=[fd], capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+        )  # fmt: skip
+    assert ended.returncode == 1
+    assert f"descriptor {fd} for readiness is open for reading only" in ended.stderr
+
+
+def test_ready_descriptor_cannot_be_a_passed_socket(tmp_path: Path) -> None:
+    with listeners(tmp_path / "a") as (sock,):
+        ended = run_with(sock, "--ready-fd", "3")
+    assert ended.returncode == 1
+    assert "descriptor 3 for readiness is a socket that was passed to listen on" in ended.stderr
+
+
+# The units.
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> Path:
+    """Return a folder with the units as installed: with a command that exists, without the manual page's being so."""
+    for unit in ("scached.service", "scached.socket"):
+        text = (UNITS / unit).read_text(encoding="utf-8")
+        assert "ExecStart=/usr/bin/scached " in text or unit == "scached.socket"
+        text = text.replace("/usr/bin/scached ", "/bin/true ")
+        (tmp_path / unit).write_text(re.sub("^Documentation=.*\n", "", text, flags=re.MULTILINE), encoding="utf-8")
+    return tmp_path
+
+
+def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["systemd-analyze", *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+        env={**os.environ, "SYSTEMD_EMOJI": "0"},
+    )  # fmt: skip
+
+
+@NEEDS_SYSTEMD
+def test_units_are_verified(units: Path) -> None:
+    verified = analyze("verify", units / "scached.service", units / "scached.socket")
+    assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")
+
+
+@NEEDS_SYSTEMD
+def test_mistake_in_a_unit_is_found(units: Path) -> None:
+    with (units / "scached.service").open("a", encoding="utf-8") as unit:
+        unit.write("[Service]\nProtectSytem=strict\n")
+    verified = analyze("verify", units / "scached.service")
+    assert "ProtectSytem" in verified.stderr
+
+
+EXPOSURE_MAX = 0.7
+"""Out of 10, where 9.6 is a unit without any of it. systemd calls everything below 2 "safe"."""
+
+
+@NEEDS_SYSTEMD
+def test_service_is_hardly_exposed(units: Path, record_property: Callable[[str, object], None]) -> None:
+    judged = analyze("security", "--offline=true", units / "scached.service")
+    found = re.search(r"Overall exposure level for scached.service: ([0-9.]+)", judged.stdout)
+    assert found is not None, judged
+    record_property("exposure", found[1])
+    assert float(found[1]) <= EXPOSURE_MAX
+
+
+def syscalls_of(group: str) -> set[str]:
+    """Return the system calls of a group, as systemd has it."""
+    names: set[str] = set()
+    for line in analyze("syscall-filter", group).stdout.splitlines()[1:]:
+        name = line.strip()
+        if name.startswith("@"):
+            names |= syscalls_of(name)
+        elif name and not name.startswith("#"):
+            names.add(name)
+    return names
+
+
+def filtered_calls() -> set[str]:
+    """Return the system calls that the unit allows."""
+    text = (UNITS / "scached.service").read_text(encoding="utf-8")
+    allowed: set[str] = set()
+    for groups in re.findall(r"^SystemCallFilter=(.*)$", text, re.MULTILINE):
+        named = set[str]().union(*(syscalls_of(group) for group in groups.lstrip("~").split()))
+        allowed = allowed - named if groups.startswith("~") else allowed | named
+    return allowed | syscalls_of("@default")
+
+
+@NEEDS_SYSTEMD
+@pytest.mark.skipif(shutil.which("strace") is None, reason="Debian package strace is missing")
+def test_unit_allows_every_system_call_that_is_made(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    with listeners(tmp_path / "a") as (sock,):
+        command, env, fds = passing(sock)
+        traced = ["strace", "-f", "-qq", "-o", str(trace), *command]
+        with running("--farewell", r"*=QUIT\r\n", "--liveness", "rdhup", "--allow-gid", "12345", "--allow-uid", "0",
+                     command=traced, env=env, pass_fds=fds) as server:  # fmt: skip
+            with Client(tmp_path / "a") as client:
+                client.park(b"e").close()
+                with client.park(b"f"), client.pick_up(b"f"):
+                    pass
+                with client.park(b"g", ttl=b"1") as far:
+                    assert far.recv(100) == b"QUIT\r\n"
+            # strace passes no signal on: end the server itself.
+            children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text(encoding="ascii").split()
+            os.kill(int(children[0]), signal.SIGTERM)
+            assert server.process.wait(PATIENCE_S) == 0
+    made = set(re.findall(r"^[0-9]+ +([a-z0-9_]+)\(", trace.read_text(errors="replace"), re.MULTILINE))
+    assert {"accept4", "recvmsg", "sendmsg", "epoll_wait"} <= made
+    assert made - filtered_calls() == set()
+
+
+@pytest.mark.skipif(shutil.which("systemd-socket-activate") is None, reason="Debian package systemd is missing")
+def test_first_client_starts_it_by_socket_activation(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    process = subprocess.Popen(
+        # It passes no environment on but what it is told to.
+        ["systemd-socket-activate", "--listen", str(path), "-E", f"PYTHONPATH={environment()['PYTHONPATH']}", *COMMAND],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stderr is not None
+        assert "Listening on" in process.stderr.readline()
+        with Client(path) as client:
+            assert client.ask(find_endp(b"zz")) == MISSED
+        process.terminate()
+        assert process.wait(PATIENCE_S) == 0
+        assert "address lookup hits=0 miss=1" in process.stderr.read()
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stderr is not None
+        process.stderr.close()
