@@ -199,7 +199,6 @@ class PrivatePostfix:
         session = self.master_pid
         return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and _session_of(entry) == session]
 
-
     def _prepare(self) -> None:
         # Not below $TMPDIR: user postfix must get through every folder above, which only /tmp promises.
         self._folder = Path(tempfile.mkdtemp(prefix="postfix-", dir="/tmp"))

@@ -1,0 +1,176 @@
+"""The main job in the very place it is for: a private Postfix whose master(8) starts scached.
+
+Each delivery must succeed whatever happens to the cache in the meantime, and reuse must come back afterwards. The
+messages are small and the machine is fast: what happens "in mid-traffic" is timed by what the log shows.
+"""
+
+import os
+import re
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import pytest
+from tests.postfix.launcher import ROOT, scached
+from tests.postfix.peer import Peer, find_endp, missed, request
+from tests.postfix.private_postfix import Deliveries, PrivatePostfix, read_deliveries, service_command
+from tests.postfix.standing_server import PATIENCE_S, ended
+
+from scache_conformance.postfix import postfix_parameter
+from scache_conformance.unavailable import Unavailable
+
+pytestmark = pytest.mark.postfix
+
+MESSAGES: Final = 200
+REUSED_MIN: Final = 180
+
+_TRIED_AGAIN: Final = re.compile(r": warning: problem talking to service \S+: ")
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    """Stop what a test started, in the opposite order, also when it fails."""
+    with ExitStack() as stack:
+        yield stack
+
+
+def run_postfix(stack: ExitStack, command: str, *, chroot: bool = True, settings: str = "") -> PrivatePostfix:
+    try:
+        return stack.enter_context(PrivatePostfix(command, chroot=chroot, settings=settings))
+    except Unavailable as missing:
+        pytest.skip(str(missing))
+
+
+def cache_pid(postfix: PrivatePostfix) -> int:
+    """Return the process that is the cache."""
+    found = [pid for pid in postfix.children() if command_name(pid) == "scached"]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def command_name(pid: int) -> str:
+    """Return what a process's program or script is called."""
+    words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+    names = [os.path.basename(word) for word in words]
+    return "scached" if "scached" in names[:3] else names[0]
+
+
+def deliver_and_disturb(postfix: PrivatePostfix, disturb: Callable[[], None]) -> Deliveries:
+    """Deliver messages, and do something when a quarter of them are out and most are not."""
+    before = postfix.deliver(5).sent
+    with postfix.handing_in(MESSAGES):
+        postfix.await_sent(before + MESSAGES // 4)
+        disturb()
+        assert read_deliveries(postfix.log()).sent < before + MESSAGES * 3 // 4, "the disturbance came too late"
+    return postfix.await_sent(before + MESSAGES)
+
+
+def check_reuse_goes_on(postfix: PrivatePostfix, deliveries: Deliveries) -> None:
+    """Deliver some more messages; all but the first few go over a connection that was there."""
+    assert postfix.deliver(MESSAGES // 4).reused - deliveries.reused >= MESSAGES // 4 - 10
+
+
+@pytest.mark.parametrize("chroot", [True, False], ids=["chroot", "no chroot"])
+def test_mail_reuses_connections_of_scached_started_by_master(stack: ExitStack, tmp_path: Path, chroot: bool) -> None:
+    postfix = run_postfix(stack, service_command(scached(tmp_path)), chroot=chroot)
+    deliveries = postfix.deliver(MESSAGES)
+    assert deliveries.warnings == ()
+    assert deliveries.unsent == ()
+    assert deliveries.sent == MESSAGES
+    assert deliveries.reused >= REUSED_MIN
+    is_elsewhere = Path(f"/proc/{cache_pid(postfix)}/root").readlink() != Path("/")
+    assert is_elsewhere == chroot
+
+
+def test_reload_in_the_middle_loses_no_message(stack: ExitStack, tmp_path: Path) -> None:
+    postfix = run_postfix(stack, service_command(scached(tmp_path)))
+    postfix.deliver(5)
+    before = cache_pid(postfix)
+    deliveries = deliver_and_disturb(postfix, lambda: postfix.command("reload"))
+    # Whoever is in the middle of a request when its server ends says so, and tries again: Postfix's own programs too.
+    assert [line for line in deliveries.warnings if not _TRIED_AGAIN.search(line)] == []
+    assert ended(before, int(PATIENCE_S * 1000))
+    assert f"/scached[{before}]: statistics: domain lookup " in postfix.log()
+    check_reuse_goes_on(postfix, deliveries)
+    assert cache_pid(postfix) != before
+
+
+def test_death_in_the_middle_loses_no_message(stack: ExitStack, tmp_path: Path) -> None:
+    postfix = run_postfix(stack, service_command(scached(tmp_path)))
+    postfix.deliver(5)
+    before = cache_pid(postfix)
+    deliveries = deliver_and_disturb(postfix, lambda: os.kill(before, signal.SIGKILL))
+    (killed,) = [line for line in deliveries.warnings if not _TRIED_AGAIN.search(line)]
+    assert killed.endswith(f"/scached pid {before} killed by signal 9")
+    check_reuse_goes_on(postfix, deliveries)
+    assert cache_pid(postfix) != before
+
+
+def test_idle_cache_ends_and_is_started_again_when_needed(stack: ExitStack, tmp_path: Path) -> None:
+    # For every service, smtp(8) included: it stays connected to the cache for as long as it lives.
+    postfix = run_postfix(stack, service_command(scached(tmp_path)), settings="max_idle = 1s\n")
+    postfix.deliver(5)
+    before = cache_pid(postfix)
+    assert ended(before, int(PATIENCE_S * 1000))
+    postfix.await_log(lambda log: f"/scached[{before}]: statistics: max simultaneous " in log)
+    deliveries = postfix.deliver(MESSAGES)
+    assert deliveries.warnings == ()
+    assert deliveries.reused >= REUSED_MIN
+    assert cache_pid(postfix) != before
+
+
+def test_postlogd_that_dies_gets_the_later_lines(stack: ExitStack, tmp_path: Path) -> None:
+    postfix = run_postfix(stack, service_command(scached(tmp_path)))
+    postfix.deliver(5)
+    (postlogd,) = [pid for pid in postfix.children() if command_name(pid) == "postlogd"]
+    os.kill(postlogd, signal.SIGKILL)
+    assert ended(postlogd, int(PATIENCE_S * 1000))
+    os.kill(cache_pid(postfix), signal.SIGUSR1)
+    postfix.await_log(lambda log: "/scached[" in log and "statistics: max simultaneous " in log)
+    assert postfix.deliver(5).sent == 10
+
+
+def test_stopping_postfix_ends_it_at_once_with_statistics(stack: ExitStack, tmp_path: Path) -> None:
+    postfix = run_postfix(stack, service_command(scached(tmp_path)))
+    with Peer(postfix.socket_path) as peer:
+        peer.send(find_endp(b"nothing"))
+        peer.expect(missed())
+        cache = cache_pid(postfix)
+        os.kill(cache, signal.SIGTERM)  # as master(8) does at `postfix stop`; postlogd is gone by then too
+        peer.expect_end()
+    postfix.await_log(lambda log: f"/scached[{cache}]: statistics: address lookup hits=0 miss=1 success=0%" in log)
+
+
+def daemons_with_a_link(folder: Path, program: Path) -> str:
+    """Make a daemon_directory of Postfix's own programs and a link to one more; return the line of main.cf."""
+    daemons = folder / "daemons"
+    daemons.mkdir()
+    for each in Path(postfix_parameter("daemon_directory")).iterdir():
+        (daemons / each.name).symlink_to(each)
+    (daemons / "scached").symlink_to(program)
+    return f"daemon_directory = {daemons}\n"
+
+
+def test_lines_of_the_instructions_work_as_they_stand(stack: ExitStack, tmp_path: Path) -> None:
+    instructions = (ROOT / "deploy" / "postfix" / "README.md").read_text()
+    lines = re.findall(
+        r"^ +scache +unix  -       -       y       -       1       (scached.*(?:\n +-o.*)*)", instructions, re.M
+    )
+    assert [line.partition("\n")[0] for line in lines] == ["scached", "scached"]
+    postfix = run_postfix(stack, lines[1], settings=daemons_with_a_link(tmp_path, scached(tmp_path)))
+    expiring, dead = socket.socketpair(), socket.socketpair()
+    with Peer(postfix.socket_path) as peer, expiring[0], expiring[1], dead[0], dead[1]:
+        peer.save_endp(2, b"smtp\nexpiring", b"", expiring[0].fileno())
+        peer.save_endp(2, b"smtp\ndead", b"", dead[0].fileno())
+        dead[1].shutdown(socket.SHUT_WR)
+        peer.send(find_endp(b"smtp\ndead"))
+        peer.expect(missed())
+        expiring[1].settimeout(PATIENCE_S)
+        assert expiring[1].recv(100) == b"QUIT\r\n"
+        peer.send(request(b"bogus"))
+        peer.expect(b"status\x001\0\0")
+    log = postfix.await_log(lambda log: "bogus" in log)
+    assert re.search(rf" private postfix/scached\[{cache_pid(postfix)}\]: warning: unknown request 'bogus'$", log, re.M)
