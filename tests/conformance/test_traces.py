@@ -146,6 +146,8 @@ WRONG = [
     "renewal-reorders",
     "renewal-only-extends",
     "destination-is-an-endpoint",
+    "keeps-what-it-handed-out",
+    "expired-descriptor-stays-open",
 ]
 
 

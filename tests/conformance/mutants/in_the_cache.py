@@ -170,11 +170,11 @@ def _():
 
 @mutant("put-back-lives-anew", "ENDP-5", "ENDP-6")
 def _():
-    """A session that is put back gets two more seconds."""
+    """A session that is put back gets ten more seconds."""
     wrap(
         caches,
         "put_back",
-        lambda right, cache, session, now_ns: right(cache, replace(session, expiry_ns=now_ns + 2 * NS_PER_S), now_ns),
+        lambda right, cache, session, now_ns: right(cache, replace(session, expiry_ns=now_ns + 10 * NS_PER_S), now_ns),
     )
 
 
