@@ -100,9 +100,11 @@ It is of use for connections in the clear only: a parked TLS connection holds no
 By default what was parked is handed out as it is, as Postfix's server does: its clients find out by themselves.
 With
 .B \-\-liveness hup
-a session whose connection is broken or closed in both directions is closed at find and the next one is tried; with
+a session whose connection is broken is closed at find and the next one is tried: a TCP connection that was reset, a
+UNIX one whose peer has closed it.
+With
 .B rdhup
-also one whose peer has closed its end.
+so is one whose peer has closed its end in order or sends no more.
 .SH SIGNALS
 .TP
 .BR SIGTERM ", " SIGINT

@@ -218,8 +218,9 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("farewell", "kept connections", "PATTERN=BYTES", parse_farewell, None, r"send these bytes on a connection "
             r"that expires, if its endpoint label matches the pattern (* ? [...]), as in 'smtp*=QUIT\r\n'", many=True),
     Setting("liveness", "kept connections", "HOW", one_of(*(each.value for each in Liveness)), "off", "whether a "
-            "connection is looked at before it is handed out: off as Postfix does, hup drops one that is closed, rdhup "
-            "also one whose peer sends no more"),
+            "connection is looked at before it is handed out: off as Postfix does, hup drops one that is broken, rdhup "
+            "also one whose peer has closed it or sends no more (a TCP connection that was closed in order is no more "
+            "than that)"),
     Setting("ready_fd", "process", "FD", _own_descriptor, None, "write a newline to this descriptor once clients are "
             "served, as s6 expects"),
 )  # fmt: skip
