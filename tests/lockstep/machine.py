@@ -186,6 +186,11 @@ class Machine(RuleBasedStateMachine):
         if is_ready and client in self.clients(State.READY):
             self.do("say_ready", client, requests.DUMMY_LIST)
 
+    @precondition(lambda self: self.has(State.REQUEST) and self.world.expired_endpoints)
+    @rule(n=number, m=number)
+    def find_expired(self, n: int, m: int) -> None:
+        self._find_endp(self.one_of(State.REQUEST, n), pick(sorted(self.world.expired_endpoints), m))
+
     @precondition(lambda self: self.has(State.REQUEST))
     @rule(n=number, m=number, ttl=number)
     def save_dest(self, n: int, m: int, ttl: int) -> None:
@@ -210,10 +215,19 @@ class Machine(RuleBasedStateMachine):
         self._find_dest(self.one_of(State.REQUEST, n), destination)
 
     @precondition(lambda self: self.has(State.REQUEST) and self.world.oracle.cache.bindings)
-    @rule(n=number, m=number, ttl=number)
-    def save_dest_again(self, n: int, m: int, ttl: int) -> None:
+    @rule(n=number, m=number, ttl=number, probes=st.booleans())
+    def save_dest_again(self, n: int, m: int, ttl: int, probes: bool) -> None:
+        """Renew a binding; perhaps look for it when the new ttl is over, with a session that outlives it."""
         kept = pick(self.world.oracle.cache.bindings, m)
         self._save_dest(n, ttl, kept.destination, kept.properties, kept.endpoint)
+        renewed = [each for each in self.world.oracle.cache.bindings if replace(each, expiry_ns=kept.expiry_ns) == kept]
+        if probes and renewed:
+            self._advance("save_dest_again", renewed[0].expiry_ns - NS_PER_S // 2 - self.world.now_ns)
+            if self.has(State.REQUEST):
+                self._park(n, 1, kept.endpoint)
+            self._advance("save_dest_again", renewed[0].expiry_ns - self.world.now_ns)
+            if self.has(State.REQUEST):
+                self._find_dest(self.one_of(State.REQUEST, n), kept.destination)
 
     @precondition(lambda self: self.has(State.REQUEST) and self.world.expired_bindings)
     @rule(n=number, m=number, ttl=number)
@@ -399,6 +413,16 @@ class Machine(RuleBasedStateMachine):
             self.world.shut(client)
         else:
             self.world.close(client)
+        self.world.settle()
+        self._never_alone()
+
+    @precondition(lambda self: self.has(State.READY))
+    @rule(n=number)
+    def die_before_it_is_sent(self, n: int) -> None:
+        client = self.one_of(State.READY, n)
+        self.tally.step("die before it is sent")
+        self.world.write(client, requests.DUMMY_LIST)
+        self.world.close(client)
         self.world.settle()
         self._never_alone()
 

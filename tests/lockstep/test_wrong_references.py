@@ -21,7 +21,7 @@ SCRIPT_CALLS_MAX = 44
 """How long the shortest script may be; a request and the look at what came of it are two calls."""
 
 IMPATIENT = settings(
-    max_examples=150,
+    max_examples=400,
     stateful_step_count=60,
     phases=[Phase.generate],  # One difference is enough, be it long.
     derandomize=True,

@@ -7,7 +7,7 @@ import re
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 from scache_fast.server import Server
 from scache_reference.shell import Shell
@@ -29,6 +29,9 @@ class Clock:
 
 class InProcessServer(ABC):
     """A server that takes a turn when it is told to."""
+
+    logs_pauses: ClassVar[bool]
+    """Whether it logs that it stops reading from a client that does not read."""
 
     def __init__(self, limits: Limits) -> None:
         self.clock = Clock()
@@ -86,6 +89,8 @@ class InProcessServer(ABC):
 class Reference(InProcessServer):
     """scache_reference."""
 
+    logs_pauses = False
+
     def _start(self, listener: socket.socket, limits: Limits) -> None:
         self._shell = Shell([listener], limits, clock=self.clock, log=lambda line: self.lines.append(line))
 
@@ -123,6 +128,8 @@ class _ListLog:
 
 class Fast(InProcessServer):
     """scache_fast."""
+
+    logs_pauses = True
 
     def _start(self, listener: socket.socket, limits: Limits) -> None:
         log = _ListLog(lambda line: self.lines.append(line))
