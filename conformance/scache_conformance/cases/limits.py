@@ -144,6 +144,7 @@ def unfinished_list(lab: Lab) -> None:
     with lab.server(ipc_timeout_s=1) as server:
         peer = lab.peer(target=server)
         peer.send_bytes(b"request\0find")
+        peer.wait_until_taken()  # the step begins when the server has read it
         _pass_a_second(server)
         peer.insist_on_hangup()
 
