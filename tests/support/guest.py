@@ -16,6 +16,9 @@ from tests.support.servers import InProcessServer
 TURNS: Final = 4
 """How many turns a server gets for what a guest wrote. One is enough for most, none of them waits."""
 
+FLOOD_BYTES_MAX: Final = 8_000_000
+"""Far more than two sockets' buffers and what a server may keep: whoever takes so much keeps it all."""
+
 GREETING: Final = b"protocol\0connection_cache_protocol\0\0"
 DUMMY: Final = b"dummy\0\0\0"
 DONE: Final = b"status\x000\0\0"
@@ -70,14 +73,18 @@ class Guest:
     def flood(self) -> bytes:
         """Write requests for as long as they are taken, and read no reply; return what is missing of the last one."""
         request = find_endp(b"nothing")
-        many, rest, idle = request * 200, b"", 0
+        many, rest, idle, taken = request * 200, b"", 0, 0
         while idle < 10:  # The server takes more for some turns after the socket was full.
             try:
-                rest = (rest or many)[self.write(rest or many) :]
-                idle = 0
+                written = self.write(rest or many)
             except BlockingIOError:
                 self.turn()
                 idle += 1
+                continue
+            rest = (rest or many)[written:]
+            idle = 0
+            taken += written
+            assert taken < FLOOD_BYTES_MAX, f"{taken} bytes of requests were taken from a client that reads nothing"
         return rest[: len(rest) % len(request)]
 
     def hear(self) -> bytes:
