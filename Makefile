@@ -39,8 +39,21 @@ check: $(VENV)/dev.stamp ## types, lint, format
 explore: $(VENV)/dev.stamp ## every state of a larger scope, specification and fast table side by side (minutes)
 	$(BIN)/python -m tests.exploration
 
-conformance: $(VENV)/dev.stamp ## hold reference, fast and the installed scache(8) against the specification; write the results
-	$(BIN)/python -m tests.conformance.publish
+RUNS := .cache/conformance
+SUITE = $(BIN)/scache-conformance --strict
+OURS = --listen {socket} --ttl-limit {ttl_limit_s}s --max-idle {max_idle_s} --ipc-timeout {ipc_timeout_s} \
+	--attribute-list-bytes-max {attribute_list_bytes_max} --output-bytes-max {output_bytes_max} \
+	--sessions-max {sessions_max} --sessions-per-endpoint-max {sessions_per_endpoint_max} \
+	--bindings-max {bindings_max} --clients-max {clients_max}
+
+conformance: $(VENV)/dev.stamp ## hold three servers against the specification, write conformance/RESULTS.md
+	@mkdir -p $(RUNS)
+	$(SUITE) --name reference --exec '$(BIN)/python -m scache_reference $(OURS)' --json $(RUNS)/reference.json
+	$(SUITE) --name scached --exec '$(BIN)/scached $(OURS)' --json $(RUNS)/scached.json
+	$(SUITE) --name 'Postfix scache(8)' --postfix --expect-fail conformance/expected-failures/postfix-scache.toml \
+		--json $(RUNS)/postfix.json
+	$(BIN)/scache-conformance report $(RUNS)/reference.json $(RUNS)/scached.json $(RUNS)/postfix.json \
+		--markdown conformance/RESULTS.md --html $(RUNS)/matrix.html
 
 bench: $(VENV)/dev.stamp ## measure speed beside the real scache(8) (minutes; ARGS=--quick for one)
 	PYTHONPATH=bench $(BIN)/python -m scache_bench $(ARGS)

@@ -162,7 +162,7 @@ FD-7  Any other list instead of it is swallowed without a reply, and the session
 it. [BEYOND]
 
 FD-8  When the socket has taken the byte, the server closes its copy: the session is the client's, or lost with the
-client, and is never put back.
+client, and is never put back. A Postfix server keeps its copy until the next list says "received".
 
 FD-9  The next list says the client has received; it is swallowed, whatever it holds, a request too. A client may send
 it together with its next request.

@@ -195,7 +195,7 @@ def reading(server: Server, client_id: ClientId) -> Reading:
     """Return how to read from a client now.
 
     FD-12  The byte that carries a descriptor is read alone; if it had been read already, with plain bytes, it carried
-    none.
+    none. A Postfix server discards a byte that was sent before the invitation. [BEYOND]
     """
     client = server.clients[client_id]
     if client.state is State.SENDING or client.unsent_bytes > server.limits.output_bytes_max:
