@@ -185,7 +185,9 @@ class PrivatePostfix:
         poll = select.poll()
         poll.register(self._log_end, select.POLLIN)
         while not is_there(log := self.log()):
-            assert poll.poll(DELIVERY_PATIENCE_S * 1000), f"the log stands still: {log[-2000:]}"
+            events = poll.poll(DELIVERY_PATIENCE_S * 1000)
+            assert events, f"the log stands still: {log[-2000:]}"
+            assert events[0][1] & select.POLLIN, f"the log has ended: {log[-2000:]}"
         return log
 
     def log(self) -> str:

@@ -133,13 +133,14 @@ def test_postlogd_that_dies_gets_the_later_lines(stack: ExitStack, tmp_path: Pat
     assert postfix.deliver(5).sent == 10
 
 
-def test_stopping_postfix_ends_it_at_once_with_statistics(stack: ExitStack, tmp_path: Path) -> None:
+def test_end_of_the_service_ends_it_at_once_with_statistics(stack: ExitStack, tmp_path: Path) -> None:
+    # SIGTERM is what master(8) sends it at `postfix stop`; only then postlogd gets one too, and the lines are lost.
     postfix = run_postfix(stack, service_command(scached(tmp_path)))
     with Peer(postfix.socket_path) as peer:
         peer.send(find_endp(b"nothing"))
         peer.expect(missed())
         cache = cache_pid(postfix)
-        os.kill(cache, signal.SIGTERM)  # as master(8) does at `postfix stop`; postlogd is gone by then too
+        os.kill(cache, signal.SIGTERM)
         peer.expect_end()
     postfix.await_log(lambda log: f"/scached[{cache}]: statistics: address lookup hits=0 miss=1 success=0%" in log)
 
