@@ -373,13 +373,13 @@ class Server:
         try:
             sock, _ = listener.accept()
         except BlockingIOError:
+            self._is_pause_logged = False
             return False
         except OSError as error:
             if error.errno in _ACCEPT_AGAIN:
                 return True
             self._pause_accepting(error)
             return False
-        self._is_pause_logged = False
         if len(self._clients) >= self._limits.clients_max:
             self._close(sock)
             self.statistics.limit_hits[Limit.CLIENTS] += 1

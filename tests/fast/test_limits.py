@@ -1,0 +1,185 @@
+"""Every limit, met through the running command: the reply, one line in the log, and a server that goes on."""
+
+import os
+import re
+import select
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.fast.peer import DONE, DUMMY, FAILED, MISSED, find_endp, save_dest, save_endp
+from tests.fast.process import PATIENCE_S, Client, Running, running, with_descriptors
+
+Meeting = Callable[[Client, Path], None]
+
+
+def long_list(client: Client, path: Path) -> None:
+    label = b"x" * (200 - len(find_endp(b"")))
+    assert client.ask(find_endp(label)) == MISSED
+    client.sock.sendall(find_endp(label + b"x"))
+    assert client.is_closed()
+
+
+def second_session(client: Client, path: Path) -> None:
+    with client.park(b"e"), socket.socket() as another:
+        assert client.save(b"f", another.fileno()) == FAILED
+
+
+def second_session_of_an_endpoint(client: Client, path: Path) -> None:
+    with client.park(b"e"), socket.socket() as another:
+        assert client.save(b"e", another.fileno()) == FAILED
+        assert client.save(b"f", another.fileno()) == DONE
+
+
+def second_binding(client: Client, path: Path) -> None:
+    assert client.ask(save_dest(b"d", b"p", b"e")) == DONE
+    assert client.ask(save_dest(b"d", b"p", b"f")) == FAILED
+    assert client.ask(save_dest(b"d", b"p", b"e")) == DONE
+
+
+def third_client(client: Client, path: Path) -> None:
+    with Client(path), Client(path, greeted=False) as third:
+        assert third.is_closed()
+
+
+def unread_replies(client: Client, path: Path) -> None:
+    """Write until the server reads no more, then read everything."""
+    sent = 0
+    while not is_full(client.sock):
+        sent += client.sock.send(find_endp(b"zz") * 100)
+    whole, rest = divmod(sent, len(find_endp(b"zz")))
+    if rest:
+        client.sock.shutdown(socket.SHUT_WR)
+    received = 0
+    while received < whole * len(MISSED):
+        received += len(client.sock.recv(1_000_000))
+
+
+def is_full(sock: socket.socket) -> bool:
+    """Say whether a socket has no room, and gets none for a while: nothing can be waited for that does not happen."""
+    return not select.select([], [sock], [], 0.2)[1]
+
+
+def unfinished_step(client: Client, path: Path) -> None:
+    assert client.ask(save_endp(b"e")) == DUMMY
+    assert client.is_closed()
+
+
+MEETINGS: dict[str, tuple[list[str], Meeting, str]] = {
+    "LIMIT_1": (["--attribute-list-bytes-max=200"], long_list, "attribute_list_bytes_max=200"),
+    "LIMIT_2": (["--sessions-max=1"], second_session, "sessions_max=1"),
+    "LIMIT_3": (["--sessions-per-endpoint-max=1"], second_session_of_an_endpoint, "sessions_per_endpoint_max=1"),
+    "LIMIT_4": (["--bindings-max=1"], second_binding, "bindings_max=1"),
+    "LIMIT_5": (["--clients-max=3"], third_client, "clients_max=3"),
+    "LIMIT_6": (["--output-bytes-max=1000"], unread_replies, "output_bytes_max=1000"),
+    "LIMIT_7": (["--ipc-timeout=1s"], unfinished_step, "ipc_timeout_s=1"),
+}
+
+
+@pytest.mark.parametrize("clause", MEETINGS)
+def test_LIMIT_met_is_answered_logged_once_and_survived(clause: str, tmp_path: Path) -> None:
+    """LIMIT-1 to LIMIT-7."""
+    options, meet, words = MEETINGS[clause]
+    path = tmp_path / "s"
+    with running("--listen", path, "--ttl-limit", "1h", *options) as server:
+        with Client(path) as other:
+            with Client(path) as client:
+                meet(client, path)
+            assert other.ask(find_endp(b"zz")) == MISSED
+        lines = [line for line in server.end() if "warning" in line]
+    assert len(lines) == 1
+    assert re.search(rf"\b{words}$", lines[0]), lines
+
+
+def settle(client: Client) -> None:
+    """Let the server take two turns: whatever had happened before this was called is dealt with then."""
+    for _ in range(2):
+        assert client.ask(find_endp(b"zz")) == MISSED
+
+
+def test_LIMIT_8_reserve_refuses_saves_and_keeps_clients_and_finds_going(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    options = ["--ttl-limit", "1h", "--descriptors-reserve", "20"]
+    with (
+        running("--listen", path, *options, command=with_descriptors(60)) as server,
+        Client(path) as client,
+        socket.socket() as spare,
+    ):
+        while client.save(b"e", spare.fileno()) == DONE:
+            pass
+        assert server.descriptors == 40
+        warning = server.line("save_endp")
+        assert warning.endswith("warning: save_endp 'e' refused: the descriptors that are left are kept in reserve")
+        # There is room for clients, and what they take out makes room for a save: one.
+        clients = [Client(path) for _ in range(10)]
+        clients[9].pick_up(b"e").close()
+        settle(client)
+        assert client.save(b"e", spare.fileno()) == DONE
+        assert client.save(b"e", spare.fileno()) == FAILED
+        for each in clients:
+            assert each.ask(find_endp(b"zz")) == MISSED
+            each.sock.close()
+
+
+def test_LIMIT_8_full_table_pauses_accepting_and_serves_those_inside(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    options = ["--ttl-limit", "1h", "--descriptors-reserve", "0"]
+    with running("--listen", path, *options, command=with_descriptors(40)) as server, Client(path) as client:
+        with socket.socket() as spare:
+            while client.save(b"e", spare.fileno()) == DONE:
+                pass
+        assert server.descriptors == 40
+        server.line(
+            "save_endp 'e' refused: 0 descriptors came with the byte, not one, and there were more than could be"
+        )
+        waiting = Client(path, greeted=False)
+        server.line("no room for another client, accepting pauses: Too many open files")
+        before = turns_of(server)
+        for _ in range(50):
+            assert client.ask(find_endp(b"zz")) == MISSED
+        assert turns_of(server) - before < 400  # 50 requests; a loop without a wait would take thousands
+        client.pick_up(b"e").close()
+        assert waiting.sock.recv(100) != b""
+        assert waiting.ask(find_endp(b"zz")) == MISSED
+        waiting.sock.close()
+        assert [line for line in server.end() if "no room" in line] == []
+
+
+def turns_of(server: Running) -> int:
+    """Return how often the server went to sleep so far: the kernel counts it."""
+    return int(server.status("voluntary_ctxt_switches"))
+
+
+def test_idle_exit_waits_for_parked_sessions(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with running("--listen", path, "--max-idle", "1", "--ttl-limit", "1h") as server:
+        with Client(path) as client:
+            far = client.park(b"e", ttl=b"2")
+        with far:
+            assert far.recv(1) == b""  # two seconds without a client, and the session was still there
+        assert server.process.wait(PATIENCE_S) == 0
+    assert not path.exists()
+
+
+def test_statistics_are_printed_at_the_end_also_with_a_client_in_mid_dance(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with running("--listen", path, "--ttl-limit", "1h") as server, Client(path) as client, client.park(b"e") as far:
+        client.ask(find_endp(b"e"))
+        lines = [line.partition(": ")[2] for line in server.end()]
+        assert far.recv(1) == b""
+    assert lines[1:] == [
+        "statistics: address lookup hits=1 miss=0 success=100%",
+        "statistics: max simultaneous domains=0 addresses=1 connection=1",
+    ]
+
+
+def test_session_whose_client_died_before_the_hand_over_is_found_again(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with running("--listen", path, "--ttl-limit", "1h"), Client(path) as other, other.park(b"e") as far:
+        with Client(path) as client:
+            client.ask(find_endp(b"e"))
+        settle(other)
+        with other.pick_up(b"e") as near:
+            os.write(near.fileno(), b"still the same")
+            assert far.recv(100) == b"still the same"
