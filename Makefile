@@ -42,6 +42,7 @@ explore: $(VENV)/dev.stamp ## every state of a larger scope, specification and f
 RUNS := .cache/conformance
 SUITE = $(BIN)/scache-conformance --strict
 OURS = --listen {socket} --ttl-limit {ttl_limit_s}s --max-idle {max_idle_s} --ipc-timeout {ipc_timeout_s} \
+	--status-update-time {status_update_time_s} \
 	--attribute-list-bytes-max {attribute_list_bytes_max} --output-bytes-max {output_bytes_max} \
 	--sessions-max {sessions_max} --sessions-per-endpoint-max {sessions_per_endpoint_max} \
 	--bindings-max {bindings_max} --clients-max {clients_max}

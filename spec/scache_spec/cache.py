@@ -114,6 +114,9 @@ def put_back(cache: Cache, session: Session, now_ns: int) -> Cache | None:
     ENDP-5  A session that is put back is first in turn at its endpoint again, whatever was saved meanwhile, with the
     expiry it had; limits do not apply, as it is not a save. [BEYOND]
 
+    ENDP-7  When several sessions of one endpoint are put back at the same instant, their order among themselves is left
+    to the server. [FREE]
+
     ENDP-6  A session whose expiry passed while it was held is not put back: its descriptor is closed. [BEYOND]
     """
     if session.expiry_ns <= now_ns:

@@ -130,7 +130,8 @@ TRANSITIONS: Final[dict[tuple[State, Input], Transition]] = {
 
 CONN-4  An empty list is skipped without a reply. [OBSERVED]
 
-CONN-5  A list whose first attribute is not `request` is swallowed without a reply. [OBSERVED]
+CONN-5  A list whose first attribute is not `request` is swallowed without a reply. A Postfix server does so too, but
+looks behind the wrong name for another list, and serves a request that happens to begin there. [OBSERVED]
 
 CONN-6  A request of an unknown name is answered with `status=1` alone, whatever else it holds.
 
