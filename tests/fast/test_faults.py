@@ -1,0 +1,349 @@
+"""Every system call of the loop fails once, with each errno it can give, over one scripted scenario.
+
+The scenario is played without a fault first, and each call of the server noted. Then it is played once for each call
+and each errno. Whatever fails, the server lives, another client is served, somebody new is let in, no connection that
+was confirmed as parked is lost, and the descriptors are those that are accounted for.
+
+Calls are intercepted at the edge: the methods of the sockets that the server accepts from and accepts, its epoll, and
+os.close as seen by the module that closes what is parked. EINTR is not among the errnos: Python itself tries again.
+"""
+
+import errno
+import os
+import select
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Final
+
+import pytest
+from tests.fast.peer import (
+    DONE,
+    DUMMY,
+    GREETING,
+    MISSED,
+    House,
+    Peer,
+    find_dest,
+    find_endp,
+    is_hung_up,
+    save_dest,
+    save_endp,
+)  # fmt: skip
+
+from scache_fast import descriptors, server
+from scache_fast.server import ACCEPT_PAUSE_NS
+from scache_spec.vocabulary import NS_PER_S, Limits
+
+_MISTAKES: Final = (errno.EBADF, errno.EFAULT, errno.EINVAL, errno.ENOTSOCK)
+"""They would say that the server made a mistake; the manual pages list them, and even then nobody else is to suffer."""
+
+ERRNOS: Final = {
+    "accept": (
+        errno.EAGAIN, errno.ECONNABORTED, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EPROTO,
+        errno.EPERM, errno.ENETDOWN, errno.ENOPROTOOPT, errno.EHOSTDOWN, errno.ENONET, errno.EHOSTUNREACH,
+        errno.EOPNOTSUPP, errno.ENETUNREACH, errno.ENOSR, errno.ESOCKTNOSUPPORT, errno.EPROTONOSUPPORT,
+        errno.ETIMEDOUT, errno.EACCES, *_MISTAKES,
+    ),
+    "recv": (
+        errno.EAGAIN, errno.ECONNREFUSED, errno.ECONNRESET, errno.ENOMEM, errno.ENOTCONN, errno.ETIMEDOUT, errno.EIO,
+        errno.EACCES, *_MISTAKES,
+    ),
+    "recvmsg": (
+        errno.EAGAIN, errno.ECONNREFUSED, errno.ECONNRESET, errno.ENOMEM, errno.ENOTCONN, errno.EMFILE, errno.EMSGSIZE,
+        *_MISTAKES,
+    ),
+    "send": (
+        errno.EAGAIN, errno.EACCES, errno.ECONNRESET, errno.EDESTADDRREQ, errno.EISCONN, errno.EMSGSIZE, errno.ENOBUFS,
+        errno.ENOMEM, errno.ENOTCONN, errno.EOPNOTSUPP, errno.EPIPE, errno.EALREADY, *_MISTAKES,
+    ),
+    "sendmsg": (
+        errno.EAGAIN, errno.EACCES, errno.ECONNRESET, errno.EMSGSIZE, errno.ENOBUFS, errno.ENOMEM, errno.ENOTCONN,
+        errno.EOPNOTSUPP, errno.EPIPE, errno.ETOOMANYREFS, errno.EPERM, *_MISTAKES,
+    ),
+    "close": (errno.EINTR, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EBADF),
+    "os.close": (errno.EINTR, errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EBADF, errno.ECONNRESET),
+    "epoll.poll": (errno.EINTR, errno.ENOMEM),
+    "epoll.register": (errno.ENOMEM, errno.ENOSPC),
+    "epoll.modify": (errno.ENOMEM, errno.ENOSPC),
+}  # fmt: skip
+"""What each call can give: its manual page, accept(2)'s list of errors of the network included."""
+
+
+class Edge:
+    """Counts the server's calls and lets one fail."""
+
+    def __init__(self, call: str = "", index: int = -1, number: int = 0) -> None:
+        self.counts: Counter[str] = Counter()
+        self._fault = call, index
+        self._number = number
+
+    def passes(self, call: str) -> None:
+        """Count a call; raise OSError if it is the one that fails."""
+        index = self.counts[call]
+        self.counts[call] += 1
+        if (call, index) == self._fault:
+            raise OSError(self._number, os.strerror(self._number))
+
+
+class FaultySocket(socket.socket):
+    """A socket of the server's."""
+
+    edge: Edge
+
+    def accept(self) -> tuple["FaultySocket", object]:
+        self.edge.passes("accept")
+        accepted, address = super().accept()
+        sock = FaultySocket(fileno=accepted.detach())
+        sock.edge = self.edge
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the kernel makes it 4608: soon full
+        return sock, address
+
+    def recv(self, *arguments: int) -> bytes:
+        self.edge.passes("recv")
+        return super().recv(*arguments)
+
+    def recvmsg(self, *arguments: int):  # type: ignore[no-untyped-def]
+        self.edge.passes("recvmsg")
+        return super().recvmsg(*arguments)
+
+    def send(self, data: bytes, flags: int = 0) -> int:  # type: ignore[override]
+        self.edge.passes("send")
+        return super().send(data, flags)
+
+    def sendmsg(self, *arguments):  # type: ignore[no-untyped-def]
+        self.edge.passes("sendmsg")
+        return super().sendmsg(*arguments)
+
+    def close(self) -> None:
+        is_first = self.fileno() >= 0
+        super().close()  # Linux lets go of a descriptor whatever it reports.
+        if is_first:
+            self.edge.passes("close")
+
+
+class FaultyEpoll:
+    """The server's epoll."""
+
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+        self._epoll = select.epoll()
+        self.close = self._epoll.close
+        self.unregister = self._epoll.unregister
+
+    def poll(self, *arguments: float) -> list[tuple[int, int]]:
+        self._edge.passes("epoll.poll")
+        return self._epoll.poll(*arguments)
+
+    def register(self, *arguments: int) -> None:
+        self._edge.passes("epoll.register")
+        self._epoll.register(*arguments)
+
+    def modify(self, *arguments: int) -> None:
+        self._edge.passes("epoll.modify")
+        self._epoll.modify(*arguments)
+
+
+class Play:
+    """The scenario, with one victim after another; nothing that is closed on it surprises it."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.victim: Peer | None = None
+        self.confirmed: list[socket.socket] = []
+        """The far ends of connections that were confirmed as parked and have not been let expire."""
+        self.others: list[socket.socket] = []
+        """The far ends of all others."""
+        self.taken: list[int] = []
+
+    def turns(self) -> None:
+        """Let a pause of accepting pass, and everything that waits for another try have one."""
+        for _ in range(3):
+            self.house.clock.now_ns += ACCEPT_PAUSE_NS
+            self.house.turn()
+
+    def come(self) -> None:
+        """Let a victim come."""
+        if self.victim is not None:
+            self.victim.close()
+            self.turns()
+        self.victim = self.house.peer(greeted=False)
+        self.turns()
+        self.read()
+
+    def read(self) -> bytes:
+        """Return what came; b"" if the server has closed too."""
+        assert self.victim is not None
+        data = b""
+        try:
+            while piece := self.victim.read():
+                data += piece
+                self.turns()
+        except OSError:
+            pass
+        return data
+
+    def write(self, data: bytes) -> bool:
+        assert self.victim is not None
+        try:
+            self.victim.send(data)
+        except OSError:
+            return False
+        self.turns()
+        return True
+
+    def say(self, data: bytes) -> bytes:
+        return self.read() if self.write(data) else b""
+
+    def park(self, label: bytes, ttl: bytes = b"100", *, keeps: bool = True) -> None:
+        near, far = socket.socketpair()
+        far.setblocking(False)
+        reply = b""
+        with near:
+            if self.say(save_endp(label, ttl=ttl)) == DUMMY:
+                try:
+                    self.victim.send_descriptors(near.fileno())  # type: ignore[union-attr]
+                except OSError:
+                    pass
+                self.turns()
+                reply = self.read()
+        (self.confirmed if reply == DONE and keeps else self.others).append(far)
+
+    def take(self, request: bytes) -> None:
+        if not self.say(request).startswith(b"status\x000"):
+            return
+        assert self.victim is not None
+        try:
+            self.victim.send(DUMMY)
+            self.turns()
+            _, taken = self.victim.take_descriptor()
+        except OSError:
+            return
+        self.taken += taken
+        self.say(DUMMY)
+
+    def run(self) -> None:
+        self.come()
+        self.park(b"a")
+        self.park(b"b")
+        self.say(save_dest(b"d", b"p", b"a"))
+        self.take(find_dest(b"d"))
+        self.take(find_endp(b"b"))
+        self.park(b"c")
+        self.say(find_endp(b"c"))
+        self.say(save_dest(b"not", b"ready", b""))  # put back
+        if self.say(save_endp(b"refused")) == DUMMY:
+            self.say(b"\0")  # without a descriptor
+        self.say(find_endp(b"zz"))
+        for ending in (b"", find_endp(b"c") + DUMMY):
+            self.write(find_endp(b"zz") * 200 + ending)
+            for _ in range(2):
+                self.turns()  # the socket is full before all is served
+            if not ending:
+                self.read()  # and all that is left follows
+        self.come()  # the one before dies in SENDING
+        self.say(find_endp(b"c"))
+        self.come()  # the one before dies in READY
+        self.park(b"e", b"5", keeps=False)
+        self.house.clock.now_ns += 6 * NS_PER_S
+        self.turns()
+        self.come()
+
+    def end(self) -> None:
+        assert self.victim is not None
+        self.victim.close()
+        self.turns()
+
+
+@contextmanager
+def playing(edge: Edge) -> Iterator[tuple[Play, Peer]]:
+    """Yield the scenario in a house whose server has this edge, and another client in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        constants = {name: getattr(select, name) for name in dir(select) if name.startswith("EPOLL")}
+        quiet = Edge()
+        epolls: list[FaultyEpoll] = []
+        patch.setattr(
+            server, "select", SimpleNamespace(epoll=lambda: epolls.append(FaultyEpoll(quiet)) or epolls[0], **constants)
+        )
+
+        def close(descriptor: int) -> None:
+            os.close(descriptor)
+            edge.passes("os.close")
+
+        patch.setattr(descriptors, "os", SimpleNamespace(close=close))
+        house = House(Limits(ttl_limit_s=100))
+        fd, plain = house.server._listeners.popitem()
+        listener = FaultySocket(fileno=plain.detach())
+        listener.edge = quiet
+        house.server._listeners[fd] = listener
+        with house:
+            other = house.peer()
+            listener.edge = epolls[0]._edge = edge
+            play = Play(house)
+            try:
+                yield play, other
+            finally:
+                listener.edge = epolls[0]._edge = Edge()
+                for far in play.confirmed + play.others:
+                    far.close()
+                for descriptor in play.taken:
+                    os.close(descriptor)
+
+
+def descriptors_open() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def check(edge: Edge) -> None:
+    """Play the scenario with a fault, and see that nobody else had anything of it."""
+    with playing(edge) as (play, other):
+        before = descriptors_open()
+        play.run()
+        play.end()
+        house = play.house
+        assert house.server.is_running
+        assert [far for far in play.confirmed if is_hung_up(far)] == [], "a session is lost"
+        alive = [far for far in play.confirmed + play.others if not is_hung_up(far)]
+        assert house.server.table.sessions + len(play.taken) == len(alive)
+        mine = len(play.confirmed) + len(play.others) + len(play.taken)
+        assert descriptors_open() == before + house.server.table.sessions + mine
+        assert house.server.clients == 1
+        assert other.say(find_endp(b"zz")) == MISSED
+        newcomer = house.peer(greeted=False)
+        play.turns()
+        assert newcomer.read() == GREETING
+        far = newcomer.park(b"new")
+        assert other.say(find_endp(b"new")).startswith(b"status\x000")
+        far.close()
+
+
+def test_scenario_itself_makes_every_call_and_goes_well() -> None:
+    edge = Edge()
+    with playing(edge) as (play, _):
+        play.run()
+        play.end()
+        assert len(play.taken) == 2
+        assert len(play.confirmed) == 3
+        assert play.house.server.table.sessions == 1  # c was put back three times, a and b were taken, e has expired
+        assert not [line for line in play.house.log.warnings if "unexpected" in line]
+    assert set(edge.counts) == set(ERRNOS)
+    fewest = {"accept": 8, "recv": 20, "recvmsg": 4, "send": 25, "sendmsg": 2, "close": 3, "os.close": 3}
+    assert {call: edge.counts[call] >= count for call, count in fewest.items()} == dict.fromkeys(fewest, True)
+    assert edge.counts["epoll.modify"] >= 2
+    assert edge.counts["epoll.register"] >= 3
+
+
+@pytest.mark.parametrize("call", ERRNOS)
+def test_LIMIT_8_each_call_fails_once_with_each_errno_and_nobody_else_notices(call: str) -> None:
+    counted = Edge()
+    with playing(counted) as (play, _):
+        play.run()
+        play.end()
+    for number in ERRNOS[call]:
+        for index in range(counted.counts[call]):
+            try:
+                check(Edge(call, index, number))
+            except (AssertionError, OSError) as error:
+                raise AssertionError(f"{call} number {index} failing with {errno.errorcode[number]}") from error
