@@ -6,6 +6,7 @@ messages are small and the machine is fast: what happens "in mid-traffic" is tim
 
 import os
 import re
+import shutil
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -145,14 +146,11 @@ def test_end_of_the_service_ends_it_at_once_with_statistics(stack: ExitStack, tm
     postfix.await_log(lambda log: f"/scached[{cache}]: statistics: address lookup hits=0 miss=1 success=0%" in log)
 
 
-def daemons_with_a_link(folder: Path, program: Path) -> str:
-    """Make a daemon_directory of Postfix's own programs and a link to one more; return the line of main.cf."""
-    daemons = folder / "daemons"
-    daemons.mkdir()
-    for each in Path(postfix_parameter("daemon_directory")).iterdir():
-        (daemons / each.name).symlink_to(each)
-    (daemons / "scached").symlink_to(program)
-    return f"daemon_directory = {daemons}\n"
+def daemons_with(program: Path, folder: Path) -> str:
+    """Make a daemon_directory of copies of Postfix's own programs and one more; return the line of main.cf."""
+    shutil.copytree(postfix_parameter("daemon_directory"), folder / "daemons")
+    shutil.copy(program, folder / "daemons")
+    return f"daemon_directory = {folder / 'daemons'}\n"
 
 
 def test_lines_of_the_instructions_work_as_they_stand(stack: ExitStack, tmp_path: Path) -> None:
@@ -161,7 +159,7 @@ def test_lines_of_the_instructions_work_as_they_stand(stack: ExitStack, tmp_path
         r"^ +scache +unix  -       -       y       -       1       (scached.*(?:\n +-o.*)*)", instructions, re.M
     )
     assert [line.partition("\n")[0] for line in lines] == ["scached", "scached"]
-    postfix = run_postfix(stack, lines[1], settings=daemons_with_a_link(tmp_path, scached(tmp_path)))
+    postfix = run_postfix(stack, lines[1], settings=daemons_with(scached(tmp_path), tmp_path))
     expiring, dead = socket.socketpair(), socket.socketpair()
     with Peer(postfix.socket_path) as peer, expiring[0], expiring[1], dead[0], dead[1]:
         peer.save_endp(2, b"smtp\nexpiring", b"", expiring[0].fileno())
@@ -175,3 +173,18 @@ def test_lines_of_the_instructions_work_as_they_stand(stack: ExitStack, tmp_path
         peer.expect(b"status\x001\0\0")
     log = postfix.await_log(lambda log: "bogus" in log)
     assert re.search(rf" private postfix/scached\[{cache_pid(postfix)}\]: warning: unknown request 'bogus'$", log, re.M)
+
+
+def test_way_from_one_server_to_the_other_and_back_is_one_word_and_a_reload(stack: ExitStack, tmp_path: Path) -> None:
+    postfix = run_postfix(stack, "scache", settings=daemons_with(scached(tmp_path), tmp_path))
+    master_cf = postfix.socket_path.parents[2] / "etc" / "master.cf"
+    deliveries = postfix.deliver(MESSAGES // 4)
+    for old, new in (("scache", "scached"), ("scached", "scache")):
+        master_cf.write_text(master_cf.read_text().replace(f" 1 {old}\n", f" 1 {new}\n"))
+        postfix.command("reload")
+        before = deliveries
+        deliveries = postfix.deliver(MESSAGES // 4)
+        assert deliveries.reused - before.reused >= MESSAGES // 4 - 10
+        running = {command_name(pid) for pid in postfix.children()}
+        assert running & {"scache", "scached"} == {new}
+    assert [line for line in deliveries.warnings if not _TRIED_AGAIN.search(line)] == []
