@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOCKET ?= .run/scached.sock
 
-.PHONY: help run setup test check explore conformance bench format spec clean
+.PHONY: help run setup test check explore conformance bench compiled format spec clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -58,6 +58,15 @@ conformance: $(VENV)/dev.stamp ## hold three servers against the specification, 
 
 bench: $(VENV)/dev.stamp ## measure speed beside the real scache(8) (minutes; ARGS=--quick for one)
 	PYTHONPATH=bench $(BIN)/python -m scache_bench $(ARGS)
+
+COMPILED := .cache/compiled
+HOT := $(addprefix scache_fast/,table.py attributes.py client.py conversation.py statistics.py hooks.py server.py)
+
+compiled: $(VENV)/dev.stamp ## compile the hot modules with mypyc into .cache/compiled (optional; needs a C compiler)
+	@rm -rf $(COMPILED) && mkdir -p $(COMPILED) && cp -r fast/scache_fast spec/scache_spec $(COMPILED)
+	cd $(COMPILED) && $(CURDIR)/$(BIN)/mypyc $(HOT) >mypyc.log 2>&1 || { cat mypyc.log; exit 1; }
+	@rm -rf $(COMPILED)/build
+	@echo "run it: PYTHONPATH=$(COMPILED) $(BIN)/python -m scache_fast --listen …"
 
 format: $(VENV)/dev.stamp ## rewrite the sources in house format
 	$(BIN)/ruff check --fix .
