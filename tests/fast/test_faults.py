@@ -72,6 +72,10 @@ ERRNOS: Final = {
 """What each call can give: its manual page, accept(2)'s list of errors of the network included."""
 
 
+FULL_ONCE: Final = ("accept", 4)
+"""The call that fails as part of the scenario: accepting pauses then, and the calls that this takes can fail too."""
+
+
 class Edge:
     """Counts the server's calls and lets one fail."""
 
@@ -86,6 +90,8 @@ class Edge:
         self.counts[call] += 1
         if (call, index) == self._fault:
             raise OSError(self._number, os.strerror(self._number))
+        if (call, index) == FULL_ONCE:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
 class FaultySocket(socket.socket):
