@@ -23,6 +23,7 @@ STYLES: Final = {
     "fast": ("#0072B2", "o", "-"),
     "reference": ("#E69F00", "s", "--"),
     "scache": ("#D55E00", "^", "-."),
+    "compiled": ("#CC79A7", "v", "-."),
     "floor": ("#666666", "D", ":"),
 }
 TITLES: Final = {"endp": "save_endp + find_endp", "dest": "save_dest + save_endp + find_dest"}

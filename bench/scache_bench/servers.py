@@ -5,6 +5,7 @@ else a server is a socket and a process.
 """
 
 import contextlib
+import os
 import shutil
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from scache_bench import programs
 from scache_conformance.postfix import MasterChild, ServerDied
 from scache_conformance.unavailable import Unavailable
 
+COMPILED: Final = Path(__file__).parents[2] / ".cache/compiled"
 TTL_LIMIT_S: Final = 3_600
 START_S_MAX: Final = 20.0
 
@@ -37,11 +39,12 @@ class Server:
 
 
 @contextmanager
-def _process(command: Sequence[str], path: Path) -> Iterator[Server]:
+def _process(command: Sequence[str], path: Path, import_first: Path | None = None) -> Iterator[Server]:
     """Run a command until the context is left; its output goes to a file beside the socket at `path`."""
     log = path.with_suffix(".log")
+    environment = os.environ if import_first is None else {**os.environ, "PYTHONPATH": str(import_first)}
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment)
     try:
         _await_greeting(process, path, log)
         yield Server(path, process.pid)
@@ -73,6 +76,14 @@ def _fast(folder: Path) -> AbstractContextManager[Server]:
     return _process(command, path)
 
 
+def _compiled(folder: Path) -> AbstractContextManager[Server]:
+    if not COMPILED.is_dir():
+        raise StartError("is not there: make compiled")
+    path = folder / "compiled.sock"
+    command = [sys.executable, "-m", "scache_fast", "--listen", str(path), "--ttl-limit", f"{TTL_LIMIT_S}s"]
+    return _process(command, path, COMPILED)
+
+
 def _reference(folder: Path) -> AbstractContextManager[Server]:
     path = folder / "reference.sock"
     command = [sys.executable, "-m", "scache_reference", "--listen", str(path), "--ttl-limit", f"{TTL_LIMIT_S}s"]
@@ -101,6 +112,7 @@ def _floor(folder: Path) -> Iterator[Server]:
 
 SERVERS: Final[dict[str, Callable[[Path], AbstractContextManager[Server]]]] = {
     "fast": _fast,
+    "compiled": _compiled,
     "reference": _reference,
     "scache": _scache,
     "floor": _floor,
@@ -112,6 +124,7 @@ PARKED_MAX: Final = {"reference": 1_000}
 
 DESCRIPTIONS: Final = {
     "fast": "scached, the production server",
+    "compiled": "the same, its hot modules compiled (make compiled)",
     "reference": "the specification with sockets around it",
     "scache": "Postfix's own, started as its master(8) does",
     "floor": "a C loop with the same system calls, no checks, no expiry",
