@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 from scache_conformance.lab import Lab, require, require_found, require_miss
-from scache_conformance.peer import DONE, DUMMY_LIST, FAILED, Line, Peer, Unmet
+from scache_conformance.peer import DONE, DUMMY_LIST, FAILED, Line, Peer, Unmet, identity
 from scache_conformance.registry import add, case
 from scache_conformance.verdicts import Level
 
@@ -185,19 +185,22 @@ def put_back_too_late(lab: Lab) -> None:
 @case("deaths/put-back-keeps-its-end", "ENDP-5", level=Level.SHOULD, waits=True)
 def put_back_keeps_its_end(lab: Lab) -> None:
     """A session that was put back ends when it would have ended anyway."""
-    finder, endpoint, ttl_s = lab.peer("F"), lab.label("e"), lab.short_ttl_s()
+    finders, endpoint, ttl_s = (lab.peer("F"), lab.peer("G")), lab.label("e"), lab.short_ttl_s()
     with lab.lifetime(ttl_s) as life:
-        lab.park(finder, endpoint, b"p", ttl_s)
-        line = lab.park(finder, endpoint, b"p", ttl_s)
-    require("status", finder.begin_find_endp(endpoint).status, DONE)
+        lines = [lab.park(finder, endpoint, b"p", ttl_s) for finder in finders]
+    for finder in finders:
+        require("status", finder.begin_find_endp(endpoint).status, DONE)
     life.reach_last_moment()
-    finder.hang_up()
+    for finder in finders:
+        finder.hang_up()
     lab.target.poke()
     other = lab.peer("B")
-    life.require_alive("find_endp before it", other.find_endp(endpoint), b"p")
+    found = other.find_endp(endpoint)
+    life.require_alive("find_endp before it", found, b"p")
+    left = [line for line in lines if found is None or line.identity != identity(found.fd)]
     life.reach_end()
     require_miss("find_endp after it", other.find_endp(endpoint))
-    require("that the other one is closed", line.hung_up(lab.target.told.deadline_s), True)
+    require("that the other one is closed", [line.hung_up(lab.target.told.deadline_s) for line in left], [True])
 
 
 @case("deaths/after-ready", "CONN-11", "FD-10", "FD-11")
