@@ -82,7 +82,8 @@ def _keep_up(sink: Datagrams, surroundings: Surroundings) -> None:
 def _clean_up(files: list[SocketFile], settings: Settings, log: Logger) -> None:
     for file in files:
         file.sock.close()
-        complaint = file.remove()
-        # Whoever gave up privileges often may not remove the file; the next start replaces it.
-        if complaint is not None and settings.user is None and settings.chroot is None:
+        # In a chroot the path means something else. The next start replaces what is left.
+        complaint = file.remove() if settings.chroot is None else None
+        # Whoever gave up privileges often may not remove the file.
+        if complaint is not None and settings.user is None:
             log.warning(complaint)

@@ -155,9 +155,12 @@ def test_idle_exit_waits_for_parked_sessions(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with running("--listen", path, "--max-idle", "1", "--ttl-limit", "1h") as server:
         with Client(path) as client:
-            far = client.park(b"e", ttl=b"2")
-        with far:
-            assert far.recv(1) == b""  # two seconds without a client, and the session was still there
+            shorter, longer = client.park(b"e", ttl=b"2"), client.park(b"e", ttl=b"3")
+        with shorter, longer:
+            # Two seconds without a client, and what is parked for longer is still there.
+            assert shorter.recv(1) == b""
+            assert select.select([longer], [], [], 0)[0] == []
+            assert longer.recv(1) == b""
         assert server.process.wait(PATIENCE_S) == 0
     assert not path.exists()
 

@@ -1,0 +1,157 @@
+"""Clients that are killed in the middle of the dance, and clocks that jump: nobody else has anything of it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from tests.fast.peer import DONE, DUMMY, MISSED, find_dest, find_endp, found, is_hung_up, save_dest, save_endp
+from tests.fast.process import PATIENCE_S, Client, running
+
+VICTIM = """
+import os, signal, socket, sys
+path, steps, held = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+s = socket.socket(socket.AF_UNIX)
+s.connect(path)
+assert s.recv(100)
+dummy = b"dummy\\0\\0\\0"
+def send(data): return lambda: s.sendall(data)
+def receive(): assert s.recv(100)
+def give(): socket.send_fds(s, [b"x"], [held])
+def take(): assert socket.recv_fds(s, 1, 1)[1]
+dance = [
+    send(b"request\\0save_en"), send(b"dp\\0ttl\\x00600\\0label\\0v\\0property\\0p\\0\\0"), receive, give, receive,
+    send(b"request\\0find_endp\\0label\\0e\\0"), send(b"\\0"), receive, send(dummy[:3]), send(dummy[3:]), take,
+    send(dummy[:2]), send(dummy[2:]),
+]
+for step in dance[:steps]:
+    step()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+STEPS = 13
+
+GIVEN = 4
+"""After so many steps the victim's own connection was sent."""
+
+ASKED, TAKEN = 7, 11
+"""The steps after which e may be held by the victim, and after which it has it."""
+
+
+@pytest.mark.parametrize("steps", range(STEPS + 1))
+def test_FD_10_client_killed_at_each_step_loses_nothing_but_what_it_held(steps: int, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    near, held = socket.socketpair()
+    with running("--listen", path, "--ttl-limit", "1h") as server, Client(path) as other, near, held:
+        with other.park(b"e") as far:
+            base = server.descriptors
+            killed = subprocess.run(
+                [sys.executable, "-I", "-S", "-c", VICTIM, str(path), str(steps), str(held.fileno())],
+                pass_fds=[held.fileno()], timeout=PATIENCE_S, check=False,
+            )  # fmt: skip
+            assert killed.returncode == -signal.SIGKILL
+            for _ in range(2):  # what had happened before is dealt with after two turns
+                assert other.ask(find_endp(b"zz")) == MISSED
+            # The request of step 7, or the dance of steps 10 and 11, may not have been seen before the kill.
+            is_gone = server.descriptors == base - 1 + (steps >= GIVEN)
+            assert is_gone or server.descriptors == base + (steps >= GIVEN)
+            if steps < TAKEN - 1:
+                assert not is_gone
+            if steps >= TAKEN:
+                assert is_gone
+            if not is_gone:
+                with other.pick_up(b"e") as found_again:
+                    found_again.sendall(b"same")
+                    assert far.recv(10) == b"same"
+            else:
+                assert far.recv(10) == b""
+                assert other.ask(find_endp(b"e")) == MISSED
+            if steps >= GIVEN:
+                other.pick_up(b"v").close()
+            assert other.ask(find_endp(b"zz")) == MISSED
+            assert server.descriptors == base - 1
+        server.end()
+
+
+@pytest.mark.parametrize("state", ["REQUEST", "DESCRIPTOR", "READY", "RECEIVED"])
+def test_LIFE_1_killed_server_closes_what_it_held_and_the_next_one_begins_empty(state: str, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with (
+        running("--listen", path, "--ttl-limit", "1h") as server,
+        Client(path) as client,
+        client.park(b"e") as far,
+        client.park(b"f") as other,
+    ):
+        taken = None
+        if state == "DESCRIPTOR":
+            assert client.ask(save_endp(b"g")) == DUMMY
+        elif state != "REQUEST":
+            assert client.ask(find_endp(b"e")).startswith(b"status\x000")
+            if state == "RECEIVED":
+                client.sock.sendall(DUMMY)
+                _, (taken,), _, _ = socket.recv_fds(client.sock, 1, 1)
+        server.process.kill()
+        server.process.wait()
+        assert client.is_closed()
+        assert other.recv(1) == b""
+        if taken is None:
+            assert far.recv(1) == b""
+        else:
+            os.write(taken, b"alive")
+            assert far.recv(10) == b"alive"
+            os.close(taken)
+    with running("--listen", path), Client(path) as client:
+        assert client.ask(find_endp(b"f")) == MISSED
+
+
+def faketime() -> Path | None:
+    """Return the library that Debian's package libfaketime installs."""
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    return found[0] if found else None
+
+
+@pytest.mark.skipif(faketime() is None, reason="Debian package libfaketime is missing")
+@pytest.mark.parametrize("days", [100, -100])
+def test_TTL_2_steps_of_the_wall_clock_change_nothing(days: int, tmp_path: Path) -> None:
+    path, offset = tmp_path / "s", tmp_path / "offset"
+    offset.write_text("+0", encoding="ascii")
+    env = {
+        "LD_PRELOAD": str(faketime()),
+        "FAKETIME_TIMESTAMP_FILE": str(offset),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # a step of the clock does not touch that one
+    }
+    options = ["--ttl-limit", "1h", "--max-idle", "1d", "--ipc-timeout", "1h"]
+    with (
+        running("--listen", path, *options, env=env) as server,
+        Client(path) as client,
+        Client(path) as stalled,
+        client.park(b"e") as far,
+        client.park(b"short", ttl=b"1") as short,
+    ):
+        assert client.ask(save_dest(b"d", b"p", b"e", ttl=b"600")) == DONE
+        assert stalled.ask(save_endp(b"x")) == DUMMY
+        offset.write_text(f"{days:+}d", encoding="ascii")
+        assert short.recv(1) == b""  # what was due in a second is due in a second, and nothing else is
+        assert client.ask(find_dest(b"d")) == found(b"p", b"p")
+        assert not is_hung_up_now(far)
+        near, held = socket.socketpair()
+        with near, held:
+            assert stalled.give(held.fileno()) == DONE
+        # The wall clock did step: the statistics show it.
+        server.process.send_signal(signal.SIGUSR1)
+        server.line("start interval")
+        assert stalled.ask(find_endp(b"zz")) == MISSED
+        server.process.send_signal(signal.SIGUSR1)
+        shown = server.line("start interval").split()[-3:-1]
+        stepped = datetime.now(UTC).astimezone() + timedelta(days=days)
+        assert shown == [stepped.strftime("%b"), str(stepped.day)]
+
+
+def is_hung_up_now(far: socket.socket) -> bool:
+    far.setblocking(False)
+    return is_hung_up(far)

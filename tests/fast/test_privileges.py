@@ -1,0 +1,129 @@
+"""Becoming less than root: who it is then, what it sees, and that it needs nothing more."""
+
+import os
+import socket
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.fast.peer import DONE, DUMMY, MISSED, find_dest, find_endp, found, save_dest
+from tests.fast.process import Client, Running, running
+
+pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+
+NOTHING_LATE = """
+import builtins, os, sys
+from scache_fast import __main__, alone
+drop = alone.drop
+def nothing_after(identity):
+    drop(identity)
+    def refuse(event, arguments):
+        if event in ("import", "open", "os.listdir", "subprocess.Popen"):
+            os.write(2, f"LATE {event} {arguments}\\n".encode())
+    sys.addaudithook(refuse)
+alone.drop = nothing_after
+sys.exit(__main__.main())
+"""
+
+
+@pytest.fixture
+def jail() -> Iterator[Path]:
+    """Return an empty folder that everybody can see into; the path is short enough for a socket's."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+def dance(path: Path) -> None:
+    """Use every request once."""
+    with Client(path) as client, client.park(b"e") as far:
+        assert client.ask(save_dest(b"d", b"dp", b"e")) == DONE
+        assert client.ask(find_dest(b"d")) == found(b"dp", b"p")
+        client.sock.sendall(DUMMY)
+        _, (taken,), _, _ = socket.recv_fds(client.sock, 1, 1)
+        os.write(taken, b"alive")
+        os.close(taken)
+        assert far.recv(10) == b"alive"
+        client.sock.sendall(DUMMY)
+        assert client.ask(find_endp(b"e")) == MISSED
+
+
+def identity(server: Running) -> tuple[str, str, str]:
+    return server.status("Uid"), server.status("Gid"), server.status("Groups").strip()
+
+
+@pytest.mark.parametrize(
+    ("options", "uid", "gid", "groups"),
+    [
+        (["--user", "nobody"], 65534, 65534, "65534"),
+        (["--user", "65534", "--group", "daemon"], 65534, 1, "1 65534"),
+        (["--group", "1"], 0, 1, ""),
+        (["--user", "nobody", "--chroot", "{}"], 65534, 65534, "65534"),
+    ],
+)
+def test_it_is_somebody_else_for_good_and_serves(
+    options: list[str], uid: int, gid: int, groups: str, jail: Path
+) -> None:
+    options = [each.format(jail) for each in options]
+    with running("--listen", jail / "s", "--ttl-limit", "1h", *options) as server:
+        assert identity(server)[:2] == ("\t".join([str(uid)] * 4), "\t".join([str(gid)] * 4))
+        assert set(identity(server)[2].split()) <= set(groups.split())
+        if uid:
+            assert int(server.status("CapEff"), 16) == 0
+            assert int(server.status("CapPrm"), 16) == 0
+        is_jailed = "--chroot" in options
+        assert os.readlink(f"/proc/{server.pid}/root") == (str(jail) if is_jailed else "/")
+        if is_jailed:
+            assert os.readlink(f"/proc/{server.pid}/cwd") == str(jail)
+        dance(jail / "s")
+        lines = server.end()
+    assert any("address lookup" in line for line in lines)
+
+
+def test_nothing_is_imported_opened_or_started_after_the_change(jail: Path) -> None:
+    options = ["--user", "nobody", "--chroot", str(jail), "--farewell", r"*=bye\n", "--liveness", "rdhup", "-v"]
+    allowed = ["--allow-uid", "0", "--allow-gid", "0"]
+    command = [sys.executable, "-c", NOTHING_LATE]
+    with running("--listen", jail / "s", "--ttl-limit", "1h", *options, *allowed, command=command) as server:
+        dance(jail / "s")
+        with Client(jail / "s") as client, client.park(b"e") as far:
+            client.ask(b"request\0nonsense\0\0")
+            lines = server.end()
+            assert far.recv(10) == b"bye\n"
+    assert [line for line in lines if line.startswith("LATE")] == []
+    assert any("unknown request" in line for line in lines)
+
+
+def test_hook_of_the_test_above_would_see_it(jail: Path) -> None:
+    late = NOTHING_LATE.replace("sys.addaudithook(refuse)", "sys.addaudithook(refuse); import wave")
+    with running("--listen", jail / "s", command=[sys.executable, "-c", late]) as server:
+        assert any(line.startswith("LATE import ('wave'") for line in [*server.lines, *server.end()])
+
+
+@pytest.mark.parametrize(
+    ("owner", "uid", "gid"),
+    [("nobody", 65534, 0), ("nobody:daemon", 65534, 1), (":daemon", 0, 1), ("65534:1", 65534, 1)],
+)
+def test_socket_belongs_to_whom_it_was_given(owner: str, uid: int, gid: int, jail: Path) -> None:
+    with running("--listen", jail / "s", "--owner", owner, "--mode", "0660"):
+        status = (jail / "s").stat()
+        assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (uid, gid, 0o660)
+
+
+def test_socket_that_may_not_be_removed_any_more_is_replaced_by_the_next(jail: Path) -> None:
+    for _ in range(2):
+        with running("--listen", jail / "s", "--user", "nobody") as server:
+            dance(jail / "s")
+            assert not any("left behind" in line for line in server.end())
+        assert (jail / "s").is_socket()
+
+
+def test_socket_in_a_folder_of_its_own_user_is_removed(jail: Path) -> None:
+    os.chown(jail, 65534, 65534)
+    with running("--listen", jail / "s", "--user", "nobody") as server:
+        server.end()
+    assert list(jail.iterdir()) == []
