@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import socket
 import time
 from collections.abc import Iterator
@@ -183,18 +184,31 @@ def test_postlogd_must_be_there_at_the_start(tmp_path: Path) -> None:
         to_postlog(str(tmp_path / "log"), "name", "host")
 
 
-def test_last_lines_wait_for_a_slow_reader(reader: Reader, sink: Datagrams) -> None:
+class ReadWhileWaiting:
+    """A poll object during whose waits somebody reads."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self.received: list[str] = []
+        self.waits = 0
+
+    def register(self, fd: int, events: int) -> None:
+        assert events == select.POLLOUT
+
+    def poll(self, patience_ms: float) -> list[int]:
+        assert 0 < patience_ms <= 200
+        self.waits += 1
+        self.received += self._reader.texts()
+        return [1]
+
+
+def test_last_lines_wait_for_a_slow_reader(reader: Reader, sink: Datagrams, monkeypatch: pytest.MonkeyPatch) -> None:
     count = fill(sink)
-    pid = os.fork()
-    if not pid:
-        # Two processes, as in life: this one writes, the other one reads.
-        sink.finish()
-        os._exit(int(sink.is_behind))
-    received: list[str] = []
-    while len(received) < count:
-        received += reader.texts()
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert received == [str(number) for number in range(1, count + 1)]
+    slow = ReadWhileWaiting(reader)
+    monkeypatch.setattr(select, "poll", lambda: slow)
+    sink.finish()
+    assert not sink.is_behind
+    assert slow.received + reader.texts() == [str(number) for number in range(1, count + 1)]
 
 
 def test_end_does_not_wait_for_a_reader_for_ever(reader: Reader, sink: Datagrams) -> None:
@@ -203,8 +217,15 @@ def test_end_does_not_wait_for_a_reader_for_ever(reader: Reader, sink: Datagrams
     assert sink.is_behind
 
 
-def test_end_does_not_wait_for_a_reader_that_is_gone(reader: Reader, sink: Datagrams) -> None:
+def test_end_does_not_wait_for_a_reader_that_is_gone(
+    reader: Reader, sink: Datagrams, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     reader.end()
     sink(Priority.INFO, "nobody is there")
+    elsewhere = Reader(tmp_path / "elsewhere")
+    nobody = ReadWhileWaiting(elsewhere)
+    monkeypatch.setattr(select, "poll", lambda: nobody)
     sink.finish()
     assert sink.is_behind
+    assert nobody.waits == 1
+    elsewhere.end()

@@ -5,7 +5,8 @@ import re
 import signal
 import socket
 import subprocess
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -99,33 +100,57 @@ def postlogd_at(path: Path) -> socket.socket:
     return sock
 
 
-@pytest.mark.usefixtures("start")
-def test_lines_go_to_a_postlogd_that_came_back(tmp_path: Path) -> None:
-    """Found again in the chroot, without privileges: by the same name, relative to the queue."""
-    program, options = scached(tmp_path), ["postlog_service_name=mine"]
-    child = MasterChild(program, options=options, drop_privileges=True, chroot=True)
+@contextmanager
+def child_with_postlogd(folder: Path, *options: str) -> Iterator[tuple[MasterChild, socket.socket, Path]]:
+    """Start a child whose log goes to a socket of the test's own, as to a postlogd that reads when the test does."""
+    options = ("postlog_service_name=mine", *options)
+    child = MasterChild(scached(folder), options=options, drop_privileges=True, chroot=True)
     with ExitStack() as stack:
         stack.callback(child.stop)
         child.prepare()
         path = child.queue_directory / "public" / "mine"
-        first = stack.enter_context(postlogd_at(path))
+        postlogd = stack.enter_context(postlogd_at(path))
         child.start()
         child.await_greeting()
-        peer = stack.enter_context(Peer(child.socket_path))
+        yield child, postlogd, path
+
+
+def next_text(postlogd: socket.socket) -> str:
+    return postlogd.recv(1000).decode().partition("]: ")[2]
+
+
+@pytest.mark.usefixtures("start")
+def test_lines_go_to_a_postlogd_that_came_back(tmp_path: Path) -> None:
+    """Found again in the chroot, without privileges: by the same name, relative to the queue."""
+    with child_with_postlogd(tmp_path) as (child, first, path), Peer(child.socket_path) as peer:
         first.close()
         path.unlink()
         peer.send(request(b"between"))
         peer.expect(b"status\x001\0\0")
-        second = stack.enter_context(postlogd_at(path))
-        peer.send(request(b"after"))
-        peer.expect(b"status\x001\0\0")
-        miss(child)
-        child.signal(signal.SIGTERM)
-        assert child.wait() == 0
-        lines = [second.recv(1000).decode().partition("]: ")[2] for _ in range(4)]
+        with postlogd_at(path) as second:
+            peer.send(request(b"after"))
+            peer.expect(b"status\x001\0\0")
+            miss(child)
+            child.signal(signal.SIGTERM)
+            assert child.wait() == 0
+            lines = [next_text(second) for _ in range(4)]
     assert lines[:2] == ["warning: unknown request 'between'", "warning: unknown request 'after'"]
     assert lines[2].startswith("statistics: start interval ")
     assert lines[3] == "statistics: address lookup hits=0 miss=1 success=0%"
+
+
+@pytest.mark.usefixtures("start")
+def test_lines_for_a_slow_postlogd_arrive_with_later_turns(tmp_path: Path) -> None:
+    queued = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text()) + 1
+    with child_with_postlogd(tmp_path, "scached_verbose=true") as (child, postlogd, _), Peer(child.socket_path) as peer:
+        for number in range(queued + 20):
+            peer.send(find_endp(b"%d" % number))
+            peer.expect(missed())
+        labels = [int(next_text(postlogd).split("'")[3]) for _ in range(queued)]
+        while len(labels) < queued + 20:
+            child.poke()
+            labels.append(int(next_text(postlogd).split("'")[3]))
+    assert labels == list(range(queued + 20))
 
 
 def test_mistake_in_the_program_is_logged(start: Starter) -> None:

@@ -7,6 +7,7 @@ complaints about options are lost before its log is open; there only its exit st
 import os
 import pty
 import re
+import select
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -203,6 +204,7 @@ def test_start_by_hand_is_refused_in_the_log_and_on_the_terminal(tmp_path: Path,
     status, log = start(scached(tmp_path, prelude), Fatal("", AS_MASTER, ""))
     assert status == 1
     assert [line.partition("]: ")[2] for line in log] == ["fatal: do not run this command by hand"]
+    assert select.select([outer], [], [], 0)[0], "nothing is said on the terminal"
     assert re.fullmatch(rb"scached\[\d+\]: fatal: do not run this command by hand\r\n", os.read(outer, 1000))
 
 
