@@ -140,7 +140,7 @@ def _():
     wrap(actions, "reply", reply)
 
 
-@mutant("pipelined-request-is-dropped", "CONN-3", "FD-9", "WIRE-4", "CONN-4", "CONN-5", "FD-12")
+@mutant("pipelined-request-is-dropped", "CONN-3", "FD-9", "WIRE-4", "CONN-5", "FD-12")
 def _():
     """What came together with a list is forgotten when the list is served."""
 
@@ -254,7 +254,7 @@ def _():
     wrap(ACTIONS, Action.REFUSE, refuse)
 
 
-@mutant("descriptor-without-ready", "FD-6", "FD-7", "FD-9", "FD-10", "FD-11", "ENDP-5", "ENDP-6")
+@mutant("descriptor-without-ready", "FD-6", "FD-7", "FD-9", "FD-10", "ENDP-5")
 def _():
     """The descriptor follows the reply at once."""
     row(State.REQUEST, Input.FIND_HIT, next_state=State.SENDING)
@@ -324,7 +324,7 @@ def _():
     wrap(ACTIONS, Action.PARK, park)
 
 
-@mutant("smuggled-descriptor-is-taken", "FD-1", "FD-12")
+@mutant("smuggled-descriptor-is-taken", "FD-1")
 def _():
     """A descriptor that rides on a save_endp is parked for it, without an invitation."""
     from scache_reference import shell
@@ -398,7 +398,7 @@ def _():
     wrap(ACTIONS, Action.PUT_BACK, put_back)
 
 
-@mutant("stale-session-after-death", "FD-8", "FD-11", "ENDP-4")
+@mutant("stale-session-after-death", "FD-8", "FD-11")
 def _():
     """A client that goes away before it said "received" has its session put back, although it has it."""
     row(State.RECEIVED, Input.GONE, action=Action.PUT_BACK)

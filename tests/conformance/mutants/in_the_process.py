@@ -69,16 +69,6 @@ def _():
     wrap(spec, "on_connect", on_connect)
 
 
-@mutant("output-unlimited", "LIMIT-6")
-def _():
-    """A client that does not read is served all the same."""
-
-    def reading(right, server, client_id):
-        return right(replace(server, limits=replace(server.limits, output_bytes_max=10**12)), client_id)
-
-    wrap(spec, "reading", reading)
-
-
 @mutant("nobody-is-too-slow", "LIMIT-7")
 def _():
     """A client may leave a step unfinished for ever."""
@@ -102,17 +92,6 @@ def _():
         return server
 
     wrap(spec, "_settle", settle)
-
-
-@mutant("each-byte-is-a-step", "LIMIT-7")
-def _():
-    """A client that sends a byte now and then is never too slow."""
-
-    def on_bytes(right, server, client_id, data):
-        server = spec.with_client(server, replace(server.clients[client_id], step_since_ns=None))
-        return right(server, client_id, data)
-
-    wrap(spec, "on_bytes", on_bytes)
 
 
 @mutant("never-exits", "LIFE-2")
