@@ -75,8 +75,8 @@ _ACCEPT_AGAIN: Final = frozenset(
 )
 """Why a client is lost before it is in, when there may be another behind it.
 
-Everything else that accept reports makes accepting pause: EMFILE, ENFILE, ENOBUFS, ENOMEM, for want of room, and
-EINVAL, when another holder of the listening socket has shut it down. Those inside are served on.
+Everything else that accept reports makes accepting pause: EMFILE, ENFILE, ENOBUFS and ENOMEM for want of room, and
+what nobody has foreseen. Those inside are served on.
 """
 
 _WAIT_FAILURES: Final = frozenset({errno.EINTR, errno.ENOMEM})
@@ -85,9 +85,7 @@ _WAIT_FAILURES: Final = frozenset({errno.EINTR, errno.ENOMEM})
 _IN: Final = select.EPOLLIN
 _OUT: Final = select.EPOLLOUT
 
-_HUNG_UP_ONCE: Final = select.EPOLLET
-"""Not even interest in nothing keeps epoll from reporting a hang-up in every turn; edge-triggered, it does so once."""
-
+_HUNG_UP: Final = select.EPOLLHUP
 _GREETING: Final = encode(words.PROTOCOL, words.PROTOCOL_NAME)
 
 
@@ -205,7 +203,7 @@ class Server:
         for fd, event in events:
             client = clients.get(fd)
             if client is None:
-                self._other_event(fd)
+                self._other_event(fd, event)
             elif event == _IN:
                 readable(client)
                 self._settle(client)
@@ -343,10 +341,17 @@ class Server:
 
     # Those who want to come in.
 
-    def _other_event(self, fd: int) -> None:
+    def _other_event(self, fd: int, event: int) -> None:
         listener = self._listeners.get(fd)
         if listener is not None:
-            self._arrivals.append(listener)
+            if event & _HUNG_UP:
+                # Another holder of the socket has shut it down: nobody comes by it any more, and epoll goes on saying so.
+                self._log.warning("a listening socket was shut down by somebody else, and is closed")
+                del self._listeners[fd]
+                self._epoll.unregister(fd)
+                self._close(listener)
+            else:
+                self._arrivals.append(listener)
         elif fd in self._watched:
             self._watched[fd]()
         # Else it is the event of a client that was dropped earlier in this turn.
@@ -415,7 +420,7 @@ class Server:
 
     def _pause_accepting(self, error: OSError) -> None:
         # The listeners stay readable all the while: asking epoll about them now would be a loop without a wait.
-        self._heed_listeners(_HUNG_UP_ONCE)
+        self._heed_listeners(0)
         self._accept_again_ns = self._now_ns + ACCEPT_PAUSE_NS
         if not self._is_pause_logged:
             self._is_pause_logged = True  # said once, not 20 times a second

@@ -2,11 +2,14 @@
 
 import fcntl
 import os
+import signal
 import socket
 import struct
 from argparse import ArgumentTypeError
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from tests.fast.peer import DONE, DUMMY, House, Peer, find_endp, is_hung_up, save_endp
@@ -124,6 +127,22 @@ def test_hostile_label_costs_no_time() -> None:
 # What may have been parked.
 
 
+@contextmanager
+def patience() -> Iterator[None]:
+    """Fail instead of waiting for ever."""
+
+    def give_up(number: int, frame: FrameType | None) -> None:
+        raise AssertionError("the server waits")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(30)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def expire(house: House, descriptor: int) -> None:
     peer: Peer = house.peer()
     assert peer.say(save_endp(b"smtp", ttl=b"1")) == DUMMY
@@ -146,7 +165,8 @@ def test_full_socket_is_closed_without_it(house: House) -> None:
             except BlockingIOError:
                 break
         near.setblocking(True)  # a send without a flag of its own would wait for ever
-        expire(house, near.detach())
+        with patience():
+            expire(house, near.detach())
         data = b""
         while piece := read(far):
             data += piece

@@ -281,6 +281,28 @@ def test_LIFE_4_close_closes_everything() -> None:
         assert len(told) == 2
 
 
+def test_listener_that_somebody_else_shut_down_costs_no_turns() -> None:
+    with House() as house:
+        peer = house.peer()
+        (listener,) = house.server._listeners.values()
+        with listener.dup() as same:
+            same.shutdown(socket.SHUT_RDWR)
+            house.turn()
+            assert house.server._epoll.poll(0) == []
+        assert (house.server._wait_s(None) or 0) > 0
+        assert peer.say(find_endp(b"zz")) == MISSED
+        assert len(house.log.warnings) == 1
+
+
+def test_turn_is_known_while_it_lasts_and_none_while_the_loop_waits() -> None:
+    turns: list[int | None] = []
+    with House(hooks=Hooks(after_turn=lambda served: turns.append(house.server.turn))) as house:
+        assert house.server.turn is None
+        house.turn(3)
+        assert house.server.turn is None
+        assert turns == [1, 2, 3]
+
+
 def test_watched_descriptor_calls_back(house: House) -> None:
     calls: list[bytes] = []
     near, far = socket.socketpair()
