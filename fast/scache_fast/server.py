@@ -345,7 +345,7 @@ class Server:
         listener = self._listeners.get(fd)
         if listener is not None:
             if event & _HUNG_UP:
-                # Another holder of the socket has shut it down: nobody comes by it any more, and epoll goes on saying so.
+                # Another holder of the socket has shut it down: nobody comes any more, and epoll goes on saying so.
                 self._log.warning("a listening socket was shut down by somebody else, and is closed")
                 del self._listeners[fd]
                 self._epoll.unregister(fd)

@@ -159,12 +159,17 @@ def test_wrong_value_counts_where_it_is_overruled(capfd: pytest.CaptureFixture[s
     assert "environment: SCACHED_TTL_LIMIT: 'x' is not a time" in capfd.readouterr().err
 
 
-def test_lists_are_overruled_as_a_whole(tmp_path: Path) -> None:
+def test_lists_are_overruled_as_a_whole(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "f").write_text('allow_uid = []\nlisten = "/one"\n', encoding="utf-8")
-    settings = read(["--config", str(tmp_path / "f")], {"SCACHED_ALLOW_UID": "1\n2", "SCACHED_LISTEN": "/a\n/b\n"})
+    environment = {"SCACHED_ALLOW_UID": "1\n2", "SCACHED_LISTEN": "/a\n/b\n"}
+    settings = read(["--config", str(tmp_path / "f")], environment)
     assert settings.access.uids == frozenset()
     assert settings.listen == ("/one",)
     assert read([], {"SCACHED_LISTEN": "/a\n/b\n"}).listen == ("/a", "/b")
+    with pytest.raises(SystemExit):
+        read(["--config", str(tmp_path / "f"), "--print-config"], environment)
+    (tmp_path / "printed").write_text(capfd.readouterr().out, encoding="utf-8")
+    assert read(["--config", str(tmp_path / "printed")], environment) == settings
 
 
 def test_flag_of_a_file_overrules_the_environment(tmp_path: Path) -> None:

@@ -69,7 +69,9 @@ def test_it_is_somebody_else_for_good_and_serves(
     options: list[str], uid: int, gid: int, groups: str, jail: Path
 ) -> None:
     options = [each.format(jail) for each in options]
-    with running("--listen", jail / "s", "--ttl-limit", "1h", *options) as server:
+    before = "import os, sys; os.setgroups([5, 7]); from scache_fast.__main__ import main; sys.exit(main())"
+    command = [sys.executable, "-c", before]
+    with running("--listen", jail / "s", "--ttl-limit", "1h", *options, command=command) as server:
         assert identity(server)[:2] == ("\t".join([str(uid)] * 4), "\t".join([str(gid)] * 4))
         assert set(identity(server)[2].split()) <= set(groups.split())
         if uid:
