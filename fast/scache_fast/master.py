@@ -105,6 +105,7 @@ def main(program: str, arguments: Sequence[str], environment: Mapping[str, str])
     name = os.path.basename(program)
     sink = _first_sink(f"{environment.get('MAIL_LOGTAG') or 'postfix'}/{name}", environment)
     log = Logger(sink)
+    _report_mistakes_to(log)
     try:
         invocation = parse(name, arguments, environment)
         parameters = read_parameters(environment.get("MAIL_CONFIG", "/etc/postfix"), invocation.overrides)
@@ -115,11 +116,11 @@ def main(program: str, arguments: Sequence[str], environment: Mapping[str, str])
         sink = _sink(f"{_tag(parameters, invocation, environment)}/{name}", facility, parameters, environment)
         settings = replace(settings, verbose=settings.verbose or invocation.verbose)
         log = Logger(sink, verbose=settings.verbose)
+        _report_mistakes_to(log)
         listeners = _listeners(invocation.listeners)
         descriptors = raise_descriptor_limit(log)
         surroundings = Master(invocation, watchdog_s, sink).surroundings()
         drop(_identity(parameters, invocation))
-        _report_mistakes_to(log)
         serve(listeners, settings, log, surroundings, descriptors)
     except (StartError, ConfigurationError, PrivilegeError) as error:
         log.fatal(str(error))
@@ -182,6 +183,8 @@ def read_parameters(folder: str, overrides: Mapping[str, str]) -> dict[str, str]
         done = subprocess.run(command, capture_output=True, timeout=_POSTCONF_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
         raise StartError(f"{postconf} -c {folder} gave no answer in {_POSTCONF_TIMEOUT_S} s") from None
+    except OSError as error:
+        raise StartError(f"cannot run {postconf}: {error.strerror}") from None
     # One line each, and nothing but a newline ends it.
     values = done.stdout.decode(errors="surrogateescape").split("\n")[:-1]
     if done.returncode != 0 or len(values) != len(_PARAMETERS):

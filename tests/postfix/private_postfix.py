@@ -34,7 +34,6 @@ LOG_BYTES_MAX: Final = 1 << 20
 """How much the pipe holds that the log arrives through: 200 messages make about 150 kB, and nobody reads meanwhile."""
 
 SERVICES: Final = """\
-{smtpd} inet n - n - - smtpd
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
@@ -49,7 +48,9 @@ error unix - - n - - error
 retry unix - - n - - error
 anvil unix - - n - 1 anvil
 postlog unix-dgram n - n - 1 postlogd
+{cache}{smtpd} inet n - n - - smtpd
 """
+"""smtpd comes last: master(8) opens sockets in this order, so that all are there when that one is."""
 
 SETTINGS: Final = """\
 compatibility_level = 3.6
@@ -211,9 +212,8 @@ class PrivatePostfix:
         owner = pwd.getpwnam(postfix_parameter("mail_owner"))
         os.chown(self._folder / "data", owner.pw_uid, owner.pw_gid)
         self._smtpd, self._sink = _free_address(), _free_address()
-        services = SERVICES.format(smtpd=f"{self._smtpd[0]}:{self._smtpd[1]}")
-        if self._cache is not None:
-            services += f"scache unix - - {'y' if self._chroot else 'n'} - 1 {self._cache}\n"
+        cache = "" if self._cache is None else f"scache unix - - {'y' if self._chroot else 'n'} - 1 {self._cache}\n"
+        services = SERVICES.format(cache=cache, smtpd=f"{self._smtpd[0]}:{self._smtpd[1]}")
         settings = SETTINGS.format(folder=self._folder, relayhost=f"[{self._sink[0]}]:{self._sink[1]}")
         (self._folder / "etc" / "main.cf").write_text(settings + self._settings)
         (self._folder / "etc" / "master.cf").write_text(services)

@@ -229,8 +229,13 @@ def test_end_of_the_status_channel_ends_it_with_statistics(start: Starter) -> No
 
 def test_clients_that_wait_are_left_to_the_next_child(start: Starter) -> None:
     child = start()
-    child.signal(signal.SIGSTOP)  # the end of the channel and the client arrive in one turn
-    with socket.socket(socket.AF_UNIX) as client:
+    with Peer(child.socket_path) as peer, socket.socket(socket.AF_UNIX) as client:
+        # Behind its answer it accepts nobody in the same turn. Stopped there, it finds both in the next: the end of
+        # the channel, and the client.
+        peer.send(find_endp(b"nothing"))
+        peer.expect(missed())
+        child.signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, child.pid, os.WSTOPPED)
         client.settimeout(PATIENCE_S)
         client.connect(str(child.socket_path))
         child.hang_up()

@@ -16,7 +16,7 @@ from tests.postfix.launcher import Starter, miss, scached, texts
 from tests.postfix.peer import DUMMY, Peer, find_endp, missed, request, save_dest
 from tests.postfix.standing_server import PATIENCE_S
 
-from scache_conformance.postfix import MasterChild
+from scache_conformance.postfix import MasterChild, ServerDied
 
 pytestmark = pytest.mark.postfix
 
@@ -160,6 +160,12 @@ def test_mistake_in_the_program_is_logged(start: Starter) -> None:
     assert child.wait() == 1
     (line,) = texts(child)
     assert re.fullmatch(r"panic: ZeroDivisionError: division by zero at \S+/scached:\d+", line)
+
+
+def test_mistake_at_the_start_is_logged_too(start: Starter) -> None:
+    prelude = "import scache_fast.master as master; master.merge = lambda layers: 1 / 0"
+    with pytest.raises(ServerDied, match=r"exit status 1\b.*panic: ZeroDivisionError: division by zero at \S+:\d+"):
+        start(prelude=prelude)
 
 
 @pytest.mark.parametrize("facility", ["mail", "local3"])

@@ -217,7 +217,7 @@ def test_start_by_hand_is_recognized_without_a_generation(tmp_path: Path, termin
 
 def silent_postconf(folder: Path, script: str) -> Path:
     program = folder / "postconf"
-    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.write_text(f"#!/bin/sh\n{script}\n" if script else "")
     program.chmod(0o755)
     return program
 
@@ -226,6 +226,7 @@ def silent_postconf(folder: Path, script: str) -> Path:
     ("script", "complaint"),
     [
         ("exec sleep 60", r"postconf -c /etc/postfix gave no answer in 0.1 s"),
+        ("", r"cannot run \S+/postconf: Exec format error"),
         ("exit 0", r"cannot read the configuration in /etc/postfix: no answer"),
         ("echo trouble >&2; exit 1", r"cannot read the configuration in /etc/postfix: trouble"),
     ],

@@ -53,8 +53,11 @@ def cache_pid(postfix: PrivatePostfix) -> int:
 
 
 def command_name(pid: int) -> str:
-    """Return what a process's program or script is called."""
-    words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+    """Return what a process's program or script is called; nothing if the process is gone."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
     names = [os.path.basename(word) for word in words]
     return "scached" if "scached" in names[:3] else names[0]
 
