@@ -26,6 +26,7 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
     terminal = to_stderr(settings.syslog_name)
     sink: Sink = terminal
     files: list[SocketFile] = []
+    is_in_chroot = False
     try:
         passed = systemd.passed_sockets(environment)
         ready_fd = None if settings.ready_fd is None else systemd.ready_descriptor(settings.ready_fd)
@@ -47,13 +48,18 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
         if isinstance(sink, Datagrams):
             _keep_up(sink, surroundings)
         drop(Identity(settings.user, settings.group, settings.chroot))
+        is_in_chroot = settings.chroot is not None
         serve([*passed, *(file.sock for file in files)], settings, log, surroundings, descriptors)
     except (ListenError, PrivilegeError, StartError) as error:
         for each in dict.fromkeys((terminal, sink)):
             Logger(each).fatal(str(error))
         return 1
     finally:
-        _clean_up(files, settings, Logger(sink))
+        for file in files:
+            file.sock.close()
+        # In a chroot the path means something else. The next start replaces what is left.
+        if not is_in_chroot:
+            _remove(files, settings, Logger(sink))
         if isinstance(sink, Datagrams):
             sink.finish()
     return 0
@@ -79,11 +85,9 @@ def _keep_up(sink: Datagrams, surroundings: Surroundings) -> None:
     surroundings.after_turn = after_turn
 
 
-def _clean_up(files: list[SocketFile], settings: Settings, log: Logger) -> None:
+def _remove(files: list[SocketFile], settings: Settings, log: Logger) -> None:
     for file in files:
-        file.sock.close()
-        # In a chroot the path means something else. The next start replaces what is left.
-        complaint = file.remove() if settings.chroot is None else None
+        complaint = file.remove()
         # Whoever gave up privileges often may not remove the file.
         if complaint is not None and settings.user is None:
             log.warning(complaint)
