@@ -296,4 +296,4 @@ def test_peers_bytes_are_escaped_in_the_log() -> None:
         assert text.isascii()
         assert text.isprintable()
         assert len(text) < 1000
-        assert r"'save_dest' '10' 'd\n' '' 'e\xff': REQUEST" in house.log.details[-1]
+        assert r"'save_dest' '10' 'd\n' '' 'e\xff': answered" in house.log.details[-1]

@@ -21,6 +21,9 @@ LABELS: Final = 50
 PARKED: Final = 200
 """How many connections stay parked all the while."""
 
+DEATH_EVERY: Final = 20
+"""After so many pairs another client comes, finds one of those, and dies: the server has no collector of cycles."""
+
 WARM_UP: Final = 5_000
 """Pairs before the first measure: until then tables grow to the size they keep."""
 
@@ -53,10 +56,13 @@ def soak(server: Running, path: Path, pairs: int, measures: int = 20) -> Iterato
         every = max(1, (pairs - WARM_UP) // measures)
         for number in range(1, pairs + 1):
             received = _pair(client.sock, b"label %d" % (number % LABELS), near.fileno(), received)
+            if number % DEATH_EVERY == 0:
+                with Client(path) as mayfly:
+                    assert mayfly.ask(find_endp(b"stays")) == found(b"p")  # it is put back when its client is gone
             if number >= WARM_UP and (number - WARM_UP) % every == 0:
-                # An answer means that the turn before, with its close, is over.
-                assert client.ask(received + find_endp(b"none")) == MISSED
-                received = b""
+                for _ in range(2):  # the second answer means that a turn with all that had happened before is over
+                    assert client.ask(received + find_endp(b"none")) == MISSED
+                    received = b""
                 measure = Measure(number, int(server.status("VmRSS").split()[0]), server.descriptors)
                 first = first or measure
                 yield measure
