@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOCKET ?= .run/scached.sock
 
-.PHONY: help run setup test check explore conformance bench compiled format spec clean
+.PHONY: help run setup test check explore conformance bench soak mutants compiled format spec clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -58,6 +58,12 @@ conformance: $(VENV)/dev.stamp ## hold three servers against the specification, 
 
 bench: $(VENV)/dev.stamp ## measure speed beside the real scache(8) (minutes; ARGS=--quick for one)
 	PYTHONPATH=bench $(BIN)/python -m scache_bench $(ARGS)
+
+soak: $(VENV)/dev.stamp ## a million save and find pairs under a long ttl: memory and descriptors stay flat (minutes)
+	$(BIN)/python -m tests.soak
+
+mutants: $(VENV)/dev.stamp ## hold every server that is wrong on purpose against the suite, check conformance/MUTANTS.md (minutes)
+	$(BIN)/python -m tests.conformance.mutants.table
 
 COMPILED := .cache/compiled
 HOT := $(addprefix scache_fast/,table.py attributes.py client.py conversation.py statistics.py hooks.py server.py)

@@ -9,7 +9,7 @@ from tests.fast.peer import find_endp, save_dest, save_endp
 
 from scache_fast.attributes import Decoder, encode, parse_ttl, whole_list
 
-TRAFFIC = Path(__file__).parent / "smtp8-traffic.ndjson"
+TRAFFIC = Path(__file__).parents[1] / "data/smtp8-traffic.ndjson"
 ENOUGH = 1 << 20
 
 VECTORS = [
