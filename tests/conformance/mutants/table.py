@@ -108,7 +108,7 @@ def caught_in(row: str) -> str:
 
 def table(rows: dict[str, str]) -> str:
     """Return the table, in the order of the sources."""
-    caught = f"{len(rows)} wrong servers, every one caught.\n\n"
+    caught = f"{len(MUTANTS)} wrong servers, every one caught.\n\n"
     columns = "| wrong server | breaks | cases of these clauses that fail | other cases that fail |\n"
     return (
         HEAD + caught + columns + "|---|---|---|---|\n" + "".join(f"{rows[name]}\n" for name in MUTANTS if name in rows)
