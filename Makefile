@@ -59,13 +59,8 @@ conformance: $(VENV)/dev.stamp ## hold three servers against the specification, 
 bench: $(VENV)/dev.stamp ## measure speed beside the real scache(8) (minutes; ARGS=--quick for one)
 	PYTHONPATH=bench $(BIN)/python -m scache_bench $(ARGS)
 
-GENERATE := --model 20000 --histories 400 --ttl-limit 600 --seed 1
-SHORT = --listen {socket} --ttl-limit {ttl_limit_s}s
-
-generated: $(VENV)/dev.stamp ## made-up runs and concurrent histories against three servers (minutes)
-	$(BIN)/scache-conformance --name reference --exec '$(BIN)/python -m scache_reference $(SHORT)' $(GENERATE)
-	$(BIN)/scache-conformance --name scached --exec '$(BIN)/scached $(SHORT)' $(GENERATE)
-	$(BIN)/scache-conformance --name 'Postfix scache(8)' --postfix $(GENERATE)
+generated: $(VENV)/dev.stamp ## made-up runs, concurrent histories and every trace on three servers (minutes)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m generated --full -rP --durations=0 $(ARGS)
 
 soak: $(VENV)/dev.stamp ## a million save and find pairs under a long ttl: memory and descriptors stay flat (minutes)
 	$(BIN)/python -m tests.soak

@@ -4,11 +4,15 @@ Decides by search, after Wing and Gong with Lowe's memory of what was tried: an 
 order of those that did not overlap, and in which the specification's cache gives every result that was seen. The answer
 is yes, with such an order, or no; there is no limit at which it gives up.
 
+Which of two saves that overlap was first may come to light a hundred operations later. The search is not left to find
+out: what was found first was saved first, and no other order of them is tried.
+
 Refuses to know sockets and time: an operation is an interval, a verb and a result, and nothing expires.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import assert_never
 
 from scache_conformance.steps import FindDest, FindEndp, Found, SaveDest, SaveEndp
@@ -43,18 +47,19 @@ class Operation:
 def linearization(history: Sequence[Operation]) -> tuple[Operation, ...] | None:
     """Return an order that explains the history, None if there is none."""
     operations = sorted(history, key=lambda each: each.invoked)
+    before = _saved_before(operations)
     order: list[int] = []
     here = _Point(0, Cache())
     passed: list[_Point] = []
     seen = {here}
-    untried = [_candidates(operations, here.done)]
+    untried = [_candidates(operations, before, here.done)]
     while len(order) < len(operations):
         step = _first_that_leads_on(operations, untried[-1], here, seen)
         if step is not None:
             order.append(step[0])
             passed.append(here)
             here = step[1]
-            untried.append(_candidates(operations, here.done))
+            untried.append(_candidates(operations, before, here.done))
         elif order:
             order.pop()
             here = passed.pop()
@@ -85,8 +90,30 @@ def _first_that_leads_on(
     return None
 
 
-def _candidates(operations: Sequence[Operation], done: int) -> list[int]:
-    """Return which operation may be next: those invoked before any that is not done has returned."""
+def _saved_before(operations: Sequence[Operation]) -> list[int]:
+    """Return for each operation a bit for each save that must be before it, as what was found since then tells.
+
+    ENDP-3 hands out the oldest session of an endpoint, and only what was found can be put back (ENDP-5). So each
+    session is found for the first time in the order of saving, and one that was never found was saved after all that
+    were. Takes for granted that a session is saved once.
+    """
+    begin, end = dict[int, int](), dict[int, int]()  # when each session was found first: not before, not after
+    for each in operations:
+        if each.found is not None:
+            session = each.found.session
+            begin[session] = min(each.invoked, begin.get(session, each.invoked))
+            end[session] = min(each.returned, end.get(session, each.returned))
+    saves = [(number, each.verb) for number, each in enumerate(operations) if isinstance(each.verb, SaveEndp)]
+    before = [0] * len(operations)
+    for number, save in saves:
+        for earlier, other in saves:
+            if other.endpoint == save.endpoint and end.get(other.session, inf) < begin.get(save.session, inf):
+                before[number] |= 1 << earlier
+    return before
+
+
+def _candidates(operations: Sequence[Operation], before: Sequence[int], done: int) -> list[int]:
+    """Return which operation may be next: invoked before any that is not done has returned, no save due before it."""
     found: list[int] = []
     first_return = None
     number = (~done & (done + 1)).bit_length() - 1  # all before are done
@@ -95,7 +122,8 @@ def _candidates(operations: Sequence[Operation], done: int) -> list[int]:
             operation = operations[number]
             if first_return is not None and operation.invoked > first_return:
                 break  # they are in the order of invocation: so are all after it
-            found.append(number)
+            if not before[number] & ~done:
+                found.append(number)
             first_return = operation.returned if first_return is None else min(first_return, operation.returned)
         number += 1
     # The last is tried first: what was invoked first most often took effect first.

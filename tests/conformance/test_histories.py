@@ -4,20 +4,20 @@ from pathlib import Path
 
 import pytest
 from tests.conformance import plugged
+from tests.conftest import Volume
 
 from scache_conformance import histories
 from scache_conformance.moves import Manners
 
-HISTORIES = 15
-"""The command makes 1 000 unless told otherwise; here it is about the machinery."""
 
-
+@pytest.mark.generated
 @pytest.mark.parametrize("name", plugged.SERVERS)
-def test_histories_are_linearizable(name: str, tmp_path: Path) -> None:
+def test_histories_are_linearizable(name: str, tmp_path: Path, volume: Volume) -> None:
     with plugged.server(name, tmp_path, ttl_limit_s=600) as target:
-        result = histories.run(target, count=HISTORIES, seed_number=1, manners=plugged.manners(name))
+        result = histories.run(target, count=volume.histories, seed_number=1, manners=plugged.manners(name))
+    print(f"{name}: {result}")
     assert result.failure is None, str(result)
-    assert result.operations >= HISTORIES * 2 * 40
+    assert result.operations >= volume.histories * 2 * 40
     assert result.overlapping >= result.operations // 10, "clients that take turns prove nothing"
 
 

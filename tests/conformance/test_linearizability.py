@@ -81,6 +81,16 @@ def test_long_history_of_clients_that_all_overlap_is_judged() -> None:
     assert linearization(history) is not None
 
 
+@pytest.mark.parametrize("last", [1, 3])
+def test_order_of_many_saves_that_comes_to_light_at_the_end_is_judged(last: int) -> None:
+    """Twenty pairs of saves that overlap, found at the end: without hindsight, a million orders would be tried."""
+    history: list[Operation] = []
+    for number in range(0, 40, 2):
+        history += [save(number, 10 * number, 10 * number + 9), save(number + 1, 10 * number + 1, 10 * number + 8)]
+    history += [find(number ^ last, 1000 + 10 * number, 1000 + 10 * number + 9) for number in range(39)]
+    assert (linearization(history) is not None) == (last == 1)
+
+
 # True histories, corrupted.
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.conformance import plugged
+from tests.conftest import SAMPLE, Volume
 
 from scache_conformance import model, oracle, traces
 from scache_conformance.model import PLAN_BYTES, make_up
@@ -24,9 +25,6 @@ from scache_conformance.steps import (
     trace_to_json,
 )
 from scache_spec.vocabulary import Limits
-
-STEPS = 2_000
-"""The command makes 20 000 unless told otherwise; here it is about the machinery."""
 
 LIMITS = Limits(ttl_limit_s=2, ipc_timeout_s=60)
 
@@ -108,18 +106,20 @@ def _is_said_by(outcome: Outcome, received: list[object]) -> bool:
     return f"Descriptor(session={outcome.found.session})" in text and "status\\x000" in text
 
 
+@pytest.mark.generated
 @pytest.mark.parametrize("name", plugged.SERVERS)
-def test_server_keeps_step(name: str, tmp_path: Path) -> None:
+def test_server_keeps_step(name: str, tmp_path: Path, volume: Volume) -> None:
     with plugged.server(name, tmp_path) as target:
-        result = model.run(target, steps_min=STEPS, seed_number=1, manners=plugged.manners(name))
+        result = model.run(target, steps_min=volume.steps, seed_number=1, manners=plugged.manners(name))
+    print(f"{name}: {result}")
     assert result.departure is None, "\n".join([str(result), *result.departure.transcript])
-    assert result.steps >= STEPS
+    assert result.steps >= volume.steps
 
 
 @pytest.mark.parametrize("name", plugged.SERVERS)
 def test_server_keeps_step_in_real_time(name: str, tmp_path: Path) -> None:
     with plugged.server(name, tmp_path, ttl_limit_s=600, real_time=True) as target:
-        result = model.run(target, steps_min=STEPS // 4, seed_number=2, manners=plugged.manners(name))
+        result = model.run(target, steps_min=SAMPLE.steps // 4, seed_number=2, manners=plugged.manners(name))
     assert result.departure is None, "\n".join([str(result), *result.departure.transcript])
 
 

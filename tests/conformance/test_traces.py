@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.conformance import plugged
+from tests.conftest import SAMPLE, Volume
 
 from scache_conformance import oracle, traces
 from scache_conformance.steps import (
@@ -31,9 +32,6 @@ SPACE = traces.Space(states=527, transitions=7378)
 """A space that shrinks without anybody's noticing is how such a check goes blind."""
 
 TRACES = 3 * SPACE.transitions
-
-EVERY = 59
-"""Here every so many-th trace is played, prime to the number of rounds; the command plays them all."""
 
 
 @pytest.fixture(scope="module")
@@ -113,12 +111,15 @@ def test_step_that_is_none_is_refused_with_its_line(step: str) -> None:
         list(traces.read([head, f'{{"trace": 1, "needs_time": true, "steps": [{step}]}}']))
 
 
+@pytest.mark.generated
 @pytest.mark.parametrize("name", plugged.SERVERS)
-def test_server_follows_the_traces(name: str, all_traces: list[Trace], tmp_path: Path) -> None:
+def test_server_follows_the_traces(name: str, all_traces: list[Trace], tmp_path: Path, volume: Volume) -> None:
+    some = all_traces[:: volume.every]
     with plugged.server(name, tmp_path) as target:
-        replayed = traces.replay(target, all_traces[::EVERY])
+        replayed = traces.replay(target, some)
+    print(f"{name}: {replayed}")
     assert replayed.departures == (), str(replayed.departures[0])
-    assert replayed.played == len(all_traces[::EVERY])
+    assert replayed.played == len(some)
     assert replayed.skipped == 0
 
 
@@ -154,7 +155,7 @@ WRONG = [
 @pytest.mark.parametrize("wrong", WRONG)
 def test_wrong_server_departs_from_the_traces(wrong: str, all_traces: list[Trace], tmp_path: Path) -> None:
     with plugged.wrong(wrong, tmp_path) as target:
-        replayed = traces.replay(target, all_traces[::EVERY], departures_max=1)
+        replayed = traces.replay(target, all_traces[:: SAMPLE.every], departures_max=1)
     assert len(replayed.departures) == 1
     assert replayed.departures[0].transcript
 

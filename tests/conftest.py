@@ -1,0 +1,31 @@
+"""How much of what is made up or enumerated is tried on each server: a sample, or with --full all of it."""
+
+from dataclasses import dataclass
+
+import pytest
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """For each server: steps of lockstep, concurrent histories, every so many-th trace."""
+
+    steps: int
+    histories: int
+    every: int
+
+
+SAMPLE = Volume(steps=2_000, histories=15, every=59)
+"""Shows that the machinery works. 59 is prime to the number of rounds that traces come in."""
+
+FULL = Volume(steps=20_000, histories=1_000, every=1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --full."""
+    parser.addoption("--full", action="store_true", help="generated runs in their full volume (minutes)")
+
+
+@pytest.fixture
+def volume(request: pytest.FixtureRequest) -> Volume:
+    """Return how much to try."""
+    return FULL if request.config.getoption("--full") else SAMPLE
