@@ -173,21 +173,24 @@ class Conversations:
                 if fields is not None:
                     client.has_moved = True
                     self._on_list[client.state](client, fields)
-                    if client.output:
-                        self._flush(client)
                     return
             client.decoder = Decoder(self._list_bytes_max)
         client.decoder.feed(data)
         self.advance(client)
 
+    def answer(self, client: Client) -> None:
+        """Write what the client is to get: replies, then the descriptor that was found for it."""
+        if client.output and client.state is not CLOSED and not self._flush(client):
+            return
+        if client.state is SENDING:
+            self._send_descriptor(client)
+
     def writable(self, client: Client) -> None:
         """Write what is left, and go on with what had to wait for it."""
-        if client.output:
-            self._flush(client)
-        if client.state is SENDING and not client.output:
-            self._send_descriptor(client)
+        self.answer(client)
         if client.decoder is not None and client.state is not CLOSED:
             self.advance(client)
+            self.answer(client)
 
     def advance(self, client: Client) -> None:
         """Serve what was read from the client, up to its share of a turn, as far as its state and output let it."""
@@ -195,8 +198,8 @@ class Conversations:
         assert decoder is not None
         client.is_backlogged = False
         for _ in range(LISTS_PER_TURN_MAX):
-            if len(client.output) > self._output_bytes_max:
-                self._flush(client)
+            if client.state is SENDING or len(client.output) > self._output_bytes_max:
+                self.answer(client)
             if client.state is SENDING or client.state is CLOSED or len(client.output) > self._output_bytes_max:
                 break
             if client.state is DESCRIPTOR:
@@ -212,9 +215,9 @@ class Conversations:
                 self._on_list[client.state](client, fields)
         else:
             client.is_backlogged = True
-        if client.output and client.state is not CLOSED:
-            self._flush(client)
         if decoder.overlong:
+            if client.output:
+                self._flush(client)
             self._meet_limit(Limit.ATTRIBUTE_LIST_BYTES, "client closed: its attribute list does not end")
             client.state = CLOSED
         elif decoder.is_empty:
@@ -253,7 +256,6 @@ class Conversations:
     def _ready(self, client: Client, fields: list[bytes]) -> None:
         if fields and fields[0] == _DUMMY_NAME:
             client.state = SENDING
-            self._send_descriptor(client)
         else:
             client.state = REQUEST
             self.abandon(client)
@@ -351,7 +353,6 @@ class Conversations:
             self._refuse_descriptor(client, "the descriptors that are left are kept in reserve")
         else:
             self._park(client, descriptors[0])
-        self._flush(client)
 
     def _park(self, client: Client, descriptor: int) -> None:
         table = self._table
@@ -374,11 +375,9 @@ class Conversations:
         client.output += _FAILED
 
     def _send_descriptor(self, client: Client) -> None:
-        """Send what was found, behind the replies before it; stays in SENDING when the socket is full."""
+        """Send what was found; stays in SENDING when the socket is full."""
         session = client.session
         assert session is not None
-        if client.output and not self._flush(client):
-            return
         rights = session.descriptor.to_bytes(_DESCRIPTOR_BYTES, sys.byteorder)
         try:
             client.sock.sendmsg((words.DESCRIPTOR_BYTE,), ((*_RIGHTS, rights),))

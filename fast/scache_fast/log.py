@@ -63,6 +63,16 @@ class Log(Protocol):
         """Take a line about something that somebody may want to look into."""
 
 
+class Silence:
+    """A log that keeps nothing."""
+
+    verbose = False
+
+    def detail(self, text: str) -> None: ...
+    def info(self, text: str) -> None: ...
+    def warning(self, text: str) -> None: ...
+
+
 class Logger:
     """Gives lines to a sink, with the prefixes that Postfix uses: none for info, `warning: `, `fatal: `, `panic: `."""
 

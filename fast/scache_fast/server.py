@@ -5,7 +5,11 @@ step unfinished, and when the server ends. Refuses to know what is said (convers
 (table.py). It reads the clocks it was given and no other.
 
 A turn: wait; read the clock once; close what has expired; print statistics that are due; close clients whose step is
-too old; serve those that are ready; serve on those with more than their share; accept; see whether to end.
+too old; serve those that are ready; write the replies; serve on those with more than their share; accept; see whether
+to end.
+
+Replies are written when everybody who was ready has been served. The first of them wakes whoever waits on another
+processor, and waking is dear: what is written while it gets up costs no second time.
 
 Guarantees:
 
@@ -41,7 +45,7 @@ from scache_fast.attributes import encode
 from scache_fast.client import CLOSED, REQUEST, SENDING, Client
 from scache_fast.conversation import CLIENT_LOST, Conversations
 from scache_fast.hooks import Hooks
-from scache_fast.log import Log
+from scache_fast.log import Log, Silence
 from scache_fast.statistics import Statistics
 from scache_fast.table import Table
 from scache_spec import vocabulary as words
@@ -89,16 +93,6 @@ _HUNG_UP: Final = select.EPOLLHUP
 _GREETING: Final = encode(words.PROTOCOL, words.PROTOCOL_NAME)
 
 
-class _Silent:
-    """A log that keeps nothing."""
-
-    verbose = False
-
-    def detail(self, text: str) -> None: ...
-    def info(self, text: str) -> None: ...
-    def warning(self, text: str) -> None: ...
-
-
 class Server:
     """A connection cache behind listening sockets, which it owns from now on.
 
@@ -118,7 +112,7 @@ class Server:
         self._limits = limits
         self._clock = clock
         self._wall_clock = wall_clock
-        self._log: Log = log or _Silent()
+        self._log: Log = log or Silence()
         self._hooks = hooks or Hooks()
         self.table = Table(limits)
         self.statistics = Statistics(wall_clock())
@@ -138,6 +132,7 @@ class Server:
         self._idle_since_ns = self._now_ns
         self._statistics_due_ns = self._now_ns + limits.status_update_time_s * NS_PER_S
         self._max_idle_ns = None if limits.max_idle_s is None else limits.max_idle_s * NS_PER_S
+        self._due_ns = self._now_ns  # before that instant nothing has to be done unasked
         self._accept_again_ns: int | None = None  # while accepting pauses
         self._is_pause_logged = False
         self._ipc_timeout_ns = limits.ipc_timeout_s * NS_PER_S
@@ -192,23 +187,26 @@ class Server:
         """Take one turn: wait for something to do, at most timeout_s (None: as long as it takes), and do it."""
         events = self._wait(self._wait_s(timeout_s))
         self._turns = self.turn = self._turns + 1
-        now_ns = self._now_ns = self._conversations.now_ns = self._clock()
-        for session in self.table.pop_expired(now_ns):
-            self._conversations.discard(session)
-        if now_ns >= self._statistics_due_ns:
-            self.print_statistics()
-        self._time_out()
-        clients, readable = self._clients, self._conversations.readable
+        conversations = self._conversations
+        now_ns = self._now_ns = conversations.now_ns = self._clock()
+        if now_ns >= self._due_ns:
+            self._do_what_is_due()
+        clients, readable, answer = self._clients, conversations.readable, conversations.answer
         backlog = list(self._backlog)  # those that join it in this turn have had their share
+        served: list[Client] = []
         for fd, event in events:
             client = clients.get(fd)
             if client is None:
                 self._other_event(fd, event)
             elif event == _IN:
                 readable(client)
-                self._settle(client)
+                served.append(client)
             else:
                 self._serve(client, event)
+        for client in served:
+            if client.output or client.state is SENDING:
+                answer(client)
+            self._settle(client)
         if backlog:
             self._serve_on(backlog)
         # Once told to end, whoever waits to be let in is left to the next process behind the same sockets.
@@ -232,10 +230,6 @@ class Server:
 
     def _wait_s(self, timeout_s: float | None) -> float | None:
         """Return how long to wait, given how long at most."""
-        if self._backlog:
-            return 0.0
-        if timeout_s is not None and timeout_s <= 0:
-            return timeout_s
         due_ns = self._statistics_due_ns
         expiry_ns = self.table.next_expiry_ns
         if expiry_ns is not None and expiry_ns < due_ns:
@@ -247,9 +241,19 @@ class Server:
             due_ns = min(due_ns, self._accept_again_ns)
         if self._max_idle_ns is not None and not self._clients and not self.table.sessions:
             due_ns = min(due_ns, self._idle_since_ns + self._max_idle_ns)
+        self._due_ns = due_ns
+        if self._backlog:
+            return 0.0
         # epoll counts milliseconds and Python rounds up: a wait never ends just before the thing it waited for.
         wait_s = max(0, due_ns - self._clock()) / NS_PER_S
         return wait_s if timeout_s is None else min(wait_s, timeout_s)
+
+    def _do_what_is_due(self) -> None:
+        for session in self.table.pop_expired(self._now_ns):
+            self._conversations.discard(session)
+        if self._now_ns >= self._statistics_due_ns:
+            self.print_statistics()
+        self._time_out()
 
     def _is_idle_too_long(self) -> bool:
         return (
@@ -276,6 +280,7 @@ class Server:
     def _serve(self, client: Client, event: int) -> None:
         if event & _IN:
             self._conversations.readable(client)
+            self._conversations.answer(client)
         elif not event & _OUT:
             # Hung up, while nothing was to be read from it because it did not take its replies.
             client.state = CLOSED
@@ -287,6 +292,7 @@ class Server:
         for client in backlog:
             if client in self._backlog:
                 self._conversations.advance(client)
+                self._conversations.answer(client)
                 self._settle(client)
 
     def _settle(self, client: Client) -> None:
