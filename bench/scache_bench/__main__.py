@@ -72,7 +72,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
         metavar="FILE",
         help="measure nothing; report an earlier run: .cache/bench/results.json, or a copy of it",
     )
-    parser.add_argument("--pin", action="store_true", help="keep servers and load on processors of their own")
+    parser.add_argument("--no-pin", action="store_true", help="let the kernel place servers and load as it likes")
     arguments = parser.parse_args(words)
     arguments.names = arguments.only.split(",") if arguments.only else list(SERVERS)
     for name in arguments.names:
@@ -93,11 +93,12 @@ def _measure(plan: Plan, names: Sequence[str], *, pin: bool) -> Results:
     with tempfile.TemporaryDirectory(prefix="scache-bench-") as scratch:
         folder = Path(scratch)
         load = Load(programs.build("load", folder), plan.seconds, plan.warmup_s)
+        pin = pin and len(os.sched_getaffinity(0)) > 1
         if pin:
             load = replace(load, processor=_pin_to_all_but_one())
         results = Measurement(plan, load, folder, progress).run(names)
     progress.end()
-    placement = "servers and load on processors of their own (--pin)" if pin else "left to the kernel"
+    placement = "servers and load on processors of their own" if pin else "left to the kernel"
     results.machine = {**described, "Placement": placement}
     SCRATCH.mkdir(parents=True, exist_ok=True)
     results.write(SCRATCH / "results.json")
@@ -107,8 +108,6 @@ def _measure(plan: Plan, names: Sequence[str], *, pin: bool) -> Results:
 def _pin_to_all_but_one() -> int:
     """Keep this process, and with it every server, off one processor, and return that one's number for the load."""
     processors = sorted(os.sched_getaffinity(0))
-    if len(processors) < 2:
-        raise SystemExit("scache_bench: --pin needs two processors, and there is one")
     os.sched_setaffinity(0, processors[:-1])
     return processors[-1]
 
@@ -127,7 +126,7 @@ def main(words: Sequence[str] | None = None) -> int:
         results = (
             Results.read(arguments.again)
             if arguments.again
-            else _measure(_plan(arguments), arguments.names, pin=arguments.pin)
+            else _measure(_plan(arguments), arguments.names, pin=not arguments.no_pin)
         )
     except programs.NoCompilerError as reason:
         print(f"scache_bench: {reason}", file=sys.stderr)

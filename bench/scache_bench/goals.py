@@ -28,6 +28,9 @@ class Verdict:
     measured: Spread | None
     """None: this run did not measure it."""
 
+    floors: Spread | None = None
+    """The same ratio for the floor, where it is one with the real scache: what any server can reach here."""
+
     @property
     def is_met(self) -> bool | None:
         """Return whether the median is on the right side; None where nothing was measured."""
@@ -52,14 +55,18 @@ def verdicts(results: Results) -> list[Verdict]:
     """Judge every goal, in each mix where it applies."""
     found: list[Verdict] = []
 
-    def judge(goal: str, bound: float, is_upper_bound: bool, measured: Spread | None) -> None:
-        found.append(Verdict(goal, bound, is_upper_bound, measured))
+    def judge(
+        goal: str, bound: float, is_upper_bound: bool, measured: Spread | None, floors: Spread | None = None
+    ) -> None:
+        found.append(Verdict(goal, bound, is_upper_bound, measured, floors))
 
     def against(
         other: str, words: str, scenario: Scenario, figure: Callable[[Run], float], bound: float, is_upper: bool
     ) -> None:
+        below = (other, scenario)
+        floors = results.ratio(("floor", scenario), below, figure) if other != "floor" else None
         name = f"{words} / {other}'s, {scenario}"
-        judge(name, bound, is_upper, results.ratio(("fast", scenario), (other, scenario), figure))
+        judge(name, bound, is_upper, results.ratio(("fast", scenario), below, figure), floors)
 
     most = max((scenario.parked for scenario in results.scenarios()), default=0)
     for mix in MIXES:

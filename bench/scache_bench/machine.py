@@ -8,8 +8,11 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
+
+from scache_bench.servers import PYTHON
 
 
 def describe() -> dict[str, str]:
@@ -18,7 +21,7 @@ def describe() -> dict[str, str]:
         "Date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "Processor": f"{_processor()}, {os.cpu_count()} cores visible",
         "Kernel": f"{platform.system()} {platform.release()}",
-        "Python": f"{platform.python_implementation()} {platform.python_version()}",
+        "Python": f"{_first_line([PYTHON, '--version'])} ({'its own' if sys.executable == PYTHON else PYTHON})",
         "scached": importlib.metadata.version("scached"),
         "Postfix": _first_line(["/usr/sbin/postconf", "-dh", "mail_version"]),
         "C compiler": _first_line(["cc", "--version"]),

@@ -8,7 +8,6 @@ with its reason and disturbs nobody. Refuses to know what the figures mean.
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,7 @@ from scache_bench.load import Load, LoadError, Parked
 from scache_bench.probes import count_system_calls, resident_bytes
 from scache_bench.results import Churn, Memory, Results, Sample
 from scache_bench.scenarios import Plan, Scenario
-from scache_bench.servers import PARKED_MAX, SERVERS, Server, StartError, has_strace
+from scache_bench.servers import PARKED_MAX, PYTHON, SERVERS, SOURCES, Server, StartError, has_strace
 
 WARM: Final = Scenario("endp", 8)
 """Before the first look at a server's memory: buffers are there, code is loaded."""
@@ -130,14 +129,12 @@ class Measurement:
 
     def _measure_growth(self) -> None:
         self.progress("the table alone, without sockets", 0.0)
-        folder = str(Path(__file__).parents[1])
-        search = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))
         result = subprocess.run(
-            [sys.executable, "-m", "scache_bench.growth", *(str(size) for size in self.plan.growth)],
+            [PYTHON, "-m", "scache_bench.growth", *(str(size) for size in self.plan.growth)],
             capture_output=True,
             text=True,
             check=False,
-            env={**os.environ, "PYTHONPATH": search},
+            env={**os.environ, "PYTHONPATH": SOURCES},
         )
         if result.returncode != 0:
             self.results.missing["growth"] = result.stderr.strip().rpartition("\n")[2]

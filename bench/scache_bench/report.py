@@ -52,13 +52,15 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def goals_table(results: Results) -> str:
     """Lay out every goal with what came out."""
-    return table(["goal (fast)", "bound", "measured", "verdict"], [_goal_row(v) for v in verdicts(results)])
+    return table(
+        ["goal (fast)", "bound", "measured", "verdict", "the floor's"], [_goal_row(v) for v in verdicts(results)]
+    )
 
 
-def _goal_row(verdict: Verdict) -> tuple[str, str, str, str]:
+def _goal_row(verdict: Verdict) -> tuple[str, str, str, str, str]:
     word = {True: "met", False: "NOT met", None: "not measured"}[verdict.is_met]
     sign = "≤" if verdict.is_upper_bound else "≥"
-    return verdict.goal, f"{sign} {number(verdict.bound)}", spread(verdict.measured), word
+    return verdict.goal, f"{sign} {number(verdict.bound)}", spread(verdict.measured), word, spread(verdict.floors)
 
 
 def _by_server(results: Results, scenarios: Sequence[Scenario], figure: Callable[[Run], float]) -> str:
@@ -179,7 +181,7 @@ def sections(results: Results) -> list[tuple[str, str, str]]:
     """Return every part of the report: heading, what its figures are, and its table."""
     unit = "Medians of the rounds, with smallest and largest in brackets. † The load generator was busy all the time."
     parts = [
-        ("Goals", "Ratios are taken round by round.", goals_table(results)),
+        ("Goals", GOALS, goals_table(results)),
         ("Throughput", f"Operations a second. {unit}", throughput_table(results)),
         ("Processor time", "Of the server, µs an operation, kernel included.", cpu_table(results)),
         ("Latency", "p50 / p99 / p99.9 in µs, all rounds together.", latency_table(results)),
@@ -194,6 +196,11 @@ def sections(results: Results) -> list[tuple[str, str, str]]:
         parts.append(("Not measured", "", missing_list(results)))
     return parts
 
+
+GOALS: Final = (
+    "Ratios are taken round by round. The last column is the same ratio for the floor: a bound beyond it can be met by "
+    "no server with these system calls on this machine."
+)
 
 PLOTS: Final = {
     "throughput": "Throughput against clients",

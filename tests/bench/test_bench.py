@@ -94,6 +94,7 @@ def some_results() -> Results:
             scenario = Scenario("endp", clients)
             results.samples.append(Sample("fast", scenario, number, run(8_000, 8_000_000, 10)))
             results.samples.append(Sample("scache", scenario, number, run(1_000, 5_000_000, 200)))
+        results.samples.append(Sample("floor", Scenario("endp", 8), number, run(5_000, 5_000_000, 20)))
         results.samples.append(Sample("scache", Scenario("endp", 8, stalled=10), number, run(0, blocked=True)))
     results.memory = [Memory("fast", 0, 1_000_000, None), Memory("fast", 18_000, 1_000_000, 601.0)]
     results.churn = [Churn("fast", 1_000, 1_000_000, 1_020_000)]
@@ -110,6 +111,13 @@ def test_verdicts_tell_met_from_not_met_from_not_measured() -> None:
     assert met["processor time an operation / scache's, endp, 64 clients, 0 parked"] is True
     assert met["p99 / scache's, endp, 8 clients, 0 parked"] is True
     assert met["memory after a churn / before"] is False
+
+
+def test_verdicts_tell_what_the_floor_reaches() -> None:
+    floors = {verdict.goal: verdict.floors for verdict in verdicts(some_results())}
+    assert floors["throughput / scache's, endp, 8 clients, 0 parked"] == Spread.of([5.0, 5.0])
+    assert floors["throughput / scache's, endp, 64 clients, 0 parked"] is None
+    assert floors["throughput / floor's, endp, 8 clients, 0 parked"] is None
 
 
 def test_server_that_answers_nobody_is_said_so_and_counts_nowhere() -> None:
