@@ -69,8 +69,9 @@ class Client:
     session: Session | None = None
     """The session that was found for this client and is not handed over yet."""
 
-    has_moved: bool = False
-    """A list or a descriptor byte was consumed, or a descriptor sent, since the loop last looked."""
+    since_ns: int | None = None
+    """When its unfinished step began: a list or a descriptor byte was consumed, a descriptor was sent, or something came
+    after a rest. None while nothing is unfinished; only the loop knows that, and sets it."""
 
     is_backlogged: bool = False
     """It used up its share of a turn; what it sent is served on in the next one before more is read."""

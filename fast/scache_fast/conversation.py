@@ -163,15 +163,19 @@ class Conversations:
             # The cheap way: nothing is left over from before, and this is exactly one list, perhaps behind the list
             # that says "received", as smtp(8) likes to write it.
             if len(data) <= self._list_bytes_max:
+                if client.state is READY and data == _DUMMY:
+                    client.since_ns = self.now_ns
+                    client.state = SENDING
+                    return
                 if client.state is RECEIVED and data.startswith(_DUMMY):
-                    client.has_moved = True
+                    client.since_ns = self.now_ns
                     client.state = REQUEST
                     data = data[len(_DUMMY) :]
                     if not data:
                         return
                 fields = whole_list(data)
                 if fields is not None:
-                    client.has_moved = True
+                    client.since_ns = self.now_ns
                     self._on_list[client.state](client, fields)
                     return
             client.decoder = Decoder(self._list_bytes_max)
@@ -180,8 +184,19 @@ class Conversations:
 
     def answer(self, client: Client) -> None:
         """Write what the client is to get: replies, then the descriptor that was found for it."""
-        if client.output and client.state is not CLOSED and not self._flush(client):
-            return
+        output = client.output
+        if output and client.state is not CLOSED:
+            try:
+                sent = client.sock.send(output)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._lose(client, error)
+                return
+            if sent != len(output):
+                client.output = output[sent:]
+                return
+            client.output = b""
         if client.state is SENDING:
             self._send_descriptor(client)
 
@@ -211,13 +226,12 @@ class Conversations:
                 fields = decoder.next_list()
                 if fields is None:
                     break
-                client.has_moved = True
+                client.since_ns = self.now_ns
                 self._on_list[client.state](client, fields)
         else:
             client.is_backlogged = True
         if decoder.overlong:
-            if client.output:
-                self._flush(client)
+            self.answer(client)
             self._meet_limit(Limit.ATTRIBUTE_LIST_BYTES, "client closed: its attribute list does not end")
             client.state = CLOSED
         elif decoder.is_empty:
@@ -357,7 +371,7 @@ class Conversations:
     def _park(self, client: Client, descriptor: int) -> None:
         table = self._table
         endpoint, properties, ttl_s = client.saving
-        client.has_moved = True
+        client.since_ns = self.now_ns
         client.state = REQUEST
         if table.save_endp(endpoint, properties, descriptor, ttl_s, self.now_ns) is Status.DONE:
             self._statistics.saved_endp(table.used, table.sessions)
@@ -370,7 +384,7 @@ class Conversations:
 
     def _refuse_descriptor(self, client: Client, reason: str) -> None:
         self._log.warning(f"save_endp {printable(client.saving[0])} refused: {reason}")
-        client.has_moved = True
+        client.since_ns = self.now_ns
         client.state = REQUEST
         client.output += _FAILED
 
@@ -386,28 +400,12 @@ class Conversations:
         except OSError as error:
             self._lose(client, error)
             return
-        client.has_moved = True
+        client.since_ns = self.now_ns
         client.state = RECEIVED
         client.session = None
         close(session.descriptor, self._log)
 
-    # Replies and failures.
-
-    def _flush(self, client: Client) -> bool:
-        """Write what the socket takes; False: something is left, or the client was lost."""
-        output = client.output
-        try:
-            sent = client.sock.send(output)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            self._lose(client, error)
-            return False
-        if sent == len(output):
-            client.output = b""
-            return True
-        client.output = output[sent:]
-        return False
+    # Failures.
 
     def _lose(self, client: Client, error: OSError) -> None:
         if error.errno in CLIENT_LOST:

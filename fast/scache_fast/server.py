@@ -37,7 +37,6 @@ import errno
 import select
 import socket
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -124,8 +123,6 @@ class Server:
         for fd, listener in self._listeners.items():
             listener.setblocking(False)
             self._epoll.register(fd, _IN)
-        # Clients with an unfinished step, the oldest step first, and the instant at which it began.
-        self._unfinished: OrderedDict[Client, int] = OrderedDict()
         self._backlog: dict[Client, None] = {}
         self._arrivals: list[socket.socket] = []  # listeners with somebody to accept
         self._now_ns = clock()
@@ -133,6 +130,7 @@ class Server:
         self._statistics_due_ns = self._now_ns + limits.status_update_time_s * NS_PER_S
         self._max_idle_ns = None if limits.max_idle_s is None else limits.max_idle_s * NS_PER_S
         self._due_ns = self._now_ns  # before that instant nothing has to be done unasked
+        self._steps_due_ns: int | None = None  # no unfinished step is too old before; None: there is none
         self._accept_again_ns: int | None = None  # while accepting pauses
         self._is_pause_logged = False
         self._ipc_timeout_ns = limits.ipc_timeout_s * NS_PER_S
@@ -206,7 +204,19 @@ class Server:
         for client in served:
             if client.output or client.state is SENDING:
                 answer(client)
-            self._settle(client)
+            state = client.state
+            if (
+                client.output
+                or client.decoder is not None
+                or client.interest != _IN
+                or state is SENDING
+                or state is CLOSED
+            ):
+                self._settle(client)
+            elif state is REQUEST:  # the cheap way, for what was served and answered at once
+                client.since_ns = None
+            elif self._steps_due_ns is None:
+                self._steps_due_ns = now_ns + self._ipc_timeout_ns
         if backlog:
             self._serve_on(backlog)
         # Once told to end, whoever waits to be let in is left to the next process behind the same sockets.
@@ -234,9 +244,8 @@ class Server:
         expiry_ns = self.table.next_expiry_ns
         if expiry_ns is not None and expiry_ns < due_ns:
             due_ns = expiry_ns
-        if self._unfinished:
-            oldest = next(iter(self._unfinished))
-            due_ns = min(due_ns, self._unfinished[oldest] + self._ipc_timeout_ns)
+        if self._steps_due_ns is not None:
+            due_ns = min(due_ns, self._steps_due_ns)
         if self._accept_again_ns is not None:
             due_ns = min(due_ns, self._accept_again_ns)
         if self._max_idle_ns is not None and not self._clients and not self.table.sessions:
@@ -263,17 +272,22 @@ class Server:
         )
 
     def _time_out(self) -> None:
-        began_before_ns = self._now_ns - self._ipc_timeout_ns
-        while self._unfinished:
-            client = next(iter(self._unfinished))
-            if self._unfinished[client] > began_before_ns:
-                return
+        if self._steps_due_ns is None or self._now_ns < self._steps_due_ns:
+            return
+        oldest_ns = None
+        for client in list(self._clients.values()):
+            if client.since_ns is None:
+                continue
+            if self._now_ns - client.since_ns < self._ipc_timeout_ns:
+                oldest_ns = client.since_ns if oldest_ns is None else min(oldest_ns, client.since_ns)
+                continue
             self.statistics.limit_hits[Limit.IPC_TIMEOUT] += 1
             self._log.warning(
                 f"client {client.fd} closed: unfinished in {client.state.name} for "
                 f"{Limit.IPC_TIMEOUT.value}={self._limits.ipc_timeout_s}"
             )
             self._drop(client)
+        self._steps_due_ns = None if oldest_ns is None else oldest_ns + self._ipc_timeout_ns
 
     # Clients.
 
@@ -304,11 +318,12 @@ class Server:
         interest = _IN
         if state is REQUEST and client.decoder is None and not client.output:
             # At rest: nothing is unfinished, and it may stay so for ever.
-            self._unfinished.pop(client, None)
+            client.since_ns = None
         else:
-            if client.has_moved or client not in self._unfinished:
-                self._unfinished[client] = self._now_ns
-                self._unfinished.move_to_end(client)
+            if client.since_ns is None:
+                client.since_ns = self._now_ns
+            if self._steps_due_ns is None:
+                self._steps_due_ns = self._now_ns + self._ipc_timeout_ns
             if len(client.output) > self._limits.output_bytes_max:
                 interest = _OUT
                 if client.interest != _OUT:
@@ -321,7 +336,6 @@ class Server:
                 interest = _OUT
             elif client.output:
                 interest = _IN | _OUT
-        client.has_moved = False
         if interest != client.interest:
             try:
                 self._epoll.modify(client.fd, interest)
@@ -338,7 +352,6 @@ class Server:
 
     def _drop(self, client: Client) -> None:
         del self._clients[client.fd]
-        self._unfinished.pop(client, None)
         self._backlog.pop(client, None)
         self._conversations.abandon(client)
         self._close(client.sock)
