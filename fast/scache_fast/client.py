@@ -5,13 +5,11 @@ the next (conversation.py) and when it is looked at (server.py).
 """
 
 import socket
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
 from scache_fast.attributes import Decoder
 from scache_fast.table import Session
-from scache_spec.vocabulary import Label, Properties
 
 
 class State(IntEnum):
@@ -45,7 +43,6 @@ RECEIVED: Final = State.RECEIVED
 CLOSED: Final = State.CLOSED
 
 
-@dataclass(slots=True, eq=False)
 class Client:
     """A client's socket and the conversation on it.
 
@@ -53,25 +50,34 @@ class Client:
     `saving` is meaningful in DESCRIPTOR alone. `decoder` is there while bytes were read that have not been served.
     """
 
-    sock: socket.socket
-    fd: int
-    interest: int
-    """The events that epoll was asked for."""
+    __slots__ = (
+        "decoder",
+        "fd",
+        "interest",
+        "is_backlogged",
+        "output",
+        "saving",
+        "session",
+        "since_ns",
+        "sock",
+        "state",
+    )
 
-    state: State = REQUEST
-    decoder: Decoder | None = None
-    output: bytes = b""
-    """Replies that the socket has not taken yet."""
-
-    saving: tuple[Label, Properties, int] = (Label(b""), Properties(b""), 0)
-    """Endpoint, properties and ttl of the save_endp whose descriptor is awaited."""
-
-    session: Session | None = None
-    """The session that was found for this client and is not handed over yet."""
-
-    since_ns: int | None = None
-    """When its unfinished step began: a list or a descriptor byte was consumed, a descriptor was sent, or something came
-    after a rest. None while nothing is unfinished; only the loop knows that, and sets it."""
-
-    is_backlogged: bool = False
-    """It used up its share of a turn; what it sent is served on in the next one before more is read."""
+    def __init__(self, sock: socket.socket, fd: int, interest: int) -> None:
+        self.sock = sock
+        self.fd = fd
+        self.interest = interest
+        """The events that epoll was asked for."""
+        self.state: State = REQUEST
+        self.decoder: Decoder | None = None
+        self.output = b""
+        """Replies that the socket has not taken yet."""
+        self.saving: tuple[bytes, bytes, int] = (b"", b"", 0)
+        """Endpoint, properties and ttl of the save_endp whose descriptor is awaited."""
+        self.session: Session | None = None
+        """The session that was found for this client and is not handed over yet."""
+        self.since_ns: int | None = None
+        """When its unfinished step began: a list or a descriptor byte was consumed, a descriptor was sent, or something
+        came after a rest. None while nothing is unfinished; only the loop knows that, and sets it."""
+        self.is_backlogged = False
+        """It used up its share of a turn; what it sent is served on in the next one before more is read."""

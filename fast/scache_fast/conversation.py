@@ -43,7 +43,7 @@ from scache_fast.log import Log, printable
 from scache_fast.statistics import Statistics
 from scache_fast.table import Session, Table
 from scache_spec import vocabulary as words
-from scache_spec.vocabulary import Label, Limit, Limits, Properties, Status
+from scache_spec.vocabulary import Limit, Limits, Status
 
 READ_BYTES_MAX: Final = 16_384
 """How much one turn reads from one client. Arbitrary: real requests stay below 1 000 bytes."""
@@ -124,15 +124,13 @@ class Conversations:
         self._output_bytes_max = limits.output_bytes_max
         self._log = log
         self._verbose = log.verbose
-        self._may_park = hooks.may_park
+        self._first_reserved = hooks.first_reserved
         self._is_alive = hooks.is_alive
         self._before_close = hooks.before_close
         self.now_ns = 0
         """The instant of the current turn; the loop sets it."""
         self.served = 0
         """How many lists were taken for requests since the start."""
-        # By state; no list is ever read in DESCRIPTOR, SENDING and CLOSED.
-        self._on_list: list[Handler] = [self._request, self._request, self._ready, self._ready, self._received]
         self._requests: dict[bytes, Handler] = {
             words.SAVE_ENDP: self._save_endp,
             words.FIND_ENDP: self._find_endp,
@@ -175,8 +173,7 @@ class Conversations:
                         return
                 fields = whole_list(data)
                 if fields is not None:
-                    client.since_ns = self.now_ns
-                    self._on_list[client.state](client, fields)
+                    self._on_list(client, fields)
                     return
             client.decoder = Decoder(self._list_bytes_max)
         client.decoder.feed(data)
@@ -226,8 +223,7 @@ class Conversations:
                 fields = decoder.next_list()
                 if fields is None:
                     break
-                client.since_ns = self.now_ns
-                self._on_list[client.state](client, fields)
+                self._on_list(client, fields)
         else:
             client.is_backlogged = True
         if decoder.overlong:
@@ -252,9 +248,21 @@ class Conversations:
             self._before_close(session)
         discard(session.descriptor, self._log)
 
-    # Lists by state.
+    # Lists.
 
-    def _request(self, client: Client, fields: list[bytes]) -> None:
+    def _on_list(self, client: Client, fields: list[bytes]) -> None:
+        """Serve a list, which is never read in DESCRIPTOR, SENDING and CLOSED."""
+        client.since_ns = self.now_ns
+        if client.state is READY:
+            if fields and fields[0] == _DUMMY_NAME:
+                client.state = SENDING
+            else:
+                client.state = REQUEST
+                self.abandon(client)
+            return
+        if client.state is RECEIVED:
+            client.state = REQUEST
+            return
         if not fields or fields[0] != _REQUEST_NAME:
             return
         self.served += 1
@@ -267,16 +275,6 @@ class Conversations:
         if self._verbose:
             self._log.detail(f"client {client.fd}: {' '.join(map(printable, fields[1::2]))}: {_OUTCOMES[client.state]}")
 
-    def _ready(self, client: Client, fields: list[bytes]) -> None:
-        if fields and fields[0] == _DUMMY_NAME:
-            client.state = SENDING
-        else:
-            client.state = REQUEST
-            self.abandon(client)
-
-    def _received(self, client: Client, fields: list[bytes]) -> None:
-        client.state = REQUEST
-
     # The four requests. Names are matched in order right behind the request; what follows the last does not matter.
 
     def _save_endp(self, client: Client, fields: list[bytes]) -> None:
@@ -284,7 +282,7 @@ class Conversations:
         if ttl_s is None:
             self._malformed(client, fields)
             return
-        client.saving = Label(fields[5]), Properties(fields[7]), ttl_s
+        client.saving = fields[5], fields[7], ttl_s
         client.state = DESCRIPTOR
         client.output += _DUMMY
 
@@ -292,7 +290,7 @@ class Conversations:
         if fields[2:3] != _LABEL_NAME:
             self._malformed(client, fields)
             return
-        label = Label(fields[3])
+        label = fields[3]
         session = self._table.find_endp(label)
         while session is not None and self._is_alive is not None and not self._is_alive(session):
             discard(session.descriptor, self._log)
@@ -312,8 +310,8 @@ class Conversations:
             self._malformed(client, fields)
             return
         table = self._table
-        destination, properties, endpoint = Label(fields[5]), Properties(fields[7]), Label(fields[9])
-        if table.save_dest(destination, properties, endpoint, ttl_s, self.now_ns) is Status.DONE:
+        destination = fields[5]
+        if table.save_dest(destination, fields[7], fields[9], ttl_s, self.now_ns) is Status.DONE:
             self._statistics.saved_dest(table.destinations, table.used)
             client.output += _DONE
         else:
@@ -324,7 +322,7 @@ class Conversations:
         if fields[2:3] != _LABEL_NAME:
             self._malformed(client, fields)
             return
-        label = Label(fields[3])
+        label = fields[3]
         found = self._table.find_dest(label)
         while found is not None and self._is_alive is not None and not self._is_alive(found[1]):
             discard(found[1].descriptor, self._log)
@@ -362,7 +360,7 @@ class Conversations:
             # With the descriptor table full the kernel hands over what fits and says so in MSG_CTRUNC.
             truncated = ", and there were more than could be received" if flags & _TRUNCATED else ""
             self._refuse_descriptor(client, f"{len(descriptors)} descriptors came with the byte, not one{truncated}")
-        elif self._may_park is not None and not self._may_park(descriptors[0]):
+        elif self._first_reserved is not None and descriptors[0] >= self._first_reserved:
             discard(descriptors[0], self._log)
             self._refuse_descriptor(client, "the descriptors that are left are kept in reserve")
         else:

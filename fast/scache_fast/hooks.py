@@ -19,8 +19,8 @@ class Hooks:
     may_connect: Callable[[socket.socket], bool] | None = None
     """Asked once for each accepted client, before the greeting; False: closed at once."""
 
-    may_park: Callable[[int], bool] | None = None
-    """Asked for each descriptor about to be parked; False: it is closed and the save refused."""
+    first_reserved: int | None = None
+    """The lowest descriptor that is not parked: from this number on they are closed, and the save is refused."""
 
     is_alive: Callable[[Session], bool] | None = None
     """Asked for each session about to be handed out; False: its descriptor is closed and the next one is tried."""

@@ -80,7 +80,8 @@ def serve(
         )
     hooks = Hooks(
         may_connect=Doorkeeper(settings.access, log).may_connect if settings.access != Access() else None,
-        may_park=_may_park(descriptors - settings.descriptors_reserve),
+        # The kernel gives out the lowest number that is free: one this high means that all below it are in use.
+        first_reserved=descriptors - settings.descriptors_reserve,
         is_alive=Looker(settings.liveness).is_alive if settings.liveness is not Liveness.OFF else None,
         before_close=Farewells(settings.farewells).before_close if settings.farewells else None,
         after_turn=surroundings.after_turn,
@@ -115,8 +116,3 @@ def _run(server: Server, log: Logger, surroundings: Surroundings) -> None:
     if surroundings.stopping is not None:
         surroundings.stopping()
     server.print_statistics()
-
-
-def _may_park(first_reserved: int) -> Callable[[int], bool]:
-    # The kernel gives out the lowest number that is free: a number this high means that all below it are in use.
-    return lambda descriptor: descriptor < first_reserved

@@ -22,13 +22,15 @@ garbage collector need not visit them, and a stale one costs 56 bytes instead of
 
 Why queues are linked lists. Most endpoints hold one or two sessions. An empty deque weighs 760 bytes, a session with
 two more links 16; and a session that expires in the middle of its queue leaves it without a walk.
+
+Why constructors are written out here and in client.py: mypyc compiles them, and leaves those that dataclass makes up to
+the interpreter.
 """
 
-from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from typing import Final, NamedTuple
 
-from scache_spec.vocabulary import NS_PER_S, Label, Limit, Limits, Properties, Status
+from scache_spec.vocabulary import NS_PER_S, Limit, Limits, Status
 
 STALE_MAX: Final = 1024
 """How many stale instants the heap may hold beyond as many as are alive: 57 kB, rebuilt every 1024 finds at most."""
@@ -37,16 +39,20 @@ _SERIAL_BITS: Final = 64
 """Room for serial numbers: at a million saves a second they last for 584 000 years."""
 
 
-@dataclass(slots=True, eq=False)
 class Session:
     """One parked connection."""
 
-    endpoint: Label
-    properties: Properties
-    descriptor: int
-    due: int
-    older: "Session | None" = field(default=None, repr=False)
-    newer: "Session | None" = field(default=None, repr=False)
+    __slots__ = ("descriptor", "due", "endpoint", "newer", "older", "properties")
+
+    def __init__(
+        self, endpoint: bytes, properties: bytes, descriptor: int, due: int, older: "Session | None" = None
+    ) -> None:
+        self.endpoint = endpoint
+        self.properties = properties
+        self.descriptor = descriptor
+        self.due = due
+        self.older = older
+        self.newer: Session | None = None
 
     @property
     def expiry_ns(self) -> int:
@@ -54,25 +60,29 @@ class Session:
         return self.due >> _SERIAL_BITS
 
 
-@dataclass(slots=True, eq=False)
 class _Endpoint:
     """The queue of one endpoint label. It exists while a session is in it or a binding points at it."""
 
-    label: Label
-    oldest: Session | None = None
-    newest: Session | None = None
-    sessions: int = 0
-    bindings: int = 0
+    __slots__ = ("bindings", "label", "newest", "oldest", "sessions")
+
+    def __init__(self, label: bytes, sessions: int = 0, bindings: int = 0) -> None:
+        self.label = label
+        self.oldest: Session | None = None
+        self.newest: Session | None = None
+        self.sessions = sessions
+        self.bindings = bindings
 
 
-@dataclass(slots=True, eq=False)
 class _Binding:
     """One way from a destination to an endpoint."""
 
-    destination: Label
-    endpoint: _Endpoint
-    properties: Properties
-    due: int
+    __slots__ = ("destination", "due", "endpoint", "properties")
+
+    def __init__(self, destination: bytes, endpoint: _Endpoint, properties: bytes, due: int) -> None:
+        self.destination = destination
+        self.endpoint = endpoint
+        self.properties = properties
+        self.due = due
 
 
 class Sizes(NamedTuple):
@@ -87,10 +97,10 @@ class Sizes(NamedTuple):
 class Snapshot(NamedTuple):
     """Everything a table's future answers depend on: two tables with equal snapshots behave alike."""
 
-    endpoints: tuple[tuple[Label, tuple[tuple[Properties, int, int], ...]], ...]
+    endpoints: tuple[tuple[bytes, tuple[tuple[bytes, int, int], ...]], ...]
     """Labels in byte order; under each, oldest first: properties, descriptor, remaining nanoseconds."""
 
-    destinations: tuple[tuple[Label, tuple[tuple[Label, Properties, int], ...]], ...]
+    destinations: tuple[tuple[bytes, tuple[tuple[bytes, bytes, int], ...]], ...]
     """Labels in byte order; under each, in binding order: endpoint, properties, remaining nanoseconds."""
 
 
@@ -101,8 +111,8 @@ class Table:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._endpoints: dict[Label, _Endpoint] = {}
-        self._destinations: dict[Label, dict[tuple[Label, Properties], _Binding]] = {}
+        self._endpoints: dict[bytes, _Endpoint] = {}
+        self._destinations: dict[bytes, dict[tuple[bytes, bytes], _Binding]] = {}
         self._timed: dict[int, Session | _Binding] = {}
         self._heap: list[int] = []
         self._serial = 0
@@ -112,7 +122,7 @@ class Table:
 
     # The four verbs.
 
-    def save_endp(self, endpoint: Label, properties: Properties, descriptor: int, ttl_s: int, now_ns: int) -> Status:
+    def save_endp(self, endpoint: bytes, properties: bytes, descriptor: int, ttl_s: int, now_ns: int) -> Status:
         """Park a descriptor as the newest session of an endpoint; FAILED: a limit forbids, the caller keeps it."""
         record = self._endpoints.get(endpoint)
         is_new = record is None
@@ -134,21 +144,20 @@ class Table:
         self._schedule(session, self._expiry_ns(ttl_s, now_ns))
         return Status.DONE
 
-    def find_endp(self, endpoint: Label) -> Session | None:
+    def find_endp(self, endpoint: bytes) -> Session | None:
         """Take the oldest session of an endpoint out of the table."""
         record = self._endpoints.get(endpoint)
         if record is None or record.oldest is None:
             return None
         return self._take(record, record.oldest)
 
-    def save_dest(self, destination: Label, properties: Properties, endpoint: Label, ttl_s: int, now_ns: int) -> Status:
+    def save_dest(self, destination: bytes, properties: bytes, endpoint: bytes, ttl_s: int, now_ns: int) -> Status:
         """Bind a destination to an endpoint, or renew that binding in its place; FAILED: a limit forbids a new one."""
-        expiry_ns = self._expiry_ns(ttl_s, now_ns)
         bindings = self._destinations.get(destination)
         binding = None if bindings is None else bindings.get((endpoint, properties))
         if binding is not None:
             del self._timed[binding.due]
-            self._schedule(binding, expiry_ns)
+            self._schedule(binding, self._expiry_ns(ttl_s, now_ns))
             if len(self._heap) > 2 * len(self._timed) + STALE_MAX:
                 self._compact()
             return Status.DONE
@@ -160,10 +169,10 @@ class Table:
         binding = bindings[record.label, properties] = _Binding(destination, record, properties, 0)
         record.bindings += 1
         self.bindings += 1
-        self._schedule(binding, expiry_ns)
+        self._schedule(binding, self._expiry_ns(ttl_s, now_ns))
         return Status.DONE
 
-    def find_dest(self, destination: Label) -> tuple[Properties, Session] | None:
+    def find_dest(self, destination: bytes) -> tuple[bytes, Session] | None:
         """Take the oldest session of the first bound endpoint that has one, and return the binding's properties too."""
         for binding in self._destinations.get(destination, {}).values():
             oldest = binding.endpoint.oldest
@@ -234,7 +243,7 @@ class Table:
 
     # What can be asked without changing anything.
 
-    def session_limit(self, endpoint: Label) -> Limit | None:
+    def session_limit(self, endpoint: bytes) -> Limit | None:
         """Return the limit that forbids one more session under an endpoint."""
         if self.sessions >= self._limits.sessions_max:
             return Limit.SESSIONS
@@ -309,7 +318,7 @@ class Table:
         limit_s = self._limits.ttl_limit_s
         return now_ns + (ttl_s if ttl_s < limit_s else limit_s) * NS_PER_S
 
-    def _endpoint(self, label: Label) -> _Endpoint:
+    def _endpoint(self, label: bytes) -> _Endpoint:
         record = self._endpoints.get(label)
         if record is None:
             record = self._endpoints[label] = _Endpoint(label)
