@@ -30,8 +30,7 @@ Races worth telling:
 
 import errno
 import socket
-import sys
-from array import array
+import struct
 from collections.abc import Callable
 from typing import Final
 
@@ -41,7 +40,7 @@ from scache_fast.descriptors import close, discard
 from scache_fast.hooks import Hooks
 from scache_fast.log import Log, printable
 from scache_fast.statistics import Statistics
-from scache_fast.table import Session, Table
+from scache_fast.table import DONE, Session, Table
 from scache_spec import vocabulary as words
 from scache_spec.vocabulary import Limit, Limits, Status
 
@@ -54,9 +53,11 @@ LISTS_PER_TURN_MAX: Final = 32
 _DESCRIPTORS_MAX: Final = 253
 """The kernel's SCM_MAX_FD: more cannot ride on one message. With room for all of them, none is left unseen."""
 
-_DESCRIPTOR_BYTES: Final = array("i").itemsize
-_ANCILLARY_BYTES: Final = socket.CMSG_SPACE(_DESCRIPTORS_MAX * _DESCRIPTOR_BYTES)
-_RIGHTS: Final = (socket.SOL_SOCKET, socket.SCM_RIGHTS)
+_DESCRIPTOR: Final = struct.Struct("i")
+_ANCILLARY_BYTES: Final = socket.CMSG_SPACE(_DESCRIPTORS_MAX * _DESCRIPTOR.size)
+_LEVEL: Final = int(socket.SOL_SOCKET)
+_RIGHTS: Final = int(socket.SCM_RIGHTS)
+_CARRIER: Final = (words.DESCRIPTOR_BYTE,)
 
 # Plain numbers: the enumerations of the socket module cost more than a system call when they are combined.
 _CLOSE_ON_EXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
@@ -311,7 +312,7 @@ class Conversations:
             return
         table = self._table
         destination = fields[5]
-        if table.save_dest(destination, fields[7], fields[9], ttl_s, self.now_ns) is Status.DONE:
+        if table.save_dest(destination, fields[7], fields[9], ttl_s, self.now_ns) is DONE:
             self._statistics.saved_dest(table.destinations, table.used)
             client.output += _DONE
         else:
@@ -371,7 +372,7 @@ class Conversations:
         endpoint, properties, ttl_s = client.saving
         client.since_ns = self.now_ns
         client.state = REQUEST
-        if table.save_endp(endpoint, properties, descriptor, ttl_s, self.now_ns) is Status.DONE:
+        if table.save_endp(endpoint, properties, descriptor, ttl_s, self.now_ns) is DONE:
             self._statistics.saved_endp(table.used, table.sessions)
             client.output += _DONE
             return
@@ -390,9 +391,8 @@ class Conversations:
         """Send what was found; stays in SENDING when the socket is full."""
         session = client.session
         assert session is not None
-        rights = session.descriptor.to_bytes(_DESCRIPTOR_BYTES, sys.byteorder)
         try:
-            client.sock.sendmsg((words.DESCRIPTOR_BYTE,), ((*_RIGHTS, rights),))
+            client.sock.sendmsg(_CARRIER, ((_LEVEL, _RIGHTS, _DESCRIPTOR.pack(session.descriptor)),))
         except BlockingIOError:
             return
         except OSError as error:
@@ -418,11 +418,13 @@ class Conversations:
 
 
 def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
-    if len(ancillary) == 1 and len(ancillary[0][2]) == _DESCRIPTOR_BYTES and ancillary[0][:2] == _RIGHTS:
-        return [int.from_bytes(ancillary[0][2], sys.byteorder)]  # the cheap way, for what everybody sends
-    descriptors = array("i")
+    descriptors: list[int] = []
     for level, kind, payload in ancillary:
-        if (level, kind) == _RIGHTS:
+        if level == _LEVEL and kind == _RIGHTS:
+            if len(payload) == _DESCRIPTOR.size:  # the cheap way, for what everybody sends
+                descriptors += _DESCRIPTOR.unpack(payload)
+                continue
             # Truncated control data may end in the middle of a number that names nothing.
-            descriptors.frombytes(payload[: len(payload) - len(payload) % _DESCRIPTOR_BYTES])
-    return descriptors.tolist()
+            whole = payload[: len(payload) - len(payload) % _DESCRIPTOR.size]
+            descriptors += [descriptor for (descriptor,) in _DESCRIPTOR.iter_unpack(whole)]
+    return descriptors

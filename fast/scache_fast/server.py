@@ -56,8 +56,9 @@ ACCEPT_PAUSE_NS: Final = 50_000_000
 _ACCEPTS_PER_TURN_MAX: Final = 64
 """How many clients one listener may bring in a turn. Arbitrary: those inside go first when many come."""
 
-_EVENTS_PER_TURN_MAX: Final = 256
-"""How many events a turn handles. Arbitrary: epoll goes round the others in the next."""
+_EVENTS_PER_TURN_MAX: Final = 64
+"""How many events a turn handles; epoll goes round the others in the next. Room for so many (768 bytes, for each wait
+anew) comes from malloc's small bins; twice as many made no difference to anything else."""
 
 _ACCEPT_AGAIN: Final = frozenset(
     {

@@ -35,6 +35,10 @@ from scache_spec.vocabulary import NS_PER_S, Limit, Limits, Status
 STALE_MAX: Final = 1024
 """How many stale instants the heap may hold beyond as many as are alive: 57 kB, rebuilt every 1024 finds at most."""
 
+DONE: Final = Status.DONE
+FAILED: Final = Status.FAILED
+# Bare names: looking up a member of an enumeration takes as long as looking up a label.
+
 _SERIAL_BITS: Final = 64
 """Room for serial numbers: at a million saves a second they last for 584 000 years."""
 
@@ -129,7 +133,7 @@ class Table:
         if record is None:
             record = _Endpoint(endpoint)
         if self.sessions >= self._limits.sessions_max or record.sessions >= self._limits.sessions_per_endpoint_max:
-            return Status.FAILED
+            return FAILED
         if is_new:
             self._endpoints[endpoint] = record
         last = record.newest
@@ -142,7 +146,7 @@ class Table:
         record.sessions += 1
         self.sessions += 1
         self._schedule(session, self._expiry_ns(ttl_s, now_ns))
-        return Status.DONE
+        return DONE
 
     def find_endp(self, endpoint: bytes) -> Session | None:
         """Take the oldest session of an endpoint out of the table."""
@@ -160,9 +164,9 @@ class Table:
             self._schedule(binding, self._expiry_ns(ttl_s, now_ns))
             if len(self._heap) > 2 * len(self._timed) + STALE_MAX:
                 self._compact()
-            return Status.DONE
+            return DONE
         if self.bindings >= self._limits.bindings_max:
-            return Status.FAILED
+            return FAILED
         if bindings is None:
             bindings = self._destinations[destination] = {}
         record = self._endpoint(endpoint)
@@ -170,7 +174,7 @@ class Table:
         record.bindings += 1
         self.bindings += 1
         self._schedule(binding, self._expiry_ns(ttl_s, now_ns))
-        return Status.DONE
+        return DONE
 
     def find_dest(self, destination: bytes) -> tuple[bytes, Session] | None:
         """Take the oldest session of the first bound endpoint that has one, and return the binding's properties too."""
