@@ -87,7 +87,7 @@ def serve(
         after_turn=surroundings.after_turn,
     )
     try:
-        server = Server(listeners, settings.limits, log=log, hooks=hooks)
+        server = Server(listeners, settings.limits, log=log, hooks=hooks, looks_max=settings.busy_wait)
         signals = Signals(server)
     except OSError as error:
         # EMFILE, ENFILE, ENOMEM, ENOSPC: what the loop itself needs cannot be had.

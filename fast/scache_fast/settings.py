@@ -55,6 +55,7 @@ class Settings:
     farewells: tuple[Farewell, ...]
     liveness: Liveness
     ready_fd: int | None
+    busy_wait: int
 
 
 def parse_time_s(text: str) -> int:
@@ -223,6 +224,9 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             "than that)"),
     Setting("ready_fd", "process", "FD", _own_descriptor, None, "write a newline to this descriptor once clients are "
             "served, as s6 expects"),
+    Setting("busy_wait", "process", "N", _number, "50", "while clients answer at once, look so often for the next answer "
+            "(50 times take about 40 µs) before going to sleep; being woken takes longer than most answers, and few "
+            "clients get twice as much done; 0 never looks"),
 )  # fmt: skip
 
 
@@ -257,4 +261,5 @@ def settings_from(given: Namespace) -> Settings:
         farewells=tuple(given.farewell or ()),
         liveness=Liveness(given.liveness),
         ready_fd=given.ready_fd,
+        busy_wait=given.busy_wait,
     )

@@ -83,7 +83,9 @@ class Lines:
 class House:
     """A server in this process and everybody who visits it."""
 
-    def __init__(self, limits: Limits | None = None, *, hooks: Hooks | None = None, verbose: bool = False) -> None:
+    def __init__(
+        self, limits: Limits | None = None, *, hooks: Hooks | None = None, verbose: bool = False, looks_max: int = 0
+    ) -> None:
         self.clock = Clock()
         self.log = Lines(verbose=verbose)
         self._listener = socket.socket(socket.AF_UNIX)
@@ -97,6 +99,7 @@ class House:
             wall_clock=lambda: 0.0,
             log=self.log,
             hooks=hooks,
+            looks_max=looks_max,
         )
         self.peers: list[Peer] = []
 

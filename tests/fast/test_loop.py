@@ -3,6 +3,7 @@
 import os
 import select
 import socket
+from collections.abc import Callable
 
 import pytest
 from tests.fast.peer import (
@@ -21,7 +22,7 @@ from tests.fast.peer import (
 )
 
 from scache_fast.hooks import Hooks
-from scache_fast.server import Server
+from scache_fast.server import BRISK_NS, Server
 from scache_fast.table import Session
 from scache_spec.vocabulary import NS_PER_S, Limit, Limits
 
@@ -240,6 +241,75 @@ def test_clock_is_read_once_a_turn_and_the_wait_is_real() -> None:
         house.peer()
         house.server.step(0.001)  # a real millisecond, with a clock that stands still
         assert house.server.clients == 1
+
+
+class Waits:
+    """Stands before an epoll: notes how long each wait may be, and lets time pass or something happen in it."""
+
+    def __init__(self, house: House) -> None:
+        self._epoll = house.server._epoll
+        self._clock = house.clock
+        house.server._epoll = self  # type: ignore[assignment]
+        self.timeouts_s: list[float] = []
+        self.sleep_ns = 0
+        self.on_look: Callable[[], None] = lambda: None
+
+    def poll(self, timeout_s: float, events_max: int) -> list[tuple[int, int]]:
+        self.timeouts_s.append(timeout_s)
+        if timeout_s:
+            self._clock.now_ns += self.sleep_ns
+        else:
+            self.on_look()
+        return self._epoll.poll(0, events_max)
+
+    def of(self, turn: Callable[[], None]) -> list[float]:
+        """Return the waits of one turn."""
+        self.timeouts_s.clear()
+        turn()
+        return self.timeouts_s.copy()
+
+    def close(self) -> None:
+        self._epoll.close()
+
+
+def test_loop_looks_before_it_sleeps_while_waits_are_short() -> None:
+    with House(looks_max=3) as house:
+        waits = Waits(house)
+
+        def turn() -> None:
+            house.server.step(9.0)
+
+        waits.sleep_ns = BRISK_NS
+        assert waits.of(turn) == [9.0]
+        assert waits.of(turn) == [9.0]
+        waits.sleep_ns = BRISK_NS - 1
+        assert waits.of(turn) == [9.0]
+        assert waits.of(turn) == [0, 0, 0, 9.0]
+        assert waits.of(turn) == [0, 0, 0, 9.0]
+        waits.sleep_ns = BRISK_NS
+        assert waits.of(turn) == [0, 0, 0, 9.0]
+        assert waits.of(turn) == [9.0]
+
+
+def test_what_a_look_finds_is_served_without_sleep() -> None:
+    with House(looks_max=3) as house:
+        peer = house.peer()
+        waits = Waits(house)
+
+        def ask_at_the_second_look() -> None:
+            if len(waits.timeouts_s) == 2:
+                peer.send(find_endp(b"zz"))
+
+        waits.on_look = ask_at_the_second_look
+        assert waits.of(lambda: house.server.step(9.0)) == [0, 0]
+        assert peer.read() == MISSED
+
+
+def test_turn_that_is_not_to_wait_looks_once() -> None:
+    with House(looks_max=3) as house:
+        waits = Waits(house)
+        house.turn()
+        assert waits.of(house.turn) == [0]
 
 
 def test_turn_ends_with_the_hook() -> None:
