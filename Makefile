@@ -69,7 +69,7 @@ mutants: $(VENV)/dev.stamp ## hold every server that is wrong on purpose against
 	$(BIN)/python -m tests.conformance.mutants.table
 
 COMPILED := .cache/compiled
-HOT := $(addprefix scache_fast/,table.py attributes.py client.py conversation.py statistics.py hooks.py server.py)
+HOT := $(addprefix scache_fast/,accepting.py table.py attributes.py client.py conversation.py statistics.py hooks.py server.py)
 
 compiled: $(VENV)/dev.stamp ## compile the hot modules with mypyc into .cache/compiled (optional; needs a C compiler)
 	@rm -rf $(COMPILED) && mkdir -p $(COMPILED) && cp -r fast/scache_fast spec/scache_spec $(COMPILED)

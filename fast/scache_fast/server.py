@@ -15,8 +15,7 @@ Guarantees:
 
 * Nobody waits for anybody. Sockets are non-blocking, a client gets one read and a bounded number of lists per turn,
   and one that takes no replies is not read from while more than `output_bytes_max` of them wait.
-* A full descriptor table ends nothing. Accepting pauses and is tried again every `ACCEPT_PAUSE_NS`, so that a free
-  slot is used within that time and waiting for one costs 20 system calls a second.
+* A full descriptor table ends nothing: accepting pauses (accepting.py), and those inside are served on.
 * A turn that has nothing to do does not happen: everything that will be due sets the time-out of the wait.
 
 Races worth telling:
@@ -46,6 +45,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from scache_fast.accepting import Accepting, close
 from scache_fast.attributes import encode
 from scache_fast.client import CLOSED, REQUEST, SENDING, Client
 from scache_fast.conversation import CLIENT_LOST, Conversations
@@ -56,38 +56,9 @@ from scache_fast.table import Table
 from scache_spec import vocabulary as words
 from scache_spec.vocabulary import NS_PER_S, Limit, Limits
 
-ACCEPT_PAUSE_NS: Final = 50_000_000
-"""How long accepting pauses when there is no descriptor for a client. Half of the 100 ms that are promised."""
-
-_ACCEPTS_PER_TURN_MAX: Final = 64
-"""How many clients one listener may bring in a turn. Arbitrary: those inside go first when many come."""
-
 _EVENTS_PER_TURN_MAX: Final = 64
 """How many events a turn handles; epoll goes round the others in the next. Room for so many (768 bytes, for each wait
 anew) comes from malloc's small bins; twice as many made no difference to anything else."""
-
-_ACCEPT_AGAIN: Final = frozenset(
-    {
-        errno.ECONNABORTED,  # the client that would have been next is gone
-        errno.EPROTO,
-        errno.EPERM,  # a firewall or a security module refused it
-        errno.EACCES,
-        # accept(2): errors that wait on the new connection are reported here, and concern it alone.
-        errno.ENETDOWN,
-        errno.ENOPROTOOPT,
-        errno.EHOSTDOWN,
-        errno.ENONET,
-        errno.EHOSTUNREACH,
-        errno.EOPNOTSUPP,
-        errno.ENETUNREACH,
-        errno.ETIMEDOUT,
-    }
-)
-"""Why a client is lost before it is in, when there may be another behind it.
-
-Everything else that accept reports makes accepting pause: EMFILE, ENFILE, ENOBUFS and ENOMEM for want of room, and
-what nobody has foreseen. Those inside are served on.
-"""
 
 _WAIT_FAILURES: Final = frozenset({errno.EINTR, errno.ENOMEM})
 """What waiting may report without anything being wrong; EBADF, EFAULT and EINVAL say that there is no loop any more."""
@@ -97,8 +68,6 @@ BRISK_NS: Final = 100_000
 
 _IN: Final = select.EPOLLIN
 _OUT: Final = select.EPOLLOUT
-
-_HUNG_UP: Final = select.EPOLLHUP
 _GREETING: Final = encode(words.PROTOCOL, words.PROTOCOL_NAME)
 
 
@@ -133,20 +102,14 @@ class Server:
         self._epoll = select.epoll()
         self._clients: dict[int, Client] = {}
         self._watched: dict[int, Callable[[], None]] = {}
-        self._listeners = {listener.fileno(): listener for listener in listeners}
-        for fd, listener in self._listeners.items():
-            listener.setblocking(False)
-            self._epoll.register(fd, _IN)
+        self._accepting = Accepting(listeners, self._epoll, self._log, self._welcome)
         self._backlog: dict[Client, None] = {}
-        self._arrivals: list[socket.socket] = []  # listeners with somebody to accept
         self._now_ns = clock()
         self._idle_since_ns = self._now_ns
         self._statistics_due_ns = self._now_ns + limits.status_update_time_s * NS_PER_S
         self._max_idle_ns = None if limits.max_idle_s is None else limits.max_idle_s * NS_PER_S
         self._due_ns = self._now_ns  # before that instant nothing has to be done unasked
         self._steps_due_ns: int | None = None  # no unfinished step is too old before; None: there is none
-        self._accept_again_ns: int | None = None  # while accepting pauses
-        self._is_pause_logged = False
         self._ipc_timeout_ns = limits.ipc_timeout_s * NS_PER_S
         self._turns = 0
         self.turn: int | None = None
@@ -185,8 +148,7 @@ class Server:
             self._drop(client)
         for session in self.table.flush():
             self._conversations.discard(session)
-        for listener in self._listeners.values():
-            listener.close()
+        self._accepting.close()
         self._epoll.close()
 
     def print_statistics(self) -> None:
@@ -236,8 +198,8 @@ class Server:
         if backlog:
             self._serve_on(backlog)
         # Once told to end, whoever waits to be let in is left to the next process behind the same sockets.
-        if (self._arrivals or self._accept_again_ns is not None) and self.is_running:
-            self._accept_all()
+        if self._accepting.is_wanted and self.is_running:
+            self._accepting.accept_all(now_ns)
         if not clients and self._is_idle_too_long():
             self.is_running = False
         if self._hooks.after_turn is not None:
@@ -270,8 +232,8 @@ class Server:
             due_ns = expiry_ns
         if self._steps_due_ns is not None:
             due_ns = min(due_ns, self._steps_due_ns)
-        if self._accept_again_ns is not None:
-            due_ns = min(due_ns, self._accept_again_ns)
+        if self._accepting.again_ns is not None:
+            due_ns = min(due_ns, self._accepting.again_ns)
         if self._max_idle_ns is not None and not self._clients and not self.table.sessions:
             due_ns = min(due_ns, self._idle_since_ns + self._max_idle_ns)
         self._due_ns = due_ns
@@ -378,67 +340,27 @@ class Server:
         del self._clients[client.fd]
         self._backlog.pop(client, None)
         self._conversations.abandon(client)
-        self._close(client.sock)
+        close(client.sock, self._log)
         if not self._clients:
             self._idle_since_ns = self._now_ns
 
-    # Those who want to come in.
+    # Those who want to come in, and others who are waited for.
 
     def _other_event(self, fd: int, event: int) -> None:
-        listener = self._listeners.get(fd)
-        if listener is not None:
-            if event & _HUNG_UP:
-                # Another holder of the socket has shut it down: nobody comes any more, and epoll goes on saying so.
-                self._log.warning("a listening socket was shut down by somebody else, and is closed")
-                del self._listeners[fd]
-                self._epoll.unregister(fd)
-                self._close(listener)
-            else:
-                self._arrivals.append(listener)
-        elif fd in self._watched:
+        if not self._accepting.notice(fd, event) and fd in self._watched:
             self._watched[fd]()
         # Else it is the event of a client that was dropped earlier in this turn.
 
-    def _accept_all(self) -> None:
-        if self._accept_again_ns is not None:
-            if self._now_ns < self._accept_again_ns:
-                return
-            if not self._heed_listeners(_IN):
-                self._accept_again_ns = self._now_ns + ACCEPT_PAUSE_NS
-                return
-            self._accept_again_ns = None
-            self._arrivals = list(self._listeners.values())
-        arrivals, self._arrivals = self._arrivals, []
-        for listener in arrivals:
-            for _ in range(_ACCEPTS_PER_TURN_MAX):
-                if not self._accept(listener):
-                    break
-
-    def _accept(self, listener: socket.socket) -> bool:
-        """Take one client in; False: there is no other to be taken in now."""
-        if self._accept_again_ns is not None:
-            return False
-        try:
-            sock, _ = listener.accept()
-        except BlockingIOError:
-            self._is_pause_logged = False
-            return False
-        except OSError as error:
-            if error.errno in _ACCEPT_AGAIN:
-                return True
-            self._pause_accepting(error)
-            return False
+    def _welcome(self, sock: socket.socket) -> None:
+        """Let an accepted client in, or not; raises OSError when it cannot be waited for."""
         if len(self._clients) >= self._limits.clients_max:
-            self._close(sock)
+            close(sock, self._log)
             self.statistics.limit_hits[Limit.CLIENTS] += 1
             self._log.warning(f"client closed: limit {Limit.CLIENTS.value}={self._limits.clients_max}")
-            return True
+            return
         if self._hooks.may_connect is not None and not self._hooks.may_connect(sock):
-            self._close(sock)
-            return True
-        return self._welcome(sock)
-
-    def _welcome(self, sock: socket.socket) -> bool:
+            close(sock, self._log)
+            return
         sock.setblocking(False)
         client = Client(sock, sock.fileno(), _IN)
         try:
@@ -446,41 +368,15 @@ class Server:
         except BlockingIOError:
             client.output = _GREETING  # unless there is no memory for it just now
         except OSError as error:
-            self._close(sock)
+            close(sock, self._log)
             if error.errno not in CLIENT_LOST:
                 self._log.warning(f"client {client.fd} closed: cannot be greeted: {error.strerror}")
-            return True
+            return
         try:
             self._epoll.register(client.fd, _IN)
-        except OSError as error:
+        except OSError:
             # ENOMEM, ENOSPC (fs.epoll.max_user_watches)
-            self._close(sock)
-            self._pause_accepting(error)
-            return False
+            close(sock, self._log)
+            raise
         self._clients[client.fd] = client
         self._settle(client)
-        return True
-
-    def _pause_accepting(self, error: OSError) -> None:
-        # The listeners stay readable all the while: asking epoll about them now would be a loop without a wait.
-        self._heed_listeners(0)
-        self._accept_again_ns = self._now_ns + ACCEPT_PAUSE_NS
-        if not self._is_pause_logged:
-            self._is_pause_logged = True  # said once, not 20 times a second
-            self._log.warning(f"no room for another client, accepting pauses: {error.strerror}")
-
-    def _heed_listeners(self, interest: int) -> bool:
-        """Let epoll report those who want to come in, or not; False: it cannot be told so now."""
-        try:
-            for listener in self._listeners.values():
-                self._epoll.modify(listener.fileno(), interest)
-        except OSError:
-            return False  # ENOMEM
-        return True
-
-    def _close(self, sock: socket.socket) -> None:
-        try:
-            sock.close()
-        except OSError as error:
-            # Linux has let go of it all the same: close(2).
-            self._log.warning(f"closing a client's socket: {error.strerror}")

@@ -34,7 +34,7 @@ from tests.fast.peer import (
 )  # fmt: skip
 
 from scache_fast import descriptors, server
-from scache_fast.server import ACCEPT_PAUSE_NS
+from scache_fast.accepting import ACCEPT_PAUSE_NS
 from scache_spec.vocabulary import NS_PER_S, Limits
 
 _MISTAKES: Final = (errno.EBADF, errno.EFAULT, errno.EINVAL, errno.ENOTSOCK)
@@ -280,10 +280,10 @@ def playing(edge: Edge) -> Iterator[tuple[Play, Peer]]:
 
         patch.setattr(descriptors, "os", SimpleNamespace(close=close))
         house = House(Limits(ttl_limit_s=100))
-        fd, plain = house.server._listeners.popitem()
+        fd, plain = house.server._accepting._listeners.popitem()
         listener = FaultySocket(fileno=plain.detach())
         listener.edge = quiet
-        house.server._listeners[fd] = listener
+        house.server._accepting._listeners[fd] = listener
         with house:
             other = house.peer()
             listener.edge = epolls[0]._edge = edge

@@ -27,7 +27,7 @@ from tests.fast.peer import (
     save_endp,
 )
 
-from scache_fast.server import ACCEPT_PAUSE_NS
+from scache_fast.accepting import ACCEPT_PAUSE_NS
 from scache_spec.vocabulary import NS_PER_S, Limit, Limits
 
 
@@ -165,11 +165,11 @@ class FailingListener(socket.socket):
     ],
 )
 def test_each_failure_of_accept_ends_in_a_client_accepted_later(house: House, number: int, pauses: bool) -> None:
-    fd, plain = house.server._listeners.popitem()
+    fd, plain = house.server._accepting._listeners.popitem()
     listener = FailingListener(fileno=plain.detach())
     listener.setblocking(False)
     listener.errors = [number]
-    house.server._listeners[fd] = listener
+    house.server._accepting._listeners[fd] = listener
     waiting = house.peer(greeted=False)
     house.turn()
     house.turn()

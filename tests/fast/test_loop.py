@@ -354,7 +354,7 @@ def test_LIFE_4_close_closes_everything() -> None:
 def test_listener_that_somebody_else_shut_down_costs_no_turns() -> None:
     with House() as house:
         peer = house.peer()
-        (listener,) = house.server._listeners.values()
+        (listener,) = house.server._accepting._listeners.values()
         with listener.dup() as same:
             same.shutdown(socket.SHUT_RDWR)
             house.turn()
