@@ -57,6 +57,7 @@ conformance: $(VENV)/dev.stamp ## hold three servers against the specification, 
 		--markdown conformance/RESULTS.md --html $(RUNS)/matrix.html
 
 bench: $(VENV)/dev.stamp ## measure speed beside the real scache(8) (minutes; ARGS=--quick for one)
+	@$(MAKE) --no-print-directory compiled >/dev/null || echo "the compiled form is left out: make compiled says why"
 	PYTHONPATH=bench $(BIN)/python -m scache_bench $(ARGS)
 
 generated: $(VENV)/dev.stamp ## made-up runs, concurrent histories and every trace on three servers (minutes)
@@ -73,7 +74,7 @@ HOT := $(addprefix scache_fast/,accepting.py table.py attributes.py client.py co
 
 compiled: $(VENV)/dev.stamp ## compile the hot modules with mypyc into .cache/compiled (optional; needs a C compiler)
 	@rm -rf $(COMPILED) && mkdir -p $(COMPILED) && cp -r fast/scache_fast spec/scache_spec $(COMPILED)
-	cd $(COMPILED) && $(CURDIR)/$(BIN)/mypyc $(HOT) >mypyc.log 2>&1 || { cat mypyc.log; exit 1; }
+	cd $(COMPILED) && $(CURDIR)/$(BIN)/mypyc $(HOT) >mypyc.log 2>&1 || { cat mypyc.log; rm -rf ../compiled; exit 1; }
 	@rm -rf $(COMPILED)/build
 	@echo "run it: PYTHONPATH=$(COMPILED) $(BIN)/python -m scache_fast --listen …"
 

@@ -79,12 +79,12 @@ def test_ratios_are_taken_round_by_round() -> None:
 
 @pytest.mark.parametrize(("measured", "is_met"), [(0.99, False), (1.0, True), (1.01, True)])
 def test_lower_bound_is_met_at_the_bound(measured: float, is_met: bool) -> None:
-    assert Verdict("", 1.0, False, Spread.of([measured])).is_met is is_met
+    assert Verdict("", 1.0, False, {"fast": Spread.of([measured])}).is_met("fast") is is_met
 
 
 @pytest.mark.parametrize(("measured", "is_met"), [(0.99, True), (1.0, True), (1.01, False)])
 def test_upper_bound_is_met_at_the_bound(measured: float, is_met: bool) -> None:
-    assert Verdict("", 1.0, True, Spread.of([measured])).is_met is is_met
+    assert Verdict("", 1.0, True, {"fast": Spread.of([measured])}).is_met("fast") is is_met
 
 
 def some_results() -> Results:
@@ -104,7 +104,7 @@ def some_results() -> Results:
 
 
 def test_verdicts_tell_met_from_not_met_from_not_measured() -> None:
-    met = {verdict.goal: verdict.is_met for verdict in verdicts(some_results())}
+    met = {verdict.goal: verdict.is_met("fast") for verdict in verdicts(some_results())}
     assert met["throughput / scache's, endp, 8 clients, 0 parked"] is True
     assert met["throughput / scache's, endp, 64 clients, 0 parked"] is False
     assert met["throughput / scache's, endp, 1 client, 0 parked"] is None
@@ -114,10 +114,19 @@ def test_verdicts_tell_met_from_not_met_from_not_measured() -> None:
 
 
 def test_verdicts_tell_what_the_floor_reaches() -> None:
-    floors = {verdict.goal: verdict.floors for verdict in verdicts(some_results())}
+    floors = {verdict.goal: verdict.measured.get("floor") for verdict in verdicts(some_results())}
     assert floors["throughput / scache's, endp, 8 clients, 0 parked"] == Spread.of([5.0, 5.0])
     assert floors["throughput / scache's, endp, 64 clients, 0 parked"] is None
     assert floors["throughput / floor's, endp, 8 clients, 0 parked"] is None
+
+
+def test_each_form_of_the_server_has_a_verdict_of_its_own() -> None:
+    results, scenario = some_results(), Scenario("endp", 8)
+    results.servers.append("compiled")
+    results.samples += [Sample("compiled", scenario, number, run(7_000, 8_000_000, 10)) for number in range(2)]
+    verdict = next(v for v in verdicts(results) if v.goal == "throughput / scache's, endp, 8 clients, 0 parked")
+    assert (verdict.is_met("fast"), verdict.is_met("compiled")) == (True, False)
+    assert "| met: 8.00 | NOT met: 7.00 | 5.00 |" in " ".join(report.goals_table(results).split())
 
 
 def test_server_that_answers_nobody_is_said_so_and_counts_nowhere() -> None:
