@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOCKET ?= .run/scached.sock
 
-.PHONY: help run setup test check explore conformance bench generated soak mutants compiled format spec clean
+.PHONY: help run setup test check explore conformance bench generated soak mutants compiled test-compiled format spec clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -77,6 +77,11 @@ compiled: $(VENV)/dev.stamp ## compile the hot modules with mypyc into .cache/co
 	cd $(COMPILED) && $(CURDIR)/$(BIN)/mypyc $(HOT) >mypyc.log 2>&1 || { cat mypyc.log; rm -rf ../compiled; exit 1; }
 	@rm -rf $(COMPILED)/build
 	@echo "run it: PYTHONPATH=$(COMPILED) $(BIN)/python -m scache_fast --listen …"
+
+# test_faults.py puts its own epoll and socket in the place of names that compiled code has looked up for good.
+test-compiled: compiled ## lockstep and the server's own tests, with the hot modules compiled
+	$(BIN)/python -m pytest -n 2 --dist worksteal -o pythonpath='. $(COMPILED) spec reference client conformance bench' \
+		--compiled --ignore tests/fast/test_faults.py tests/lockstep tests/fast $(ARGS)
 
 format: $(VENV)/dev.stamp ## rewrite the sources in house format
 	$(BIN)/ruff check --fix .

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from scache_fast import server
+
 
 @dataclass(frozen=True, slots=True)
 class Volume:
@@ -23,6 +25,13 @@ FULL = Volume(steps=20_000, histories=1_000, every=1)
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add --full."""
     parser.addoption("--full", action="store_true", help="generated runs in their full volume (minutes)")
+    parser.addoption("--compiled", action="store_true", help="fail unless the production server is the compiled one")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """See that --compiled tests what it says."""
+    if config.getoption("--compiled") and server.__file__.endswith(".py"):
+        raise pytest.UsageError(f"--compiled: {server.__file__} comes first; use make test-compiled")
 
 
 @pytest.fixture
