@@ -28,10 +28,10 @@ Races worth telling:
 3. A signal arrives between the decision to wait and the wait. Whoever handles it writes to a watched descriptor,
    which ends the wait whenever it was written to.
 
-Sleeping is dear. While events come quickly, the loop looks for the next ones `looks_max` times before it sleeps. Being
-woken takes 20 µs and more, and costs the processor more than the looks; with one or two clients, whose next bytes are
-on the way whenever the loop waits, that was more than half of every dance. A wait that turns out long ends it: an idle
-server looks no more often than it did.
+Sleeping is dear: being woken takes 20 µs and more, and costs the processor more than some looks do. With one or two
+clients, whose next bytes are on the way whenever the loop waits, it was more than half of every dance. So the loop
+looks for events `looks_max` times before it sleeps. Looks in vain make it sleep at once for 1, 3, 7 … `SLEEPS_MAX`
+waits; a look that finds something makes it look again the next time.
 
 Closing a socket takes it out of epoll by itself, as long as nobody else has the same open file: clients' sockets are
 never passed on and never inherited, so there is no call for it here.
@@ -63,8 +63,8 @@ anew) comes from malloc's small bins; twice as many made no difference to anythi
 _WAIT_FAILURES: Final = frozenset({errno.EINTR, errno.ENOMEM})
 """What waiting may report without anything being wrong; EBADF, EFAULT and EINVAL say that there is no loop any more."""
 
-BRISK_NS: Final = 100_000
-"""Up to here a wait is short: a client that answers at once takes 30 to 60 µs, waking up on both sides included."""
+SLEEPS_MAX: Final = 63
+"""How many waits pass at most before another look is tried: what is looked for in vain then costs 1 µs a wait."""
 
 _IN: Final = select.EPOLLIN
 _OUT: Final = select.EPOLLOUT
@@ -75,7 +75,7 @@ class Server:
     """A connection cache behind listening sockets, which it owns from now on.
 
     `clock` counts whole nanoseconds and never goes back; `wall_clock` gives seconds since 1970 for the log alone.
-    `looks_max` is how often the loop looks for events before it sleeps, while they come quickly.
+    `looks_max` is how often the loop looks for events before it sleeps, while that is worth it.
     """
 
     def __init__(
@@ -95,7 +95,8 @@ class Server:
         self._log: Log = log or Silence()
         self._hooks = hooks or Hooks()
         self._looks_max = looks_max
-        self._is_brisk = False  # the last wait was a short one
+        self._sleeps = 0  # how many waits were to pass without a look after the last look in vain
+        self._sleeps_left = 0
         self.table = Table(limits)
         self.statistics = Statistics(wall_clock())
         self._conversations = Conversations(self.table, self.statistics, limits, self._log, self._hooks)
@@ -160,11 +161,9 @@ class Server:
     def step(self, timeout_s: float | None) -> None:
         """Take one turn: wait for something to do, at most timeout_s (None: as long as it takes), and do it."""
         events = self._wait(self._wait_s(timeout_s))
-        before_ns = self._now_ns
         self._turns = self.turn = self._turns + 1
         conversations = self._conversations
         now_ns = self._now_ns = conversations.now_ns = self._clock()
-        self._is_brisk = now_ns - before_ns < BRISK_NS
         if now_ns >= self._due_ns:
             self._do_what_is_due()
         clients, readable, answer = self._clients, conversations.readable, conversations.answer
@@ -211,12 +210,16 @@ class Server:
     def _wait(self, wait_s: float) -> list[tuple[int, int]]:
         poll = self._epoll.poll
         try:
-            if self._is_brisk and wait_s > 0:
+            if self._sleeps_left:
+                self._sleeps_left -= 1
+            elif self._looks_max and wait_s > 0:
                 for _ in range(self._looks_max):
                     events = poll(0, _EVENTS_PER_TURN_MAX)
                     if events:
+                        self._sleeps = 0
                         return events
                     os.sched_yield()  # to whoever has this processor too: it may be the client
+                self._sleeps = self._sleeps_left = min(2 * self._sleeps + 1, SLEEPS_MAX)
             return poll(wait_s, _EVENTS_PER_TURN_MAX)
         except OSError as error:
             if error.errno not in _WAIT_FAILURES:

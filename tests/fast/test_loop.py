@@ -22,7 +22,7 @@ from tests.fast.peer import (
 )
 
 from scache_fast.hooks import Hooks
-from scache_fast.server import BRISK_NS, Server
+from scache_fast.server import Server
 from scache_fast.table import Session
 from scache_spec.vocabulary import NS_PER_S, Limit, Limits
 
@@ -244,21 +244,17 @@ def test_clock_is_read_once_a_turn_and_the_wait_is_real() -> None:
 
 
 class Waits:
-    """Stands before an epoll: notes how long each wait may be, and lets time pass or something happen in it."""
+    """Stands before an epoll: notes how long each wait may be, and lets something happen at a look."""
 
     def __init__(self, house: House) -> None:
         self._epoll = house.server._epoll
-        self._clock = house.clock
         house.server._epoll = self  # type: ignore[assignment]
         self.timeouts_s: list[float] = []
-        self.sleep_ns = 0
         self.on_look: Callable[[], None] = lambda: None
 
     def poll(self, timeout_s: float, events_max: int) -> list[tuple[int, int]]:
         self.timeouts_s.append(timeout_s)
-        if timeout_s:
-            self._clock.now_ns += self.sleep_ns
-        else:
+        if not timeout_s:
             self.on_look()
         return self._epoll.poll(0, events_max)
 
@@ -272,26 +268,19 @@ class Waits:
         self._epoll.close()
 
 
-def test_loop_looks_before_it_sleeps_while_waits_are_short() -> None:
-    with House(looks_max=3) as house:
+def test_looks_in_vain_are_left_out_for_more_and_more_waits() -> None:
+    with House(looks_max=2) as house:
         waits = Waits(house)
-
-        def turn() -> None:
-            house.server.step(9.0)
-
-        waits.sleep_ns = BRISK_NS
-        assert waits.of(turn) == [9.0]
-        assert waits.of(turn) == [9.0]
-        waits.sleep_ns = BRISK_NS - 1
-        assert waits.of(turn) == [9.0]
-        assert waits.of(turn) == [0, 0, 0, 9.0]
-        assert waits.of(turn) == [0, 0, 0, 9.0]
-        waits.sleep_ns = BRISK_NS
-        assert waits.of(turn) == [0, 0, 0, 9.0]
-        assert waits.of(turn) == [9.0]
+        in_vain = []
+        for turn in range(300):
+            asked = waits.of(lambda: house.server.step(9.0))
+            assert asked in ([9.0], [0, 0, 9.0])
+            if len(asked) > 1:
+                in_vain.append(turn)
+        assert in_vain == [0, 2, 6, 14, 30, 62, 126, 190, 254]  # 1, 3, 7 … 63, 63 waits between them
 
 
-def test_what_a_look_finds_is_served_without_sleep() -> None:
+def test_look_that_finds_something_saves_the_sleep_and_brings_back_the_next_look() -> None:
     with House(looks_max=3) as house:
         peer = house.peer()
         waits = Waits(house)
@@ -300,9 +289,21 @@ def test_what_a_look_finds_is_served_without_sleep() -> None:
             if len(waits.timeouts_s) == 2:
                 peer.send(find_endp(b"zz"))
 
+        def turn() -> None:
+            house.server.step(9.0)
+
+        for _ in range(6):
+            turn()
+        assert waits.of(turn) == [0, 0, 0, 9.0]  # in vain for the third time
+        for _ in range(7):
+            assert waits.of(turn) == [9.0]
         waits.on_look = ask_at_the_second_look
-        assert waits.of(lambda: house.server.step(9.0)) == [0, 0]
+        assert waits.of(turn) == [0, 0]
         assert peer.read() == MISSED
+        waits.on_look = lambda: None
+        assert waits.of(turn) == [0, 0, 0, 9.0]
+        assert waits.of(turn) == [9.0]
+        assert waits.of(turn) == [0, 0, 0, 9.0]
 
 
 def test_turn_that_is_not_to_wait_looks_once() -> None:
@@ -310,6 +311,11 @@ def test_turn_that_is_not_to_wait_looks_once() -> None:
         waits = Waits(house)
         house.turn()
         assert waits.of(house.turn) == [0]
+
+
+def test_loop_that_is_not_to_look_sleeps() -> None:
+    with House(looks_max=0) as house:
+        assert Waits(house).of(lambda: house.server.step(9.0)) == [9.0]
 
 
 def test_turn_ends_with_the_hook() -> None:
