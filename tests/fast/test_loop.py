@@ -308,9 +308,7 @@ def test_look_that_finds_something_saves_the_sleep_and_brings_back_the_next_look
 
 def test_turn_that_is_not_to_wait_looks_once() -> None:
     with House(looks_max=3) as house:
-        waits = Waits(house)
-        house.turn()
-        assert waits.of(house.turn) == [0]
+        assert Waits(house).of(house.turn) == [0]
 
 
 def test_loop_that_is_not_to_look_sleeps() -> None:
