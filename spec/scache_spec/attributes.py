@@ -58,7 +58,7 @@ def decode(stream: bytes, list_bytes_max: int) -> Decoded | Unfinished | TooLong
     WIRE-5  A list that never ends, because its client goes away first, has no effect.
 
     LIMIT-1  A list whose closing NUL is not among its first `attribute_list_bytes_max` bytes closes its client without
-    a reply. [BEYOND]
+    a reply, whatever the list is for. [BEYOND]
 
     >>> decode(b"dummy\0\0\0request\0sa", 100)
     Decoded(attributes=((b'dummy', b''),), rest=b'request\x00sa')

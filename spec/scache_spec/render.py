@@ -10,11 +10,11 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import Final, assert_never
 
-from scache_spec import dances, server, vocabulary
+from scache_spec import dances, server, statistics, vocabulary
 from scache_spec.attributes import Decoded, decode, encode, parse_ttl
 from scache_spec.clauses import AREAS, MODULES, Clause, Tag, docstrings, gather, sources
 from scache_spec.conversation import TRANSITIONS, Action, Input, State, classify_list, request_name
-from scache_spec.vocabulary import LABEL, PROPERTY, REPLY_PROPERTIES, REQUEST, REQUEST_ATTRIBUTES, TTL, Limits
+from scache_spec.vocabulary import LABEL, PROPERTY, REPLY_PROPERTIES, REQUEST, REQUEST_ATTRIBUTES, TTL, Counters, Limits
 
 INTRODUCTION: Final = """\
 # The shared connection cache: specification
@@ -38,7 +38,8 @@ binds a destination to an endpoint, **find_dest** takes up a session of any endp
   and the conformance suite cite clauses by these ids.
 * The clauses say what holds. The [table](#the-conversation) says what a server does at each moment; it *is* the
   program, not a drawing of it. The [examples](#examples) were made by running it.
-* Everything that a peer can see is here. How a server is built, logs or is configured is its own affair.
+* Everything that a peer can see is here, and the statistics, which operators read. How else a server logs, how it is
+  built and how it is configured is its own affair.
 * To build a server: read the examples, then the table, then the clauses; build the decoder, the conversation and the
   cache apart, as the clauses are; then let `scache-conformance` tell you where you stand.
 """
@@ -60,7 +61,7 @@ def render() -> str:
         _tags(),
         _messages(),
         _conversation(),
-        *(_area(area, clauses) for area in AREAS),
+        *(_area(area, clauses) + (_statistics() if area == "STAT" else "") for area in AREAS),
         SURROUNDINGS,
         _owed(),
         _limits(),
@@ -138,6 +139,22 @@ def _area(area: str, clauses: dict[str, Clause]) -> str:
     named = {module.__name__: sources(module) for module in MODULES}
     cited = [named[name].rstrip(".") for name in dict.fromkeys(clause.module for clause in mine) if named[name]]
     return "\n".join([*lines, f"*Sources: {'; '.join(cited)}.*"])
+
+
+def _statistics() -> str:
+    counters = Counters(
+        dest_hits=2, dest_misses=1, endp_hits=5, endp_misses=2, destinations_max=1, endpoints_max=2, sessions_max=4
+    )
+    return "\n".join(
+        [
+            "",
+            "",
+            "All of the lines, in this order, whatever else a log puts before them. Here two of three find_dest hit and",
+            "five of seven find_endp, and there were at most one destination, two endpoints and four sessions at once:",
+            "",
+            *(f"    {line}" for line in statistics.lines(counters, "Nov 22 11:03:25")),
+        ]
+    )
 
 
 def _owed() -> str:

@@ -8,8 +8,10 @@ calls; scache_reference is one.
 What the surroundings owe:
 
 * a Handle for each descriptor received, from then until its CloseDescriptor;
-* on_tick before the events of each turn of the loop, with an instant that never runs backwards;
-* reading as `reading` says: nothing, plain bytes (which loses descriptors), or one byte with its descriptors;
+* on_tick before the events of each turn of the loop, with an instant that never runs backwards, taken before
+  what it judges is read;
+* reading as `reading` says: nothing (in SENDING: that the client is gone shows when a send fails, or by its hangup),
+  plain bytes (which loses descriptors), or one byte with its descriptors;
 * on_sent and on_descriptor_sent for what a client's socket took, in the order of the effects; on_gone if it never will.
 
 Sources: multi_server(3) and scache(8) of Postfix; limits are this specification's own.
@@ -139,16 +141,16 @@ def on_tick(server: Server, now_ns: int) -> Outcome:
     byte to its last, a descriptor awaited, a "ready" or "received" awaited, output not taken; each that ends begins
     the next. A client at rest between two requests may stay for ever. [BEYOND]
 
-    LIMIT-8  A server that has no descriptor left, or keeps its last ones in reserve, refuses saves with status 2 and
-    goes on: finds are served, and clients are let in again when there is room. How many it keeps is left to it.
-    [BEYOND] [FREE]
+    LIMIT-8  A server that has no descriptor left, or keeps its last ones in reserve, refuses saves with status 2, once
+    the descriptor was invited and sent, and goes on: finds are served, and clients are let in again when there is room.
+    How many it keeps is left to it. [BEYOND] [FREE]
 
     STAT-7  Statistics are printed every `status_update_time_s`, and when the server exits.
 
     LIFE-2  A server exits, status 0, when for `max_idle_s` no client has been connected, counted from its start or the
     last client's leaving.
 
-    LIFE-3  It does not exit so while a session is parked: it would be lost. [BEYOND]
+    LIFE-3  It does not exit so while a session is parked: it would be lost. Bindings alone do not keep it. [BEYOND]
     """
     limits = server.limits
     cache, expired = caches.expire(server.cache, now_ns)
