@@ -10,6 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -25,7 +26,7 @@ from scache_conformance.reports.markdown import to_markdown
 from scache_conformance.reports.tap import to_tap
 from scache_conformance.reports.terminal import Terminal
 from scache_conformance.runner import Runner
-from scache_conformance.target import ServerDied, Target
+from scache_conformance.target import DEFAULTS, ServerDied, Target
 from scache_conformance.unavailable import Unavailable
 from scache_conformance.unobservable import UNOBSERVABLE
 from scache_conformance.verdicts import Exit, exit_status
@@ -47,6 +48,13 @@ SUBCOMMANDS
                         the matrix clauses by servers of several runs
   traces [FILE]         write every transition of the small scope as NDJSON, for tests in any language
   replay FILE           play such a file on a server, plugged in as above
+
+PLACEHOLDERS IN A COMMAND
+  {socket}   where to serve
+  {clock}    a clock file, as --clock-file describes it; the server looks into it at least ten times
+             a second, and measures everything by it: lifetimes, time-outs, idleness, statistics
+  and each limit, with what it stands for where a case needs no other; --limit NAME=N changes it:
+%(limits)s
 
 EXIT STATUS
   0   every MUST passes, but for those that are expected to fail (with --strict: every SHOULD, too)
@@ -165,7 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = ManualParser(
         prog="scache-conformance",
         description=DESCRIPTION,
-        epilog=EPILOG,
+        epilog=EPILOG % {"limits": _limits()},
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
             prog, width=min(100, shutil.get_terminal_size().columns), max_help_position=24
         ),
@@ -188,6 +196,11 @@ def _parser() -> argparse.ArgumentParser:
     reports.add_argument("--tap", metavar="FILE", type=Path, help="Test Anything Protocol 14")
     _add_matrix_options(reports)
     return parser
+
+
+def _limits() -> str:
+    defaults = {**asdict(DEFAULTS), "ttl_limit_s": "what --ttl-limit says"}
+    return "\n".join(f"  {{{name}}}".ljust(32) + str(value) for name, value in defaults.items())
 
 
 def _add_choice_options(parser: argparse.ArgumentParser) -> None:

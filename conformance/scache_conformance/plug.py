@@ -25,8 +25,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--exec",
         metavar="COMMAND",
         help="one that this command starts, in the foreground, and SIGTERM ends. In it {socket} stands for where to "
-        "serve; {ttl_limit_s}, {sessions_max} and every other limit of the specification for its value, {clock} for "
-        "a clock file: with them more cases can be tried",
+        "serve; {clock} for a clock file, {ttl_limit_s} and every other limit for its value (see below): with them "
+        "more cases can be tried",
     )
     which.add_argument(
         "--postfix",

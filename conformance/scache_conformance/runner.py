@@ -83,8 +83,19 @@ class Runner:
             self.target.check_alive()
         except ServerDied as died:
             self._revive(died)
-            return replace(result, verdict=Verdict.ERROR, reason=f"the server died: {died}", server_died=True)
+            reason = f"the server died: {died}; {self._second_opinion(case)}"
+            return replace(result, verdict=Verdict.ERROR, reason=reason, server_died=True)
         return result
+
+    def _second_opinion(self, case: Case) -> str:
+        """Say whether a fresh server dies of the case, too, or whether what came before had its part."""
+        self._attempt(case)
+        try:
+            self.target.check_alive()
+        except ServerDied as died:
+            self._revive(died)
+            return "started again, it dies of this case alone"
+        return "started again, it does not die of this case alone: look at those before it, too"
 
     def _together(self, cases: Sequence[Case], at_once_max: int) -> dict[str, Result]:
         results: dict[str, Result] = {}

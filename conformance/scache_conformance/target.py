@@ -9,6 +9,7 @@ cannot be done with a server of some kind raises Unavailable, and the case that 
 
 import mmap
 import os
+import re
 import resource
 import shlex
 import signal
@@ -20,6 +21,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, Self
 
@@ -31,10 +33,21 @@ from scache_spec.vocabulary import Limits
 PATIENCE_S: Final = 20.0
 """How long a server may take to start or to end before that counts as never. Arbitrary, for slow machines."""
 
+REST_S_MAX: Final = 0.1
+"""How long the suite waits for a server to sleep before it moves its clock. Arbitrary: a turn takes far less."""
+
+_REST_UNSEEN_S: Final = 0.001
+"""The same where the process is not known. Arbitrary: there is nothing to be seen and waited for."""
+
 LIMIT_NAMES: Final = frozenset(field.name for field in fields(Limits))
 """What may stand in braces in a command, and be told with `--limit`."""
 
-_DEFAULTS: Final = Limits(max_idle_s=36_000)
+PLACEHOLDERS: Final = ("socket", "clock", *(field.name for field in fields(Limits)))
+"""What stands in braces in a command for something of the suite's."""
+
+DEFAULTS: Final = Limits(max_idle_s=36_000)
+"""What a server is started with unless it was told otherwise. max_idle_s is a number for every command to take."""
+
 _CLOCK_WORD: Final = struct.Struct("=q")
 _POLL_S: Final = 0.01
 
@@ -136,6 +149,7 @@ class Target(ABC):
         """Move the server's clock. One that is asleep need not notice. Raises Unavailable where there is no clock."""
         if self.clock_path is None:
             raise Unavailable("needs a virtual clock: use --clock-file or --postfix")
+        self.come_to_rest()
         with self.clock_path.open("r+b") as file, mmap.mmap(file.fileno(), _CLOCK_WORD.size) as word:
             word[:] = _CLOCK_WORD.pack(_CLOCK_WORD.unpack(word[:])[0] + seconds)
 
@@ -143,6 +157,24 @@ class Target(ABC):
         """Let time pass on the server's clock; return when what expired by then is gone. Raises Unavailable."""
         self.set_clock_forward(seconds)
         self.poke()
+
+    def come_to_rest(self) -> None:
+        """Wait until the server's process sleeps, for `REST_S_MAX` at most.
+
+        A server may take the instant of a turn before it reads, and read on in that turn after we have its reply: what
+        it is still busy with belongs to the time before the clock is moved.
+        """
+        if self.pid is None:
+            time.sleep(_REST_UNSEEN_S)
+            return
+        deadline_s = time.monotonic() + REST_S_MAX
+        while time.monotonic() < deadline_s:
+            try:
+                state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2][:1]
+            except OSError:
+                return  # it has ended, or this is no Linux
+            if state not in "RD":
+                return
 
     def poke(self) -> None:
         """Return when the server has gone through its loop once more. A connection leaves no trace in statistics."""
@@ -256,6 +288,11 @@ class CommandServer(Target):
         super().__init__(name or (Path(words[0]).name if words else ""), told)
         if "{socket}" not in command:
             raise ValueError(f"the command {command!r} does not say where to serve: put {{socket}} where the path goes")
+        for name in re.findall(r"\{(\w+)\}", command):
+            # Other braces are the command's own; what is nearly a name is a slip that would go unnoticed.
+            meant = get_close_matches(name, PLACEHOLDERS, n=1, cutoff=0.8)
+            if meant and name not in PLACEHOLDERS:
+                raise ValueError(f"the command has {{{name}}}: did you mean {{{meant[0]}}}?")
         self.command: Final = command
         self._words: Final = words
         self._limits: Final = dict(limits or {})
@@ -363,7 +400,7 @@ class CommandServer(Target):
 
     def _value(self, name: str) -> int:
         told = {**self.told.limits, "ttl_limit_s": self.told.ttl_limit_s}
-        value: int = self._limits.get(name, told.get(name, getattr(_DEFAULTS, name)))
+        value: int = self._limits.get(name, told.get(name, getattr(DEFAULTS, name)))
         return value
 
     def _await_connection(self, process: subprocess.Popen[bytes]) -> None:

@@ -121,6 +121,7 @@ class PostfixServer(Target):
         """Move the child's clock. Raises Unavailable where there is none."""
         if self._running.clock is None:
             raise Unavailable("needs a virtual clock: this child lives in real time")
+        self.come_to_rest()
         self._running.clock.advance(seconds)
 
     def fate(self) -> str:

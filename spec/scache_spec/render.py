@@ -149,8 +149,8 @@ def _statistics() -> str:
         [
             "",
             "",
-            "All of the lines, in this order, whatever else a log puts before them. Here two of three find_dest hit and",
-            "five of seven find_endp, and there were at most one destination, two endpoints and four sessions at once:",
+            "All of the lines, in this order, whatever else a log puts before them. Here two of three find_dest and",
+            "five of seven find_endp hit, and there were at most one destination, two endpoints and four sessions:",
             "",
             *(f"    {line}" for line in statistics.lines(counters, "Nov 22 11:03:25")),
         ]

@@ -8,6 +8,7 @@ import pytest
 from tests.conformance.scripted import GREETING, scripted
 
 from scache_conformance.__main__ import main
+from scache_conformance.target import PLACEHOLDERS
 
 REFERENCE = f"{sys.executable} -m scache_reference --listen {{socket}} --ttl-limit {{ttl_limit_s}}"
 
@@ -98,7 +99,9 @@ def test_server_that_dies_is_2_and_is_started_again(tmp_path: Path, capsys: pyte
     json_path = tmp_path / "run.json"
     words = ["--exec", f"{sys.executable} {program} {{socket}}", "--run", "greeting/*", "--deadline", "5"]
     assert status_of(*words, "--json", str(json_path)) == 2
-    assert "the server died" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "the server died" in said
+    assert "started again, it dies of this case alone" in said
     verdicts = {each["slug"]: each["verdict"] for each in json.loads(json_path.read_text())["results"]}
     assert verdicts == {
         "greeting/speaks-first": "PASS",
@@ -114,6 +117,7 @@ def test_server_that_dies_is_2_and_is_started_again(tmp_path: Path, capsys: pyte
         [],
         ["--socket", "a", "--postfix"],
         ["--exec", "no-place-for-the-socket"],
+        ["--exec", "cache {socket} --max {session_max}"],
         ["--socket", "a", "--limit", "nonsense=3"],
         ["--socket", "a", "--limit", "clients_max=many"],
         ["--socket", "a", "--ttl-limit", "0"],
@@ -129,6 +133,31 @@ def test_wrong_command_line_is_2(words: list[str], capsys: pytest.CaptureFixture
     assert capsys.readouterr().err
 
 
+def test_slip_in_a_placeholder_is_told_from_the_commands_own_braces(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("--exec", "/nonexistent {socket} {session_max}", "--run", "greeting/once") == 2
+    assert "did you mean {sessions_max}?" in capsys.readouterr().err
+    assert status_of("--exec", "/nonexistent {socket} {print} {}", "--run", "greeting/once") == 2
+    assert "cannot start" in capsys.readouterr().err
+
+
+def test_server_that_dies_of_what_came_before_is_told_from_one_that_dies_of_the_case(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = tmp_path / "dies.py"
+    once = "if client.recv(100) and not os.path.exists(sys.argv[2]):\n        open(sys.argv[2], 'w')"
+    program.write_text(DIES.replace("if client.recv(100):", once))
+    command = f"{sys.executable} {program} {{socket}} {tmp_path / 'died'}"
+    words = ["--exec", command, "--run", "greeting/once", "--deadline", "5"]
+    assert status_of(*words) == 2
+    assert "started again, it does not die of this case alone" in capsys.readouterr().out
+
+
+def test_help_names_every_placeholder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("--help") == 0
+    page = capsys.readouterr().out
+    assert [name for name in PLACEHOLDERS if f"  {{{name}}}" not in page] == []
+
+
 def test_list_needs_no_server(capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of("--list", "--clause", "CONN-4") == 0
     lines = capsys.readouterr().out.splitlines()
@@ -139,5 +168,6 @@ def test_list_needs_no_server(capsys: pytest.CaptureFixture[str]) -> None:
 def test_help_is_a_manual(capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of("--help") == 0
     page = capsys.readouterr().out
-    headings = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "SUBCOMMANDS", "EXIT STATUS", "EXAMPLES"]
+    headings = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "SUBCOMMANDS", "PLACEHOLDERS IN A COMMAND"]
+    headings += ["EXIT STATUS", "EXAMPLES"]
     assert [line for line in page.splitlines() if line in headings] == headings

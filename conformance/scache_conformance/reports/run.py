@@ -46,9 +46,11 @@ class Run:
     def outcome(self) -> str:
         """Say how it came out, in a few words."""
         known = sum(result.is_excused for result in self.results)
+        weak = sum(result.verdict is Verdict.FAIL and not result.is_excused for result in self.results)
+        exceptions = [f"{known} known deviations"] * bool(known) + [f"{weak} SHOULD"] * bool(weak)
         match self.status:
             case Exit.GOOD:
-                return f"conforms, but for {known} known deviations" if known else "conforms"
+                return f"conforms, but for {' and '.join(exceptions)}" if exceptions else "conforms"
             case Exit.FAILED:
                 return "does not conform"
             case Exit.NO_VERDICT:

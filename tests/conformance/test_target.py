@@ -1,0 +1,38 @@
+"""The server under test, as far as it is a process."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from scache_conformance.target import RunningServer, Told
+
+BUSY = """
+import sys, time
+end_s = time.monotonic() + 0.03
+print("busy", flush=True)
+while time.monotonic() < end_s:
+    pass
+print("done", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_TTL_5_server_has_come_to_rest_when_its_clock_is_moved(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", BUSY]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"busy\n"
+        began_s = time.monotonic()
+        RunningServer(tmp_path / "socket", Told(pid=process.pid)).come_to_rest()
+        rested_s = time.monotonic() - began_s
+        assert process.stdout.readline() == b"done\n"
+        assert time.monotonic() - began_s - rested_s < rested_s, "it was still busy"
+        process.stdin.close()
+
+
+def test_server_that_is_gone_is_not_waited_for(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    RunningServer(tmp_path / "socket", Told(pid=process.pid)).come_to_rest()
