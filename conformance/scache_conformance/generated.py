@@ -5,9 +5,10 @@ up: `model`, `histories` and `traces` do, the first with Hypothesis, which is im
 """
 
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from scache_conformance import histories, traces
 from scache_conformance.moves import Manners
@@ -26,13 +27,43 @@ DEPARTURES_MAX: Final = 10
 """How many departures from traces are shown before the rest is left alone. Arbitrary."""
 
 
+class Progress:
+    """How far a long run has come, on standard error: over its own line on a terminal, else a line now and then."""
+
+    def __init__(self, what: str, unit: str, total: int | None = None) -> None:
+        """Say what begins."""
+        self._unit: Final = unit if total is None else f"of {total} {unit}"
+        self._is_terminal: Final = sys.stderr.isatty()
+        self._told_s = time.monotonic()
+        self._write(f"{what}\n")
+
+    def __call__(self, done: int) -> None:
+        """Say how many there are, not too often."""
+        now_s = time.monotonic()
+        if now_s - self._told_s >= (0.1 if self._is_terminal else 10.0):
+            self._told_s = now_s
+            self._write(f"\r\033[K{done} {self._unit}" if self._is_terminal else f"{done} {self._unit}\n")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_terminal:
+            self._write("\r\033[K")
+
+    def _write(self, text: str) -> None:
+        print(text, end="", file=sys.stderr, flush=True)
+
+
 def run_model(target: Target, steps: int, seed: int, manners: Manners, trace_path: Path | None) -> Exit:
     """Keep the server in lockstep with the specification; write the shortest run that fails. Raises Unavailable."""
     if find_spec("hypothesis") is None:
         raise Unavailable("--model needs Hypothesis: pip install 'scached[conformance]'")
     from scache_conformance import model  # here, because Hypothesis is not everybody's
 
-    lockstep = model.run(target, steps_min=steps, seed_number=seed, manners=manners)
+    still = "" if target.has_clock else ", in which no time passes: the server has no virtual clock"
+    with Progress(f"lockstep, seed {seed}{still}", "steps", steps) as progress:
+        lockstep = model.run(target, steps_min=steps, seed_number=seed, manners=manners, progress=progress)
     print(f"{target.name}: {lockstep}")
     if lockstep.departure is None:
         return Exit.GOOD if lockstep.steps else Exit.NO_VERDICT
@@ -46,7 +77,8 @@ def run_model(target: Target, steps: int, seed: int, manners: Manners, trace_pat
 
 def run_histories(target: Target, count: int, seed: int, manners: Manners) -> Exit:
     """Record concurrent histories and judge whether they are linearizable."""
-    recorded = histories.run(target, count=count, seed_number=seed, manners=manners)
+    with Progress(f"concurrent histories, seed {seed}", "histories", count) as progress:
+        recorded = histories.run(target, count=count, seed_number=seed, manners=manners, progress=progress)
     print(f"{target.name}: {recorded}")
     if recorded.failure is not None:
         return Exit.FAILED
@@ -66,8 +98,8 @@ def write_traces(path: Path | None) -> Exit:
 
 def replay_traces(target: Target, path: Path) -> Exit:
     """Play a file of traces on a server. Raises Unavailable, ValueError for a file that is none, OSError."""
-    with path.open(encoding="utf-8") as file:
-        replayed = traces.replay(target, traces.read(file), departures_max=DEPARTURES_MAX)
+    with path.open(encoding="utf-8") as file, Progress(f"traces of {path}", "traces") as progress:
+        replayed = traces.replay(target, traces.read(file), departures_max=DEPARTURES_MAX, progress=progress)
     print(f"{target.name}: {replayed}")
     for departure in replayed.departures:
         _show(departure)

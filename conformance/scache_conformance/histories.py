@@ -11,7 +11,7 @@ failed is reported in full.
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -90,8 +90,15 @@ class Histories:
         )
 
 
-def run(target: Target, *, count: int, seed_number: int, manners: Manners = Manners.SPECIFIED) -> Histories:
-    """Record and judge so many histories, or until one fails."""
+def run(
+    target: Target,
+    *,
+    count: int,
+    seed_number: int,
+    manners: Manners = Manners.SPECIFIED,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Histories:
+    """Record and judge so many histories, or until one fails; `progress` is told how many there are."""
     operations = overlapping = 0
     with ThreadPoolExecutor(len(CLIENTS)) as threads:
         for number in range(1, count + 1):
@@ -104,6 +111,7 @@ def run(target: Target, *, count: int, seed_number: int, manners: Manners = Mann
             if reason:
                 failure = Failure(number, reason, tuple(history.operations))
                 return Histories(seed_number, number, operations, overlapping, failure)
+            progress(number)
     return Histories(seed_number, count, operations, overlapping, None)
 
 

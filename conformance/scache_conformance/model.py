@@ -9,7 +9,7 @@ the same runs. A run that fails is a trace like those of TRACES.md, and anybody 
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
 from typing import Final
@@ -73,12 +73,13 @@ def run(
     seed_number: int,
     manners: Manners = Manners.SPECIFIED,
     shorten_s_max: float = SHORTEN_S_MAX,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> Lockstep:
     """Keep a server in lockstep with the specification for at least so many steps, or until it departs from it.
 
-    A run in which it departs is made shorter for at most so many seconds.
+    A run in which it departs is made shorter for at most so many seconds. `progress` is told how many steps there are.
     """
-    session = _Session(target, manners, shorten_s_max)
+    session = _Session(target, manners, shorten_s_max, progress)
     for batch in count():
         left = steps_min - session.steps
         if left <= 0 or session.departure is not None:
@@ -114,12 +115,13 @@ def _run_batch(session: "_Session", runs: int, seed_text: str) -> None:
 class _Session:
     """Runs on one server: the tally, and the shortest run that it failed."""
 
-    def __init__(self, target: Target, manners: Manners, shorten_s_max: float) -> None:
+    def __init__(self, target: Target, manners: Manners, shorten_s_max: float, progress: Callable[[int], None]) -> None:
         self.runs = self.steps = 0
         self.finds: Final[Counter[str]] = Counter()
         self.departure: Departure | None = None
         self._target: Final = target
         self._manners: Final = manners
+        self._progress: Final = progress
         self._limits: Final = Limits(
             ttl_limit_s=target.told.ttl_limit_s,
             **{"ipc_timeout_s": IPC_TIMEOUT_S, **target.told.limits},
@@ -145,6 +147,7 @@ class _Session:
             self.runs += 1
             self.steps += len(trace.played)
             self.finds.update(tally(trace))
+            self._progress(self.steps)
 
     def _play(self, plan: bytes) -> Trace:
         for _ in range(5):

@@ -17,7 +17,7 @@ import json
 import secrets
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Final, TextIO
@@ -209,8 +209,14 @@ class Replayed:
         return f"{self.played} traces replayed, {self.steps} steps, {failed}{skipped}"
 
 
-def replay(target: Target, given: Iterable[Trace], *, departures_max: int = 10) -> Replayed:
-    """Play traces on a server; stop after so many departures.
+def replay(
+    target: Target,
+    given: Iterable[Trace],
+    *,
+    departures_max: int = 10,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Replayed:
+    """Play traces on a server; stop after so many departures; `progress` is told how many were played.
 
     Under a virtual clock the server's ttl limit must be that of the traces, else Unavailable. Without one only traces
     that need no time are played, each under labels of its own.
@@ -230,6 +236,7 @@ def replay(target: Target, given: Iterable[Trace], *, departures_max: int = 10) 
         departure = _play(target, trace, b"" if target.has_clock else b"%b.%d." % (run_name, trace.id))
         played += 1
         steps += len(trace.played)
+        progress(played)
         if departure is not None:
             departures.append(departure)
             if len(departures) == departures_max:

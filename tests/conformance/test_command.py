@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from tests.conformance.scripted import GREETING, scripted
 
+from scache_conformance import generated
 from scache_conformance.__main__ import main
+from scache_conformance.generated import Progress
 from scache_conformance.target import PLACEHOLDERS
 
 REFERENCE = f"{sys.executable} -m scache_reference --listen {{socket}} --ttl-limit {{ttl_limit_s}}"
@@ -150,6 +152,22 @@ def test_server_that_dies_of_what_came_before_is_told_from_one_that_dies_of_the_
     words = ["--exec", command, "--run", "greeting/once", "--deadline", "5"]
     assert status_of(*words) == 2
     assert "started again, it does not die of this case alone" in capsys.readouterr().out
+
+
+def test_long_run_tells_its_seed_and_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("--exec", REFERENCE, "--model", "20", "--histories", "1", "--seed", "7") == 0
+    told = capsys.readouterr().err
+    assert "lockstep, seed 7, in which no time passes" in told
+    assert "concurrent histories, seed 7" in told
+
+
+def test_progress_is_told_now_and_then(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    instants_s = iter([0.0, 9.0, 10.0, 11.0, 20.0])
+    monkeypatch.setattr(generated.time, "monotonic", lambda: next(instants_s))
+    with Progress("traces of x", "traces", 50) as progress:
+        for done in (1, 2, 3, 4):
+            progress(done)
+    assert capsys.readouterr().err == "traces of x\n2 of 50 traces\n4 of 50 traces\n"
 
 
 def test_help_names_every_placeholder(capsys: pytest.CaptureFixture[str]) -> None:
