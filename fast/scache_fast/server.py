@@ -16,7 +16,8 @@ Guarantees:
 * Nobody waits for anybody. Sockets are non-blocking, a client gets one read and a bounded number of lists per turn,
   and one that takes no replies is not read from while more than `output_bytes_max` of them wait.
 * A full descriptor table ends nothing: accepting pauses (accepting.py), and those inside are served on.
-* A turn that has nothing to do does not happen: everything that will be due sets the time-out of the wait.
+* A turn that has nothing to do does not happen: everything that will be due sets the time-out of the wait. (One does
+  in each `ipc_timeout_s`, to see which steps are unfinished: when each began is kept at its client, in no order.)
 
 Races worth telling:
 
