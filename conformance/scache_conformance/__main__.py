@@ -4,9 +4,11 @@ Decides the command line, where reports go and the exit status. Refuses to know 
 """
 
 import argparse
+import os
 import re
 import secrets
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -74,7 +76,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     commands = {"report": report, "traces": export_traces, "replay": replay}
     command = commands.get(words[0]) if words else None
-    sys.exit(int(command(words[1:]) if command is not None else run(words)))
+    # A server that was started, and its folder, must not outlive the suite.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        status = command(words[1:]) if command is not None else run(words)
+    except KeyboardInterrupt:
+        status = _no_verdict("interrupted")
+    except BrokenPipeError:
+        # Whoever read has seen enough. What is still buffered would fail again at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = Exit.NO_VERDICT
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    sys.exit(int(status))
 
 
 def run(words: Sequence[str]) -> Exit:
@@ -88,9 +102,13 @@ def run(words: Sequence[str]) -> Exit:
         target = plug.target_from(options)
         clock = "virtual" if target.has_clock else "real"
         excuses = expectations.read(options.expect_fail, all_cases(), clock) if options.expect_fail else {}
+        for path in (*_reports_of(options), options.save_trace):
+            _insist_on_writable(path)
     except (ValueError, expectations.BadExpectations) as error:
         return _no_verdict(str(error))
     if options.model is not None or options.histories is not None:
+        if any(_reports_of(options)) or options.run or options.clause or options.expect_fail:
+            return _no_verdict("--model and --histories run instead of the cases: no reports, choices or expectations")
         return _generate(target, options)
     if not cases:
         return _no_verdict("no case fits: --list names them all")
@@ -100,8 +118,10 @@ def run(words: Sequence[str]) -> Exit:
             done = _run(target, cases, excuses, terminal, options)
     except (ServerDied, Unavailable) as error:
         return _no_verdict(str(error))
-    terminal.summary(done)
-    _write_reports(options, done)
+    try:
+        terminal.summary(done)
+    finally:
+        _write_reports(options, done)
     return exit_status(done.results, strict=options.strict)
 
 
@@ -127,7 +147,12 @@ def export_traces(words: Sequence[str]) -> Exit:
         prog="scache-conformance traces", description="Write every transition of the small scope as NDJSON."
     )
     parser.add_argument("file", metavar="FILE", nargs="?", type=Path, help="default: standard output")
-    return generated.write_traces(parser.parse_args(words).file)
+    path = parser.parse_args(words).file
+    try:
+        _insist_on_writable(path)
+    except ValueError as error:
+        return _no_verdict(str(error))
+    return generated.write_traces(path)
 
 
 def replay(words: Sequence[str]) -> Exit:
@@ -153,7 +178,9 @@ def report(words: Sequence[str]) -> Exit:
         parser.error("nothing to write: use --html FILE or --markdown FILE")
     try:
         read = [runs.read(path) for path in options.runs]
-    except runs.NotARun as error:
+        for path in (options.html, options.markdown):
+            _insist_on_writable(path)
+    except (runs.NotARun, ValueError) as error:
         return _no_verdict(str(error))
     _write_matrix(options, read)
     return Exit.GOOD
@@ -272,6 +299,19 @@ def _run(
         strict=options.strict,
         results=results,
     )
+
+
+def _reports_of(options: argparse.Namespace) -> list[Path | None]:
+    return [options.json, options.junit, options.tap, options.html, options.markdown]
+
+
+def _insist_on_writable(path: Path | None) -> None:
+    """Raise ValueError unless a file can be written: better now than when everything has been tried."""
+    if path is not None:
+        try:
+            path.open("ab").close()
+        except OSError as error:
+            raise ValueError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _write_reports(options: argparse.Namespace, done: runs.Run) -> None:

@@ -15,7 +15,7 @@ import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
-from scache_conformance.registry import Case
+from scache_conformance.registry import CLAUSES, Case
 
 _FIELDS = {"clauses", "cases", "reason"}
 _CLOCKS = ("real", "virtual")
@@ -28,15 +28,26 @@ class BadExpectations(Exception):  # noqa: N818 - the file's mistake; the text s
 def read(path: Path, cases: Iterable[Case], clock: str) -> dict[str, str]:
     """Return the reason for each case that is expected to fail under such a clock. Raises BadExpectations."""
     try:
-        entries = tomllib.loads(path.read_text(encoding="utf-8")).get("deviation", [])
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadExpectations(f"cannot read the expected failures in {path}: {error}") from error
+    entries = document.get("deviation")
+    if set(document) != {"deviation"} or not isinstance(entries, list):
+        has = ", ".join(document) or "nothing"
+        raise BadExpectations(f"{path}: needs tables [[deviation]] and nothing else; has {has}")
     by_slug = {case.slug: case for case in cases}
     reasons: dict[str, str] = {}
     for number, entry in enumerate(entries, 1):
         where = f"{path}, deviation {number}"
+        if not isinstance(entry, dict):
+            raise BadExpectations(f"{where}: is {entry!r} and not a table")
         if set(entry) - {"clock"} != _FIELDS or not entry["reason"]:
             raise BadExpectations(f"{where}: needs clauses, cases and a reason, may have a clock; has {sorted(entry)}")
+        for name in ("clauses", "cases"):
+            if not isinstance(entry[name], list) or not entry[name] or not all(isinstance(e, str) for e in entry[name]):
+                raise BadExpectations(f"{where}: {name} must be a list of strings, and not empty; is {entry[name]!r}")
+        if unknown := [clause for clause in entry["clauses"] if clause not in CLAUSES]:
+            raise BadExpectations(f"{where}: nobody states {', '.join(unknown)}")
         if entry.get("clock", clock) not in _CLOCKS:
             raise BadExpectations(f"{where}: clock {entry['clock']!r} is none of {', '.join(_CLOCKS)}")
         for slug in entry["cases"]:

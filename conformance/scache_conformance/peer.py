@@ -81,6 +81,10 @@ def describe(attributes: Attributes) -> str:
     return " ".join(f"{show(name)}={show(value)}" for name, value in attributes) or "an empty list"
 
 
+class Silence(Unmet):
+    """Nothing came before the deadline had passed: no expiry and no slow machine explains that away."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """A reply of the usual shape: a status, then properties."""
@@ -174,7 +178,9 @@ class Peer:
         self._fds: Final[list[int]] = []
         try:
             self._socket.connect(str(path))
-        except (ConnectionRefusedError, FileNotFoundError, BlockingIOError, TimeoutError) as error:
+        except OSError as error:
+            # Whatever it is, the server cannot be reached: nobody listens, no permission, another kind of socket or of
+            # file, a path that is too long.
             self._socket.close()
             raise Unmet(f"the server to take a connection at {path}", str(error)) from error
         self.transcript.note(name, "connected")
@@ -242,6 +248,8 @@ class Peer:
                 so_far = f" after {show(self._unread)}" if self._unread else ""
                 raise Unmet(expected, f"the server closed the connection{so_far}")
             self._unread += data
+            if time.monotonic() >= deadline_s and decode(self._unread) is None:
+                raise Unmet(expected, f"{len(self._unread)} bytes, and no end of it within {self.deadline_s} s")
         attributes, byte_count = decoded
         self._unread = self._unread[byte_count:]
         return attributes
@@ -395,7 +403,7 @@ class Peer:
         except TimeoutError as error:
             so_far = f", only {show(self._unread)}" if self._unread else ""
             self.transcript.note(self.name, "the deadline passed")
-            raise Unmet(expected, f"nothing within {self.deadline_s} s{so_far}") from error
+            raise Silence(expected, f"nothing within {self.deadline_s} s{so_far}") from error
         except ConnectionResetError:  # a server that went away with bytes of ours unread
             data, control, flags = b"", [], 0
         finally:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final, Self, assert_never
 
 from scache_conformance import peer as wire
-from scache_conformance.peer import Line, Peer, Unmet
+from scache_conformance.peer import Line, Peer, Silence, Unmet
 from scache_conformance.steps import (
     Connect,
     Descriptor,
@@ -37,13 +37,14 @@ from scache_conformance.transcript import Transcript, show
 class Departure(Exception):  # noqa: N818 - it names what a server did, not a mistake of this program.
     """A server departed from a trace: at which step, what was expected, what was seen, what passed over the wire."""
 
-    def __init__(self, trace: Trace, step_number: int, expected: str, actual: str, transcript: Sequence[str]) -> None:
+    def __init__(self, trace: Trace, step_number: int, unmet: Unmet, transcript: Sequence[str]) -> None:
         """Keep all of it."""
-        super().__init__(f"trace {trace.id}, step {step_number}: expected {expected}; got {actual}")
+        super().__init__(f"trace {trace.id}, step {step_number}: {unmet}")
         self.trace: Final = trace
         self.step_number: Final = step_number
-        self.expected: Final = expected
-        self.actual: Final = actual
+        self.expected: Final = unmet.expected
+        self.actual: Final = unmet.actual
+        self.is_silence: Final = isinstance(unmet, Silence)
         self.transcript: Final = tuple(transcript)
 
 
@@ -65,7 +66,7 @@ def play(target: Target, trace: Trace, *, label_prefix: bytes = b"") -> None:
                 player.do(each)
             player.finish()
         except Unmet as unmet:
-            raise Departure(trace, number, unmet.expected, unmet.actual, player.transcript.lines()) from unmet
+            raise Departure(trace, number, unmet, player.transcript.lines()) from unmet
 
 
 class Player:

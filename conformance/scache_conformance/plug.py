@@ -4,12 +4,14 @@ Decides what they are called and which go together. Refuses to know what is done
 """
 
 import argparse
+import math
+import os
 import shutil
 from pathlib import Path
 from typing import Final
 
 from scache_conformance.peer import DEADLINE_S
-from scache_conformance.target import LIMIT_NAMES, CommandServer, RunningServer, Target, Told
+from scache_conformance.target import CLOCK_BYTES, LIMIT_NAMES, CommandServer, RunningServer, Target, Told
 from scache_conformance.target_postfix import PostfixServer
 
 INSTALLED: Final = Path()
@@ -71,14 +73,19 @@ def target_from(options: argparse.Namespace) -> Target:
         limits=dict(_limit(text) for text in options.limit),
         clock_path=options.clock_file,
         pid=options.pid,
-        deadline_s=options.deadline,
+        deadline_s=_seconds("--deadline", options.deadline),
     )
+    clock: Path | None = options.clock_file
+    if clock is not None and clock.exists() and clock.stat().st_size != CLOCK_BYTES:
+        raise ValueError(f"--clock-file {clock}: a clock has {CLOCK_BYTES} bytes, and this is something else")
     if options.socket is not None:
         target: Target = RunningServer(options.socket, told)
     elif options.exec is not None:
         target = CommandServer(options.exec, told)
     else:
-        program = None if options.postfix == INSTALLED else options.postfix
+        program = None if options.postfix == INSTALLED else options.postfix.resolve()
+        if program is not None and not os.access(program, os.X_OK):
+            raise ValueError(f"--postfix {options.postfix}: there is no program that can be run")
         # Only time(2) is replaced: what the installed scache looks at, and not what any other program need look at.
         virtual = program is None and not options.real_time and _has_compiler()
         target = PostfixServer(program, told, virtual_clock=virtual)
@@ -106,6 +113,12 @@ def _limit(text: str) -> tuple[str, int]:
     if name not in LIMIT_NAMES or not value.isdecimal():
         raise ValueError(f"--limit {text}: write NAME=N with a NAME of {', '.join(sorted(LIMIT_NAMES))}")
     return name, int(value)
+
+
+def _seconds(option: str, value: float) -> float:
+    if not 0 < value < math.inf:
+        raise ValueError(f"{option} {value}: must be a number of seconds above 0")
+    return value
 
 
 def _at_least_one(option: str, value: int) -> int:

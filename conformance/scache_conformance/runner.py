@@ -102,11 +102,16 @@ class Runner:
         if not cases:
             return results
         with ThreadPoolExecutor(at_once_max, "case") as pool:
-            for future in as_completed([pool.submit(self._attempt_until_conclusive, case) for case in cases]):
-                result = future.result()
-                results[result.slug] = result
-                if result.verdict is Verdict.PASS:
-                    self.progress(result)
+            futures = [pool.submit(self._attempt_until_conclusive, case) for case in cases]
+            try:
+                for future in as_completed(futures):
+                    result = future.result()
+                    results[result.slug] = result
+                    if result.verdict is Verdict.PASS:
+                        self.progress(result)
+            except KeyboardInterrupt:  # what was not begun is not worth waiting for
+                pool.shutdown(cancel_futures=True)
+                raise
         try:
             self.target.check_alive()
         except ServerDied as died:  # Of which case it died, only one at a time can tell.

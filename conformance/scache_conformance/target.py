@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from scache_conformance.peer import DEADLINE_S, Peer, Unmet
-from scache_conformance.transcript import Transcript
+from scache_conformance.transcript import Transcript, show
 from scache_conformance.unavailable import Unavailable
 from scache_spec.vocabulary import Limits
 
@@ -49,6 +49,7 @@ DEFAULTS: Final = Limits(max_idle_s=36_000)
 """What a server is started with unless it was told otherwise. max_idle_s is a number for every command to take."""
 
 _CLOCK_WORD: Final = struct.Struct("=q")
+CLOCK_BYTES: Final = _CLOCK_WORD.size
 _POLL_S: Final = 0.01
 
 
@@ -284,7 +285,10 @@ class CommandServer(Target):
         self, command: str, told: Told, *, name: str = "", limits: Mapping[str, int] | None = None, is_main: bool = True
     ) -> None:
         """Touch nothing yet. Raises ValueError where the command cannot be used."""
-        words = shlex.split(command)
+        try:
+            words = shlex.split(command)
+        except ValueError as error:
+            raise ValueError(f"--exec {command!r}: {error}") from error
         super().__init__(name or (Path(words[0]).name if words else ""), told)
         if "{socket}" not in command:
             raise ValueError(f"the command {command!r} does not say where to serve: put {{socket}} where the path goes")
@@ -328,11 +332,18 @@ class CommandServer(Target):
             self._folder = tempfile.TemporaryDirectory(prefix="scache-conformance-")
         self.socket_path.unlink(missing_ok=True)
         if self.clock_path is not None:
-            self.clock_path.write_bytes(_CLOCK_WORD.pack(int(time.time())))
+            try:
+                self.clock_path.write_bytes(_CLOCK_WORD.pack(int(time.time())))
+            except OSError as error:
+                raise Unavailable(f"cannot write the clock: {error}") from error
         with self._path("log").open("ab") as log:
             try:
                 self._process = subprocess.Popen(
-                    self._filled_in(), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+                    self._filled_in(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # whoever interrupts the suite leaves the server's end to it
                 )
             except OSError as error:
                 raise ServerDied(f"cannot start {self.command!r}: {error}") from error
@@ -382,7 +393,7 @@ class CommandServer(Target):
         status = self._process.poll() if self._process is not None else None
         state = "its process runs" if status is None else f"exit status {status}"
         last = self.log().splitlines()[-5:] if self._folder is not None else []
-        return f"{state}; the end of its log: {' | '.join(last) or 'nothing'}"
+        return f"{state}; the end of its log: {show(' | '.join(last).encode()) or 'nothing'}"
 
     def _path(self, name: str) -> Path:
         assert self._folder is not None, "start() comes first"
@@ -425,3 +436,8 @@ class CommandServer(Target):
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+        if self._process is not None:
+            try:
+                os.killpg(self._process.pid, signal.SIGKILL)  # what a shell left behind
+            except (ProcessLookupError, PermissionError):
+                pass  # nothing, or nothing that is ours any more

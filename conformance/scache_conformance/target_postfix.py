@@ -13,6 +13,7 @@ from typing import Final
 
 from scache_conformance import postfix
 from scache_conformance.target import ServerDied, Target, Told
+from scache_conformance.transcript import show
 from scache_conformance.unavailable import Unavailable
 
 PARAMETERS: Final = {
@@ -126,7 +127,7 @@ class PostfixServer(Target):
 
     def fate(self) -> str:
         """Say the end of its log."""
-        return f"the end of its log: {' | '.join(self.log().splitlines()[-5:]) or 'nothing'}"
+        return f"the end of its log: {show(' | '.join(self.log().splitlines()[-5:]).encode()) or 'nothing'}"
 
     @property
     def _running(self) -> postfix.MasterChild:

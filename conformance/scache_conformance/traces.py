@@ -29,10 +29,12 @@ from scache_conformance.steps import (
     Fields,
     FindDest,
     FindEndp,
+    HangUp,
     Json,
     Played,
     SaveDest,
     SaveEndp,
+    Send,
     Step,
     Tick,
     Trace,
@@ -180,16 +182,46 @@ def read(lines: Iterable[str]) -> File:
         if head.text("format") != FORMAT or head.number("version") != VERSION:
             raise ValueError(f"expected format {FORMAT!r} version {VERSION}, got {line[:200]!r}")
         return File(head.number("ttl_limit_s"), _read_traces(numbered))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"line {number}: {error}") from error
 
 
 def _read_traces(numbered: Iterable[tuple[int, str]]) -> Iterator[Trace]:
     for number, line in numbered:
         try:
-            yield trace_from_json(json.loads(line))
-        except ValueError as error:
+            trace = trace_from_json(json.loads(line))
+            _insist_on_sense(trace)
+            yield trace
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"line {number}: {error}") from error
+
+
+def _insist_on_sense(trace: Trace) -> None:
+    """Raise ValueError for a step of a client that is not connected, or a session that is parked twice."""
+    connected: set[str] = set()
+    parked: set[int] = set()
+    for number, each in enumerate(trace.played, 1):
+        match each.step:
+            case Tick():
+                continue
+            case Connect(client):
+                if client in connected:
+                    raise ValueError(f"trace {trace.id}, step {number}: client {client} is connected already")
+                connected.add(client)
+                continue
+            case SaveEndp(session=session):
+                new = [session]
+            case Send(sessions=sessions):
+                new = list(sessions)
+            case _:
+                new = []
+        if each.step.client not in connected:
+            raise ValueError(f"trace {trace.id}, step {number}: client {each.step.client} is not connected")
+        if isinstance(each.step, HangUp):
+            connected.remove(each.step.client)
+        if twice := parked.intersection(new):
+            raise ValueError(f"trace {trace.id}, step {number}: session {min(twice)} is parked twice")
+        parked.update(new)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +285,7 @@ def _play(target: Target, trace: Trace, label_prefix: bytes) -> Departure | None
             play(target, trace, label_prefix=prefix)
         except Departure as departure:
             # In real time a stall of this machine looks like a server that lets things expire.
-            if target.has_clock or time.monotonic() - begin_s < STALLED_S:
+            if target.has_clock or departure.is_silence or time.monotonic() - begin_s < STALLED_S:
                 return departure
         else:
             return None

@@ -1,16 +1,20 @@
 """The command: exit statuses, lists, and what happens when a server dies."""
 
 import json
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from tests.conformance.scripted import GREETING, scripted
 
-from scache_conformance import generated
+from scache_conformance import generated, histories, model
 from scache_conformance.__main__ import main
 from scache_conformance.generated import Progress
-from scache_conformance.target import PLACEHOLDERS
+from scache_conformance.target import PLACEHOLDERS, CommandServer, Told
 
 REFERENCE = f"{sys.executable} -m scache_reference --listen {{socket}} --ttl-limit {{ttl_limit_s}}"
 
@@ -24,6 +28,26 @@ while True:
     client.sendall(b"protocol\\0connection_cache_protocol\\0\\0")
     if client.recv(100):
         os._exit(3)
+"""
+
+MUTE = """
+import socket, sys
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(sys.argv[1])
+listener.listen()
+client, _ = listener.accept()
+lifeline = open(sys.argv[2], "w", 1)
+print("a client", file=lifeline)
+client.recv(100)
+while True:
+    listener.accept()
+"""
+
+FLOOD = """
+    def flood(client=client):
+        while True:
+            client.sendall(b"x" * 65536)
+    threading.Thread(target=flood, daemon=True).start()
 """
 
 
@@ -123,6 +147,17 @@ def test_server_that_dies_is_2_and_is_started_again(tmp_path: Path, capsys: pyte
         ["--socket", "a", "--limit", "nonsense=3"],
         ["--socket", "a", "--limit", "clients_max=many"],
         ["--socket", "a", "--ttl-limit", "0"],
+        ["--socket", "a", "--deadline", "-3"],
+        ["--socket", "a", "--deadline", "nan"],
+        ["--socket", "a" * 200],
+        ["--socket", "/dev/null/x"],
+        ["--exec", "cache '{socket}"],
+        ["--exec", REFERENCE, "--clock-file", "/dev/null/clock"],
+        ["--exec", REFERENCE, "--clock-file", __file__],
+        ["--exec", REFERENCE, "--model", "10", "--json", "/dev/null"],
+        ["--postfix", "/nonexistent/cache"],
+        ["report", "/nonexistent/run.json", "--html", "/nonexistent/x"],
+        ["traces", "/nonexistent/traces"],
         ["--socket", "a", "--clause", "CONN-999"],
         ["--socket", "a", "--expect-fail", "/nonexistent/file"],
         ["report", "/nonexistent/run.json", "--html", "x"],
@@ -168,6 +203,98 @@ def test_progress_is_told_now_and_then(capsys: pytest.CaptureFixture[str], monke
         for done in (1, 2, 3, 4):
             progress(done)
     assert capsys.readouterr().err == "traces of x\n2 of 50 traces\n4 of 50 traces\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "has nothing"),
+        ('[[deviations]]\nreason = "x"\n', "has deviations"),
+        ("deviation = 3\n", "has deviation"),
+        ("deviation = [3]\n", "is 3 and not a table"),
+        ('[[deviation]]\nclauses = ["CONN-1"]\ncases = []\nreason = "x"\n', "cases must be a list of strings"),
+        ('[[deviation]]\nclauses = ["CONN-1"]\ncases = "greeting/once"\nreason = "x"\n', "cases must be a list"),
+        ('[[deviation]]\nclauses = ["NOPE-7"]\ncases = ["greeting/once"]\nreason = "x"\n', "nobody states NOPE-7"),
+        ("\xff", "cannot read the expected failures"),
+    ],
+)
+def test_expectations_that_expect_nothing_are_2(
+    text: str, complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = tmp_path / "expected.toml"
+    expected.write_bytes(text.encode("latin-1"))
+    assert status_of("--exec", REFERENCE, "--run", "greeting/once", "--expect-fail", str(expected)) == 2
+    assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--json", "--junit", "--tap", "--html", "--markdown", "--save-trace"])
+def test_report_that_cannot_be_written_is_2_before_anything_is_tried(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status_of("--exec", REFERENCE, "--run", "greeting/once", option, str(tmp_path / "no" / "x")) == 2
+    said = capsys.readouterr()
+    assert "cannot write" in said.err
+    assert said.out == ""
+
+
+def test_server_that_sends_without_end_is_given_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program = tmp_path / "floods.py"
+    program.write_text(
+        DIES.replace("    if client.recv(100):\n        os._exit(3)", FLOOD).replace(
+            "socket, sys", "socket, sys, threading"
+        )
+    )
+    words = ["--exec", f"{sys.executable} {program} {{socket}}", "--run", "requests/unknown-name", "--deadline", "0.3"]
+    assert status_of(*words) == 1
+    assert "no end of it within 0.3 s" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_suite_leaves_no_server_behind(number: int, tmp_path: Path) -> None:
+    program, alive = tmp_path / "mute.py", tmp_path / "alive"
+    program.write_text(MUTE)
+    os.mkfifo(alive)
+    command = f"sh -c '{sys.executable} {program} $0 {alive}; true' {{socket}}"
+    words = [sys.executable, "-m", "scache_conformance", "--exec", command, "--deadline", "60"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    suite = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment)
+    with suite, alive.open() as lifeline:  # opens when the server has a client, and ends when the server does
+        assert lifeline.readline() == "a client\n"
+        suite.send_signal(number)
+        _, said = suite.communicate(timeout=60)
+        assert lifeline.read() == ""
+    assert (suite.returncode, said) == (2, "scache-conformance: interrupted\n")
+    assert list(tmp_path.glob("scache-conformance-*")) == []
+
+
+def test_reader_who_has_seen_enough_gets_no_traceback() -> None:
+    words = f"{sys.executable} -m scache_conformance --list | head -n 1"
+    done = subprocess.run(["sh", "-c", words], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("greeting/")
+    assert done.stderr == ""
+
+
+def test_log_of_a_server_that_died_cannot_control_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = tmp_path / "dies.py"
+    program.write_text(DIES.replace("os._exit(3)", "print('\\x1b]0;owned\\x07', flush=True); os._exit(3)"))
+    junit = tmp_path / "junit.xml"
+    words = ["--exec", f"{sys.executable} {program} {{socket}}", "--run", "greeting/once", "--deadline", "5"]
+    assert status_of(*words, "--junit", str(junit)) == 2
+    assert "\\x1b]0;owned" in capsys.readouterr().out
+    ElementTree.parse(junit)
+
+
+def test_server_that_does_not_answer_is_not_taken_for_a_slow_machine() -> None:
+    mutant = f"{sys.executable} -m tests.conformance.mutants no-invitation --listen {{socket}}"
+    with CommandServer(mutant, Told(deadline_s=1.1)) as target:
+        lockstep = model.run(target, steps_min=100, seed_number=1, shorten_s_max=0.0)
+        recorded = histories.run(target, count=3, seed_number=1)
+    assert lockstep.departure is not None
+    assert lockstep.departure.is_silence
+    assert recorded.failure is not None
+    assert "nothing within 1.1 s" in recorded.failure.reason
 
 
 def test_help_names_every_placeholder(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from scache_conformance.registry import CLAUSES
 from scache_conformance.verdicts import Exit, Level, Result, Verdict, exit_status
@@ -102,16 +102,16 @@ def read(path: Path) -> Run:
         if (document["format"], document["version"]) != (FORMAT, VERSION):
             raise NotARun(f"{path} holds {document['format']} {document['version']}, not {FORMAT} {VERSION}")
         return Run(
-            server=document["server"],
-            plugged_in=document["plugged_in"],
-            ttl_limit_s=document["ttl_limit_s"],
-            clock=document["clock"],
-            started=document["started"],
-            seconds=document["seconds"],
-            strict=document["strict"],
+            server=_of(str, document["server"]),
+            plugged_in=_of(str, document["plugged_in"]),
+            ttl_limit_s=_of(int, document["ttl_limit_s"]),
+            clock=_of(str, document["clock"]),
+            started=_of(str, document["started"]),
+            seconds=float(document["seconds"]),
+            strict=_of(bool, document["strict"]),
             results=tuple(_result_from_json(result) for result in document["results"]),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise NotARun(f"{path} does not hold a run, as --json writes them: {error!r}") from error
 
 
@@ -136,6 +136,15 @@ def _result_from_json(fields: dict[str, object]) -> Result:
         excuse=None if excuse is None else str(excuse),
         server_died=fields["server_died"] is True,
     )
+
+
+T = TypeVar("T")
+
+
+def _of(kind: type[T], value: object) -> T:
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value
 
 
 def _texts(value: object) -> tuple[str, ...]:
