@@ -2,6 +2,7 @@
 
 import json
 import random
+import secrets
 from collections import Counter
 from pathlib import Path
 
@@ -114,6 +115,16 @@ def test_server_keeps_step(name: str, tmp_path: Path, volume: Volume) -> None:
     print(f"{name}: {result}")
     assert result.departure is None, "\n".join([str(result), *result.departure.transcript])
     assert result.steps >= volume.steps
+
+
+@pytest.mark.generated
+@pytest.mark.parametrize("name", plugged.SERVERS)
+def test_server_keeps_step_in_runs_that_nobody_has_seen(name: str, tmp_path: Path, volume: Volume) -> None:
+    seed_number = secrets.randbelow(1_000_000)  # the result names it
+    with plugged.server(name, tmp_path) as target:
+        result = model.run(target, steps_min=volume.steps // 4, seed_number=seed_number, manners=plugged.manners(name))
+    print(f"{name}: {result}")
+    assert result.departure is None, "\n".join([str(result), *result.departure.transcript])
 
 
 @pytest.mark.parametrize("name", plugged.SERVERS)

@@ -12,7 +12,8 @@ from scache_conformance.registry import all_cases
 CASES = {case.slug: case for case in all_cases()}
 
 ONE_IN = 9
-"""Here every so many-th is held against some cases; `python -m tests.conformance.mutants.table` holds them all."""
+"""Here every so many-th (with --full each) is held against some cases; `python -m tests.conformance.mutants.table`
+holds them all against all."""
 
 
 def cells(name: str) -> tuple[list[str], list[str]]:
@@ -43,11 +44,17 @@ def test_row_shows_every_clause_that_is_broken(name: str) -> None:
         assert {clause for slug in caught for clause in CASES[slug].clauses} >= set(clauses)
 
 
-@pytest.mark.parametrize("name", list(MUTANTS)[::ONE_IN])
-def test_wrong_server_fails_the_cases_of_its_row(name: str) -> None:
-    _, caught = cells(name)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Choose the wrong servers that are held against the suite: a sample, or with --full all."""
+    if "held" in metafunc.fixturenames:
+        metafunc.parametrize("held", list(MUTANTS)[:: 1 if metafunc.config.getoption("--full") else ONE_IN])
+
+
+@pytest.mark.generated
+def test_wrong_server_fails_the_cases_of_its_row(held: str) -> None:
+    _, caught = cells(held)
     some = caught[:4]
-    outcome = table.hold(MUTANTS[name], *(word for slug in some for word in ("--run", slug)))
+    outcome = table.hold(MUTANTS[held], *(word for slug in some for word in ("--run", slug)))
     assert list(outcome.failed) == some
 
 
