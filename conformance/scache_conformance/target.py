@@ -214,7 +214,7 @@ class Target(ABC):
                 if not greeted:
                     poke.take_anything()  # a server may be the worse for a client that leaves before it has greeted
         except Unmet as unmet:
-            raise ServerDied(f"{self.name} does not serve any more: {unmet}; {self.fate()}") from unmet
+            raise ServerDied(f"{self.name} does not serve: {unmet}; {self.fate()}") from unmet
 
     def fate(self) -> str:
         """Say what is known of the process."""
