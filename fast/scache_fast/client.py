@@ -80,4 +80,5 @@ class Client:
         """When its unfinished step began: a list or a descriptor byte was consumed, a descriptor was sent, or something
         came after a rest. None while nothing is unfinished; only the loop knows that, and sets it."""
         self.is_backlogged = False
-        """It used up its share of a turn; what it sent is served on in the next one before more is read."""
+        """What was read from it may hold whole lists still, because it used up its share of a turn or its socket was
+        full. They are served before more is read."""

@@ -24,7 +24,9 @@ Races worth telling:
    closed the descriptor. Hence: the next byte that was already read *is* the descriptor byte, without a descriptor.
 2. A client dies between our sendmsg and its recvmsg. The descriptor is in flight, owned by the kernel, which closes
    it with the client's socket. It cannot be had back; Postfix loses it in the same place.
-3. A client closes without reading our reply. Its requests have been served: what it saved is saved. A send then
+3. A client is held up in the middle of its lists because its socket is full, and reads before the end of the turn,
+   which then writes what was left. No event tells of that: `is_backlogged` does, and the loop goes on with its lists.
+4. A client closes without reading our reply. Its requests have been served: what it saved is saved. A send then
    fails with EPIPE, or nothing fails and the next read is the end. Either way `abandon` puts a found session back.
 """
 
@@ -209,7 +211,7 @@ class Conversations:
         """Serve what was read from the client, up to its share of a turn, as far as its state and output let it."""
         decoder = client.decoder
         assert decoder is not None
-        client.is_backlogged = False
+        client.is_backlogged = True
         for _ in range(LISTS_PER_TURN_MAX):
             if client.state is SENDING or len(client.output) > self._output_bytes_max:
                 self.answer(client)
@@ -217,16 +219,16 @@ class Conversations:
                 break
             if client.state is DESCRIPTOR:
                 if not decoder.skip_byte():
+                    client.is_backlogged = False
                     break
                 # Race 1: it came with the request, so no descriptor can have come with it.
                 self._refuse_descriptor(client, "its byte came with the request, so without a descriptor")
             else:
                 fields = decoder.next_list()
                 if fields is None:
+                    client.is_backlogged = False
                     break
                 self._on_list(client, fields)
-        else:
-            client.is_backlogged = True
         if decoder.overlong:
             self.answer(client)
             self._meet_limit(Limit.ATTRIBUTE_LIST_BYTES, "client closed: its attribute list does not end")

@@ -335,7 +335,7 @@ class Server:
                 self._drop(client)
                 return
             client.interest = interest
-        if client.is_backlogged:
+        if client.is_backlogged and state is not SENDING and len(client.output) <= self._limits.output_bytes_max:
             self._backlog[client] = None
         elif self._backlog:
             self._backlog.pop(client, None)

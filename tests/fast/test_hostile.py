@@ -8,7 +8,7 @@ import select
 import socket
 import termios
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from tests.fast.peer import (
@@ -28,6 +28,8 @@ from tests.fast.peer import (
 )
 
 from scache_fast.accepting import ACCEPT_PAUSE_NS
+from scache_fast.hooks import Hooks
+from scache_fast.table import Session
 from scache_spec.vocabulary import NS_PER_S, Limit, Limits
 
 
@@ -273,6 +275,39 @@ def test_LIMIT_6_client_that_never_reads_is_not_served_on() -> None:
         assert house.server._conversations.served > asked
         assert client.interest == select.EPOLLIN
         assert deaf.say(find_endp(b"zz")).endswith(MISSED)
+
+
+def shrink_first_output(house: House) -> None:
+    """Let the socket of the server's first client take little."""
+    client = next(iter(house.server._clients.values()))
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the kernel makes it 4608
+
+
+def test_CONN_3_client_that_reads_while_it_is_held_up_is_served_on() -> None:
+    """Race 3: there is room again between what its lists needed and what the end of the turn writes."""
+    taken = bytearray()
+
+    def read_meanwhile(session: Session) -> bool:
+        if session.endpoint == b"other":
+            taken.extend(deaf.read())
+        return True
+
+    limits = Limits(ttl_limit_s=100, output_bytes_max=10_000_000)
+    with House(limits, hooks=Hooks(is_alive=read_meanwhile)) as house, ExitStack() as lines:
+        deaf, other = house.peer(), house.peer()
+        shrink_first_output(house)
+        for _ in range(6):
+            lines.enter_context(other.park(b"e", b"p" * 2_000))
+        lines.enter_context(other.park(b"other"))
+        house.turn()  # epoll has nothing more to say of `other`, which would come first
+        deaf.send((find_endp(b"e") + DUMMY + DUMMY) * 6)
+        other.send(find_endp(b"other"))
+        house.turn()  # `deaf` first: its socket is full after some, and empty when `other` has been served
+        assert taken
+        for _ in range(100):
+            house.turn()
+            taken.extend(deaf.read())
+        assert taken.count(b"status\x000\0") == 6
 
 
 def test_client_that_never_reads_and_then_dies_is_dropped() -> None:
