@@ -6,7 +6,6 @@ Decides nothing; a test holds this table against the clauses and the cases, in b
 from typing import Final
 
 UNOBSERVABLE: Final[dict[str, str]] = {
-    "LIMIT-8": "How many descriptors a server has, and which it keeps, cannot be told or changed from outside.",
     "CONN-14": "It leaves the order to the server: no order that is seen could be wrong.",
     "ENDP-7": "It leaves the order to the server, likewise.",
 }

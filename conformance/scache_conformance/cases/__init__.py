@@ -1,6 +1,8 @@
 """The cases, by area. Importing this package registers them all, in the order in which they are listed and run."""
 
 from scache_conformance.cases import (
+    backlog,
+    copies,
     deaths,
     dest,
     endp,
@@ -10,14 +12,18 @@ from scache_conformance.cases import (
     limits,
     malformed,
     pipelining,
+    put_backs,
     requests,
     splits,
     stalls,
     stats,
+    timeouts,
     ttl,
 )
 
 __all__ = [
+    "backlog",
+    "copies",
     "deaths",
     "dest",
     "endp",
@@ -27,9 +33,11 @@ __all__ = [
     "limits",
     "malformed",
     "pipelining",
+    "put_backs",
     "requests",
     "splits",
     "stalls",
     "stats",
+    "timeouts",
     "ttl",
 ]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+from scache_conformance.cases.backlog import late_server
 from scache_conformance.lab import Lab, require, require_found, require_miss
 from scache_conformance.peer import DONE, DUMMY_LIST, FAILED, Line, Peer, Unmet, identity
 from scache_conformance.registry import add, case
@@ -90,9 +91,10 @@ def status_unread(lab: Lab) -> None:
     """A client goes away as soon as its descriptor is sent: the session is parked all the same."""
     peer, line, endpoint = lab.peer(), lab.line(), lab.label("e")
     peer.begin_save_endp(lab.ttl_s, endpoint, b"p")
-    peer.send_bytes(b"\0", [line.far.fileno()])
-    line.let_go()
-    peer.hang_up()
+    with late_server(lab):  # so that it is gone when its descriptor is read
+        peer.send_bytes(b"\0", [line.far.fileno()])
+        line.let_go()
+        peer.hang_up()
     require_found("find_endp", lab.peer("B").find_endp(endpoint), b"p", line=line)
 
 
@@ -182,7 +184,7 @@ def put_back_too_late(lab: Lab) -> None:
     require_miss("find_endp", lab.peer("B").find_endp(endpoint))
 
 
-@case("deaths/put-back-keeps-its-end", "ENDP-5", level=Level.SHOULD, waits=True)
+@case("deaths/put-back-keeps-its-end", "ENDP-5", level=Level.SHOULD)
 def put_back_keeps_its_end(lab: Lab) -> None:
     """A session that was put back ends when it would have ended anyway."""
     finders, endpoint, ttl_s = (lab.peer("F"), lab.peer("G")), lab.label("e"), lab.short_ttl_s()

@@ -3,6 +3,9 @@
 from scache_conformance.lab import Lab, require_found, require_miss
 from scache_conformance.registry import case
 
+LONG_BYTES = 20_000
+"""Above the usual sizes of a buffer; a list of this size is far below any sane limit."""
+
 
 @case("dest/binding-without-session", "DEST-1", "DEST-4")
 def binding_without_session(lab: Lab) -> None:
@@ -136,6 +139,49 @@ def destinations_to_the_byte(lab: Lab) -> None:
     for number, label in reversed(list(enumerate(labels))):
         lab.park(peer, lab.label(f"e{number}"), b"p%d" % number)
         require_found(f"find of label {number}", peer.find_dest(label), b"q%d" % number, b"p%d" % number)
+
+
+@case("dest/bindings-run-together", "DEST-3")
+def bindings_run_together(lab: Lab) -> None:
+    """Bindings whose destination, endpoint and properties are the same, written one after the other, are several."""
+    peer = lab.peer()
+    for number, between in enumerate((b"", b"\n", b" ", b",", b":", b"/", b"|", b"=", b"\t", b"\x1f", b"\xff")):
+        mark = b"%d" % number
+        one, other = lab.label(f"e{number}"), lab.label(f"e{number}") + between + b"x"
+        for destination, first, second in (
+            (lab.label(f"endpoint first {number}"), (other, mark), (one, b"x" + between + mark)),
+            (lab.label(f"properties first {number}"), (b"x" + between + one, mark), (one, mark + between + b"x")),
+        ):
+            for endpoint, properties in (first, second):
+                lab.bind(peer, destination, endpoint, properties)
+            for endpoint, properties in (second, first):
+                lab.park(peer, endpoint, b"p")
+                require_found("find_dest", peer.find_dest(destination), properties, b"p")
+        destination = lab.label(f"destination first {number}")
+        lab.bind(peer, destination, b"x" + between + one, mark)
+        lab.bind(peer, destination + between + b"x", one, mark)
+        lab.park(peer, one, b"p1")
+        require_found("find_dest", peer.find_dest(destination + between + b"x"), mark, b"p1")
+        lab.park(peer, b"x" + between + one, b"p2")
+        require_found("find_dest", peer.find_dest(destination), mark, b"p2")
+
+
+@case("dest/long-labels-to-the-byte", "DEST-4", "DEST-3", "WIRE-3")
+def long_labels_to_the_byte(lab: Lab) -> None:
+    """Destinations, and endpoints of one destination, whose labels of 20 000 bytes differ in the last are different."""
+    peer, long = lab.peer(), b"x" * LONG_BYTES
+    for number in range(2):
+        last = b"%d" % number
+        lab.bind(peer, lab.label("d") + long + last, lab.label(f"e{number}"), b"q%b" % last)
+        lab.bind(peer, lab.label("several"), lab.label("e") + long + last, b"q%b" % last)
+        lab.park(peer, lab.label(f"e{number}"), b"p%b" % last)
+    for number in (1, 0):
+        last = b"%d" % number
+        found = peer.find_dest(lab.label("d") + long + last)
+        require_found("find_dest of the long destination", found, b"q%b" % last, b"p%b" % last)
+        lab.park(peer, lab.label("e") + long + last, b"p%b" % last)
+        found = peer.find_dest(lab.label("several"))
+        require_found("find_dest by the long endpoint", found, b"q%b" % last, b"p%b" % last)
 
 
 @case("dest/shared-endpoint", "DEST-4", "DEST-5", "ENDP-4")

@@ -97,6 +97,18 @@ def labels_to_the_byte(lab: Lab) -> None:
         require_miss(f"second find of label {number}", peer.find_endp(label))
 
 
+@case("endp/long-labels-to-the-byte", "ENDP-3", "WIRE-3")
+def long_labels_to_the_byte(lab: Lab) -> None:
+    """Endpoints whose labels of 20 000 bytes differ in one byte, the first, the middle or the last, are different."""
+    peer, half = lab.peer(), lab.label("e") + b"x" * 10_000
+    labels = [half + half, b"y" + half[1:] + half, half + b"y" + half[1:], half + half[:-1] + b"y"]
+    for number, label in enumerate(labels):
+        lab.park(peer, label, b"%d" % number)
+    for number, label in reversed(list(enumerate(labels))):
+        require_found(f"find of label {number}", peer.find_endp(label), b"%d" % number)
+        require_miss(f"second find of label {number}", peer.find_endp(label))
+
+
 @case("endp/endpoints-apart", "ENDP-3")
 def endpoints_apart(lab: Lab) -> None:
     """Each of many endpoints hands out its own sessions, in its own order, whatever comes between."""

@@ -231,6 +231,9 @@ def _not_ready(slug: str, data: bytes) -> None:
 _not_ready("another-list", encode((b"label", b"x")))
 _not_ready("a-request", encode((b"request", b"find_endp"), (b"label", b"x")))
 _not_ready("an-empty-list", b"\0")
+_not_ready("a-longer-name", encode((b"dummyx", b"")))
+_not_ready("a-shorter-name", encode((b"dumm", b"")))
+_not_ready("a-first-letter", encode((b"d", b"")))
 
 
 # What is closed.
@@ -255,6 +258,20 @@ def closed_before_received(lab: Lab) -> None:
     peer.send_bytes(DUMMY_LIST)
     os.close(peer.give_up(peer.receive_descriptor()))
     require_closed(lab, "the connection", line)
+
+
+@case("fd/outlives-its-end-while-held", "CONN-10", "FD-6")
+def outlives_its_end_while_held(lab: Lab) -> None:
+    """A session whose ttl ends before its finder says ready is handed over all the same."""
+    peer, endpoint, ttl_s = lab.peer(), lab.label("e"), lab.short_ttl_s()
+    with lab.lifetime(ttl_s) as life:
+        line = lab.park(peer, endpoint, b"p", ttl_s)
+    if peer.begin_find_endp(endpoint).status != DONE:
+        life.insist_on_being_in_time("find_endp")
+        raise Unmet("find_endp: a session", "nothing found")
+    lab.set_clock_forward(ttl_s)  # a server that serves one dance at a time could not be poked
+    life.reach_end()
+    require("that the descriptor is the parked one", line.is_other_end_of(peer.take()), True)
 
 
 @case("fd/any-byte-carries-it", "FD-3")
@@ -321,7 +338,7 @@ def as_many_as_the_kernel_passes(lab: Lab) -> None:
     require_found("find_endp", peer.find_endp(endpoint), b"p", line=parked)
 
 
-@case("fd/table-full", "FD-5", level=Level.SHOULD, apart=True)
+@case("fd/table-full", "FD-5", "LIMIT-8", level=Level.SHOULD, apart=True)
 def table_full(lab: Lab) -> None:
     """A server that is out of descriptors refuses a save with status 2, and lives on."""
     with lab.server() as server, lab.peer(target=server) as peer:

@@ -1,6 +1,9 @@
 """Cases: a server's own life: what it begins with, when it exits and what becomes of its clients then."""
 
-from scache_conformance.lab import Lab, require, require_miss
+import time
+
+from scache_conformance.cases.limits import let_pass
+from scache_conformance.lab import Inconclusive, Lab, require, require_miss
 from scache_conformance.peer import Unmet
 from scache_conformance.registry import case
 from scache_conformance.target import Target
@@ -46,6 +49,30 @@ def idle_exit(lab: Lab) -> None:
         _require_exit(lab, server)
 
 
+@case("life/idle-exit-with-bindings", "LIFE-2", "LIFE-3", apart=True)
+def idle_exit_with_bindings(lab: Lab) -> None:
+    """Bindings alone do not keep a server without a client."""
+    with lab.server(max_idle_s=IDLE_S, ttl_limit_s=60) as server:
+        with lab.peer(target=server) as peer:
+            lab.bind(peer, lab.label("d"), lab.label("e"), b"", 60)
+        _require_exit(lab, server)
+
+
+@case("life/idle-since-the-last-left", "LIFE-2", apart=True)
+def idle_since_the_last_left(lab: Lab) -> None:
+    """The time that a server with a client has been up is no idleness: it begins when the last client leaves."""
+    with lab.server(max_idle_s=2) as server:
+        with lab.peer(target=server) as peer:
+            server.leave_alone()
+            let_pass(lab, server, 3)
+            require_miss("find_endp", peer.find_endp(lab.label("nothing")))
+            left_s = time.monotonic()
+        status = server.wait_for_exit(0.5)
+        if status is not None and not server.has_clock and time.monotonic() - left_s >= 2:
+            raise Inconclusive("the server: looked too late, this machine is busy")
+        require("the exit status, sooner than max_idle_s after the last client left", status, None)
+
+
 @case("life/idle-is-without-clients", "LIFE-2", apart=True)
 def idle_is_without_clients(lab: Lab) -> None:
     """A server with a client does not exit, however long that is at rest."""
@@ -74,6 +101,7 @@ def _forget(lab: Lab, server: Target) -> None:
     server.leave_alone()
     if server.has_clock:
         lab.sleep(0.1)  # to notice it, before the time jumps
+        lab.transcript.note("", f"the clock is advanced by {IDLE_S} s, nobody connects")
         server.set_clock_forward(IDLE_S)
 
 

@@ -1,12 +1,21 @@
 """Cases: every limit, on both of its sides. A server must be told them, or tell them: see --limit and --exec."""
 
-from scache_conformance.lab import Lab, require, require_found, require_miss
-from scache_conformance.peer import DONE, FAILED, Peer, Unmet, encode
+from scache_conformance.lab import LATENESS_S, Lab, Skipped, require, require_found, require_miss
+from scache_conformance.peer import DONE, DUMMY_LIST, FAILED, Peer, Unmet, encode
 from scache_conformance.registry import case
 from scache_conformance.target import Target
 from scache_conformance.verdicts import Level
 
 SHOULD = Level.SHOULD
+
+
+def let_pass(lab: Lab, server: Target, seconds: int) -> None:
+    """Let time pass on a server that only this case uses."""
+    if server.has_clock:
+        lab.transcript.note("", f"the clock is advanced by {seconds} s")
+        server.advance(seconds)
+    else:
+        lab.sleep(seconds + LATENESS_S)
 
 
 def _find_of(byte_count: int) -> bytes:
@@ -53,6 +62,38 @@ def endless_list(lab: Lab) -> None:
     peer.insist_on_hangup()
 
 
+@case("limits/long-ready", "LIMIT-1", "FD-6", level=SHOULD, apart=True)
+def long_ready(lab: Lab) -> None:
+    """The list that says ready may be as long as any, and not longer: then its session is put back."""
+    with lab.server(attribute_list_bytes_max=200) as server, lab.peer(target=server) as peer:
+        line = lab.park(peer, lab.label("e"), b"p")
+        other = lab.peer("B", target=server)
+        require("status", other.begin_find_endp(lab.label("e")).status, DONE)
+        other.send_bytes(_dummy_of(201))
+        other.insist_on_hangup()
+        require("status", peer.begin_find_endp(lab.label("e")).status, DONE)
+        peer.send_bytes(_dummy_of(200))
+        require("that the descriptor is the parked one", line.is_other_end_of(peer.receive_descriptor()), True)
+
+
+@case("limits/long-received", "LIMIT-1", "FD-9", level=SHOULD, apart=True)
+def long_received(lab: Lab) -> None:
+    """So may the list that says received."""
+    with lab.server(attribute_list_bytes_max=200) as server, lab.peer(target=server) as peer:
+        for byte_count in (200, 201):
+            lab.park(peer, lab.label("e"), b"p")
+            require("status", peer.begin_find_endp(lab.label("e")).status, DONE)
+            peer.send_bytes(DUMMY_LIST)
+            peer.receive_descriptor()
+            peer.send_bytes(_dummy_of(byte_count))
+        peer.insist_on_hangup()
+
+
+def _dummy_of(byte_count: int) -> bytes:
+    """Return a list of exactly so many bytes that says ready or received."""
+    return encode((b"dummy", b"x" * (byte_count - len(DUMMY_LIST))))
+
+
 @case("limits/sessions", "LIMIT-2", level=SHOULD, apart=True)
 def sessions(lab: Lab) -> None:
     """One session more than sessions_max is refused with status 2 and closed; when one is found there is room again."""
@@ -87,6 +128,52 @@ def _require_refused(lab: Lab, peer: Peer, endpoint: bytes) -> None:
         raise Unmet("its descriptor closed", f"it is open {peer.deadline_s} s later")
 
 
+@case("limits/ended-sessions-leave-room", "LIMIT-2", "LIMIT-3", level=SHOULD, apart=True)
+def ended_sessions_leave_room(lab: Lab) -> None:
+    """Sessions that have ended count no more, in the cache and at their endpoint."""
+    with lab.server(sessions_max=4, sessions_per_endpoint_max=2) as server, lab.peer(target=server) as peer:
+        for number in range(4):
+            lab.park(peer, lab.label(f"e{number % 2}"), b"", 1)
+        let_pass(lab, server, 1)
+        for number in range(4):
+            lab.park(peer, lab.label(f"e{number % 2}"))
+
+
+@case("limits/put-back-over-sessions", "LIMIT-2", "ENDP-5", level=SHOULD, apart=True)
+def put_back_over_sessions(lab: Lab) -> None:
+    """A session is put back though there are sessions_max without it; then there is no room for one more."""
+    with lab.server(sessions_max=2) as server:
+        _put_back_over_a_limit(lab, server, ("e", "e", "e2"))
+
+
+@case("limits/put-back-over-sessions-per-endpoint", "LIMIT-3", "ENDP-5", level=SHOULD, apart=True)
+def put_back_over_sessions_per_endpoint(lab: Lab) -> None:
+    """A session is put back though its endpoint has sessions_per_endpoint_max; then there is no room for one more."""
+    with lab.server(sessions_per_endpoint_max=2) as server:
+        _put_back_over_a_limit(lab, server, ("e", "e", "e"))
+
+
+def _put_back_over_a_limit(lab: Lab, server: Target, endpoints: tuple[str, str, str]) -> None:
+    """Fill a server that has room for two while the first of them is held, and have that put back.
+
+    No clause says whether a held session takes room; where it does, a put-back cannot be one too many.
+    """
+    first, second, third = (lab.label(each) for each in endpoints)
+    saver, finder = lab.peer("S", target=server), lab.peer("F", target=server)
+    lines = [lab.park(saver, first, b"1"), lab.park(saver, second, b"2")]
+    require("properties", finder.begin_find_endp(first).properties, (b"1",))
+    line = lab.line()
+    if saver.save_endp(lab.ttl_s, third, b"3", line.far.fileno()) == FAILED:
+        raise Skipped("needs a server on which a session takes no room while it is held")
+    line.let_go()
+    lines.append(line)
+    finder.send((b"label", b"not ready"))
+    require_miss("the finder's next find", finder.find_endp(lab.label("nothing")))
+    _require_refused(lab, saver, third)
+    for number, (endpoint, line) in enumerate(zip((first, second, third), lines, strict=True), 1):
+        require_found(f"find_endp {number}", saver.find_endp(endpoint), b"%d" % number, line=line)
+
+
 @case("limits/bindings", "LIMIT-4", level=SHOULD, apart=True)
 def bindings(lab: Lab) -> None:
     """One binding more than bindings_max is refused with status 2; a renewal is not."""
@@ -100,6 +187,17 @@ def bindings(lab: Lab) -> None:
         require_miss("find_dest of the refused one", peer.find_dest(lab.label("d2")))
 
 
+@case("limits/ended-bindings-leave-room", "LIMIT-4", level=SHOULD, apart=True)
+def ended_bindings_leave_room(lab: Lab) -> None:
+    """Bindings that have ended count no more."""
+    with lab.server(bindings_max=2) as server, lab.peer(target=server) as peer:
+        for number in range(2):
+            lab.bind(peer, lab.label("d"), lab.label(f"e{number}"), b"", 1)
+        let_pass(lab, server, 1)
+        for number in range(2):
+            lab.bind(peer, lab.label("d2"), lab.label(f"e{number}"))
+
+
 @case("limits/clients", "LIMIT-5", level=SHOULD, apart=True)
 def clients(lab: Lab) -> None:
     """One client more than clients_max is disconnected without a greeting; when one leaves there is room again."""
@@ -110,6 +208,45 @@ def clients(lab: Lab) -> None:
         second.hang_up()
         fifth = _connect_when_there_is_room(lab, server, "5")
         require_miss("find_endp", fifth.find_endp(lab.label("nothing")))
+
+
+@case("limits/dead-clients-leave-room", "LIMIT-5", level=SHOULD, apart=True)
+def dead_clients_leave_room(lab: Lab) -> None:
+    """A client that goes away counts no more, whatever it was in the middle of."""
+    with lab.server(clients_max=4) as server:
+        for peer in _clients_in_mid_dance(lab, server):
+            peer.hang_up()
+        _require_room_for_four(lab, server)
+
+
+@case("limits/slow-clients-leave-room", "LIMIT-5", "LIMIT-7", level=SHOULD, apart=True)
+def slow_clients_leave_room(lab: Lab) -> None:
+    """Nor does one that was disconnected for taking too long."""
+    with lab.server(clients_max=4, ipc_timeout_s=2) as server:
+        peers = _clients_in_mid_dance(lab, server)
+        let_pass(lab, server, 2)
+        for peer in peers:
+            peer.insist_on_hangup()
+        _require_room_for_four(lab, server)
+
+
+def _clients_in_mid_dance(lab: Lab, server: Target) -> tuple[Peer, ...]:
+    """Connect four clients: one leaves a list unfinished, others have their descriptor, ready or received awaited."""
+    lister, saver, finder, receiver = (_connect_when_there_is_room(lab, server, name) for name in "LSFR")
+    for peer in (finder, receiver):
+        lab.park(peer, lab.label(peer.name))
+        require("status", peer.begin_find_endp(lab.label(peer.name)).status, DONE)
+    receiver.send_bytes(DUMMY_LIST)
+    receiver.receive_descriptor()
+    saver.begin_save_endp(lab.ttl_s, lab.label("e"), b"")
+    lister.send_bytes(b"request\0find")
+    lister.wait_until_taken(lister.deadline_s)
+    return lister, saver, finder, receiver
+
+
+def _require_room_for_four(lab: Lab, server: Target) -> None:
+    for peer in [_connect_when_there_is_room(lab, server, name) for name in "1234"]:
+        require_miss("find_endp", peer.find_endp(lab.label("nothing")))
 
 
 def _connect_when_there_is_room(lab: Lab, server: Target, name: str) -> Peer:
@@ -136,72 +273,3 @@ def output(lab: Lab) -> None:
         peer.send_bytes(request[rest:])
         require("status of the last reply", peer.receive_reply(2).status, FAILED)
     require_miss("find_endp", peer.find_endp(lab.label("nothing")))
-
-
-@case("limits/unfinished-list", "LIMIT-7", level=SHOULD, apart=True)
-def unfinished_list(lab: Lab) -> None:
-    """A client that leaves a list unfinished for ipc_timeout_s is disconnected."""
-    with lab.server(ipc_timeout_s=1) as server:
-        peer = lab.peer(target=server)
-        peer.send_bytes(b"request\0find")
-        peer.wait_until_taken()  # the step begins when the server has read it
-        _pass_a_second(server)
-        peer.insist_on_hangup()
-
-
-@case("limits/unfinished-save", "LIMIT-7", level=SHOULD, apart=True)
-def unfinished_save(lab: Lab) -> None:
-    """So is one that does not send its descriptor."""
-    with lab.server(ipc_timeout_s=1) as server:
-        peer = lab.peer(target=server)
-        peer.begin_save_endp(lab.ttl_s, lab.label("e"), b"")
-        _pass_a_second(server)
-        peer.insist_on_hangup()
-
-
-def _pass_a_second(server: Target) -> None:
-    """Have a second pass on a virtual clock; a real one does so by itself, and the hangup is waited for."""
-    if server.has_clock:
-        server.advance(1)
-
-
-@case("limits/unfinished-find", "LIMIT-7", "FD-10", level=SHOULD, apart=True)
-def unfinished_find(lab: Lab) -> None:
-    """So is one that does not say ready; its session is put back, or closed if it has ended."""
-    with lab.server(ipc_timeout_s=1, ttl_limit_s=5) as server:
-        finder = lab.peer("find", target=server)
-        lab.park(finder, lab.label("e"), b"p", 5)
-        require("status", finder.begin_find_endp(lab.label("e")).status, DONE)
-        _pass_a_second(server)
-        finder.insist_on_hangup()
-        require_found("find_endp", lab.peer("B", target=server).find_endp(lab.label("e")), b"p")
-
-
-@case("limits/at-rest", "LIMIT-7", level=SHOULD, apart=True)
-def at_rest(lab: Lab) -> None:
-    """A client at rest between two requests stays."""
-    with lab.server(ipc_timeout_s=1) as server, lab.peer(target=server) as peer:
-        for _ in range(2):
-            require_miss("find_endp", peer.find_endp(lab.label("nothing")))
-            _pass_more_than_half_of_two_seconds(lab, server)
-        require_miss("find_endp", peer.find_endp(lab.label("nothing")))
-
-
-def _pass_more_than_half_of_two_seconds(lab: Lab, server: Target) -> None:
-    if server.has_clock:
-        server.set_clock_forward(1)
-    lab.sleep(1.2)  # on a virtual clock too: Postfix measures this one with poll(2)
-
-
-@case("limits/each-step-anew", "LIMIT-7", level=SHOULD, apart=True)
-def each_step_anew(lab: Lab) -> None:
-    """Each step has its own ipc_timeout_s: a dance whose steps are in time may take longer as a whole."""
-    with lab.server(ipc_timeout_s=2, ttl_limit_s=20) as server, lab.peer(target=server) as peer:
-        line = lab.line()
-        peer.begin_save_endp(20, lab.label("e"), b"p")
-        _pass_more_than_half_of_two_seconds(lab, server)
-        peer.send_bytes(b"\0", [line.far.fileno()])
-        require("status of save_endp", peer.receive_reply(0).status, DONE)
-        require("status of find_endp", peer.begin_find_endp(lab.label("e")).status, DONE)
-        _pass_more_than_half_of_two_seconds(lab, server)
-        require("that the descriptor is the parked one", line.is_other_end_of(peer.take()), True)

@@ -1,5 +1,7 @@
 """Cases: lists that are no requests, and requests of which something is missing or wrong."""
 
+from collections.abc import Callable
+
 from scache_conformance.lab import Lab, require, require_miss
 from scache_conformance.peer import DONE, FAILED, MALFORMED, Attribute, Attributes, Peer, encode
 from scache_conformance.registry import add, case
@@ -22,7 +24,8 @@ def _swallowed(slug: str, title: str, clause: str, *lists: Attributes) -> None:
         for attributes in lists:
             peer.send(*attributes)
             peer.wait_until_taken()
-        require_next_is_served(lab, peer)
+        # Not find_endp: some of the lists name one, and its reply would pass for that of the next.
+        require("status of the next request", peer.begin_find_dest(lab.label("nothing")).status, FAILED)
 
     add(f"malformed/{slug}", title, (clause,), Level.MUST, function)
 
@@ -37,6 +40,13 @@ _swallowed("dummy-out-of-place", "So is `dummy` where nobody waits for it.", "CO
 _swallowed("greeting-echoed", "So is the greeting.", "CONN-5", ((b"protocol", b"connection_cache_protocol"),))
 _swallowed("request-in-capitals", "So is REQUEST.", "CONN-5", ((b"REQUEST", b"find_endp"), _LABEL))
 _swallowed("requests", "So is `requests`.", "CONN-5", ((b"requests", b"find_endp"), _LABEL))
+_swallowed(
+    "reques",
+    "So is `reques`, and what begins with `r`.",
+    "CONN-5",
+    ((b"reques", b"find_endp"), _LABEL),
+    ((b"r", b"find_endp"), _LABEL),
+)
 _swallowed("several-swallowed", "Several are swallowed.", "CONN-5", (_LABEL,), (_LABEL,), ((b"status", b"0"),))
 
 
@@ -86,6 +96,33 @@ _malformed(
 _malformed(
     "ttl-twice", "One ttl too many ends the match.", b"save_endp", _TTL, _TTL, _LABEL, _PROPERTY, clause="WIRE-6"
 )
+
+
+_WELL_FORMED: dict[bytes, Attributes] = {
+    b"save_endp": (_TTL, _LABEL, _PROPERTY),
+    b"find_endp": (_LABEL,),
+    b"save_dest": (_TTL, _LABEL, _PROPERTY, _LABEL),
+    b"find_dest": (_LABEL,),
+}
+
+
+def _misspelt(slug: str, title: str, misspell: Callable[[bytes], bytes]) -> None:
+    def function(lab: Lab) -> None:
+        peer = lab.peer()
+        for request, attributes in _WELL_FORMED.items():
+            for at, (name, value) in enumerate(attributes):
+                peer.request(request, *attributes[:at], (misspell(name), value), *attributes[at + 1 :])
+                status = peer.receive_reply(PROPERTY_COUNT[request]).status
+                require(f"status of {request.decode()} with {misspell(name).decode()}", status, MALFORMED)
+        require_next_is_served(lab, peer)
+
+    add(f"malformed/{slug}", title, ("WIRE-6", "CONN-7"), Level.MUST, function)
+
+
+_misspelt("names-one-longer", "Names are told apart to the byte: labels is not label.", lambda name: name + b"s")
+_misspelt("names-one-shorter", "Names are told apart to the byte: labe is not label.", lambda name: name[:-1])
+_misspelt("names-first-letter", "Names are told apart to the byte: l is not label.", lambda name: name[:1])
+_misspelt("names-last-letter", "Names are told apart to the byte: labex is not label.", lambda name: name[:-1] + b"x")
 
 
 # What a ttl looks like.

@@ -123,3 +123,15 @@ def byte_with_the_request(lab: Lab) -> None:
     require("status of save_endp", peer.receive_reply(0).status, FAILED)
     require("that the descriptor is closed", line.hung_up(peer.deadline_s), True)
     require_miss("find_endp", peer.find_endp(endpoint))
+
+
+@case("pipelining/request-with-the-byte", "FD-12", "FD-3", "CONN-3", level=Level.SHOULD)
+def request_with_the_byte(lab: Lab) -> None:
+    """A request written together with the byte that carries the descriptor is served after it."""
+    peer, line, endpoint = lab.peer(deadline_s=PATIENCE_S), lab.line(), lab.label("e")
+    peer.begin_save_endp(lab.ttl_s, endpoint, b"p")
+    peer.send_bytes(b"\0" + _find_endp(endpoint), [line.far.fileno()])
+    line.let_go()
+    require("status of save_endp", peer.receive_reply(0).status, DONE)
+    require("properties of the find after it", peer.receive_reply(1).properties, (b"p",))
+    require("that the descriptor is the parked one", line.is_other_end_of(peer.take()), True)

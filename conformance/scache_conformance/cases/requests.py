@@ -178,6 +178,15 @@ def long_labels(lab: Lab) -> None:
     require_found("find_dest", found, b"q" * LONG_BYTES, b"p" * LONG_BYTES, line=line)
 
 
+@case("requests/long-properties", "WIRE-3")
+def long_properties(lab: Lab) -> None:
+    """Properties of 20 000 bytes come back to the last byte."""
+    peer, endpoint, destination, long = lab.peer(), lab.label("e"), lab.label("d"), b"x" * 2 * LONG_BYTES
+    line = lab.park(peer, endpoint, long + b"p")
+    lab.bind(peer, destination, endpoint, long + b"q")
+    require_found("find_dest", peer.find_dest(destination), long + b"q", long + b"p", line=line)
+
+
 @case("requests/list-of-300000-bytes", "LIMIT-1", level=Level.INFO)
 def list_of_300000_bytes(lab: Lab) -> str:
     """What becomes of a list of 300 000 bytes."""

@@ -2,7 +2,15 @@
 
 import sys
 
-from tests.conformance.mutants import in_the_cache, in_the_dance, in_the_lists, in_the_process  # noqa: F401
+from tests.conformance.mutants import (  # noqa: F401
+    in_the_cache,
+    in_the_dance,
+    in_the_limits,
+    in_the_lists,
+    in_the_process,
+    in_the_sockets,
+    in_the_statistics,
+)
 from tests.conformance.mutants.registry import MUTANTS
 
 from scache_reference.__main__ import main

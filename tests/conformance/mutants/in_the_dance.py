@@ -309,6 +309,18 @@ def _():
     shell.DESCRIPTOR_BYTE = b"x"
 
 
+@mutant("held-session-expires", "CONN-10")
+def _():
+    """A client that says ready when the session's time is over is disconnected."""
+
+    def send_descriptor(right, server, client, given):
+        if client.held.expiry_ns <= server.now_ns:
+            return spec.on_gone(server, client.id)
+        return right(server, client, given)
+
+    wrap(ACTIONS, Action.SEND, send_descriptor)
+
+
 @mutant("reads-from-what-is-parked", "FD-13")
 def _():
     """The server looks whether a parked connection has something to say."""

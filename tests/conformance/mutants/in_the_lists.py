@@ -4,9 +4,10 @@ from dataclasses import replace
 
 from tests.conformance.mutants.registry import mutant, wrap
 
-from scache_spec import conversation
+from scache_spec import cache, conversation
 from scache_spec import server as spec
 from scache_spec.attributes import Decoded, TooLong, Unfinished
+from scache_spec.conversation import Input, State
 
 
 def ttl(parse):
@@ -215,3 +216,142 @@ def _():
         return TooLong() if len(stream) > list_bytes_max else right(stream, list_bytes_max)
 
     wrap(spec, "decode", decode)
+
+
+# How names, labels and properties are compared and kept.
+
+
+def rename(names):
+    """Take what this maps a list's names to for its names."""
+
+    def decode(right, stream, list_bytes_max):
+        decoded = right(stream, list_bytes_max)
+        if not isinstance(decoded, Decoded):
+            return decoded
+        return replace(decoded, attributes=tuple((names(name), value) for name, value in decoded.attributes))
+
+    wrap(spec, "decode", decode)
+
+
+WANTED = (b"ttl", b"label", b"property")
+
+
+@mutant("longer-names-match", "WIRE-6", "CONN-7")
+def _():
+    """An attribute whose name only begins with the wanted one is taken for it."""
+    rename(lambda name: next((wanted for wanted in WANTED if name.startswith(wanted)), name))
+
+
+@mutant("shorter-names-match", "WIRE-6", "CONN-7")
+def _():
+    """An attribute whose name is the beginning of the wanted one is taken for it."""
+    rename(lambda name: next((wanted for wanted in WANTED if name and wanted.startswith(name)), name))
+
+
+@mutant("request-may-be-cut-short", "CONN-5")
+def _():
+    """A list that begins with a beginning of `request` is a request."""
+    rename(lambda name: b"request" if name and b"request".startswith(name) else name)
+
+
+def ready(says_so):
+    """Take a list whose first name does this for "ready"."""
+
+    def classify_list(right, state, attributes):
+        what = right(state, attributes)
+        also = state is State.READY and attributes and says_so(attributes[0][0])
+        return Input.DUMMY_LIST if also else what
+
+    wrap(spec, "classify_list", classify_list)
+
+
+@mutant("longer-ready-matches", "FD-7")
+def _():
+    """A list whose first name only begins with `dummy` says ready."""
+    ready(lambda name: name.startswith(b"dummy"))
+
+
+@mutant("shorter-ready-matches", "FD-7")
+def _():
+    """A list whose first name is a beginning of `dummy` says ready."""
+    ready(lambda name: b"dummy".startswith(name))
+
+
+@mutant("ready-by-its-first-letter", "FD-7")
+def _():
+    """A list whose first name begins with d says ready."""
+    ready(lambda name: name.startswith(b"d"))
+
+
+def identify(key):
+    """Take bindings for the same if they have the same key."""
+    wrap(
+        cache,
+        "_same_binding",
+        lambda right, cache, binding: next((each for each in cache.bindings if key(each) == key(binding)), None),
+    )
+
+
+@mutant("endpoint-and-properties-run-together", "DEST-3")
+def _():
+    """A binding is known by its endpoint and properties written one after the other."""
+    identify(lambda each: (each.destination, each.endpoint + each.properties))
+
+
+@mutant("properties-and-endpoint-run-together", "DEST-3")
+def _():
+    """A binding is known by its properties and endpoint written one after the other."""
+    identify(lambda each: (each.destination, each.properties + each.endpoint))
+
+
+@mutant("binding-is-known-by-lines", "DEST-3")
+def _():
+    """A binding is known by its destination, endpoint and properties, joined by newlines."""
+    identify(lambda each: b"\n".join((each.destination, each.endpoint, each.properties)))
+
+
+@mutant("destination-and-endpoint-run-together", "DEST-3")
+def _():
+    """A binding is known by its destination and endpoint written one after the other, and its properties."""
+    identify(lambda each: (each.destination + each.endpoint, each.properties))
+
+
+def shorten(byte_count, *names):
+    """Keep this much of what these fields of a request hold."""
+
+    def parse_request(right, attributes):
+        request = right(attributes)
+        cut = {name: getattr(request, name)[:byte_count] for name in names if hasattr(request, name)}
+        return replace(request, **cut) if cut else request
+
+    wrap(conversation, "parse_request", parse_request)
+
+
+@mutant("properties-are-cut", "WIRE-3")
+def _():
+    """Of properties 16383 bytes are kept."""
+    shorten(16_383, "properties")
+
+
+@mutant("destinations-are-cut", "WIRE-3")
+def _():
+    """Of destination labels 16383 bytes are kept."""
+    shorten(16_383, "destination")
+
+
+@mutant("endpoints-are-cut", "WIRE-3")
+def _():
+    """Of endpoint labels 16383 bytes are kept."""
+    shorten(16_383, "endpoint")
+
+
+@mutant("long-endpoints-are-one", "WIRE-3")
+def _():
+    """Endpoint labels above 4095 bytes are told apart by their length and their first bytes."""
+
+    def parse_request(right, attributes):
+        request = right(attributes)
+        label = getattr(request, "endpoint", b"")
+        return replace(request, endpoint=b"%b%d" % (label[:16], len(label))) if len(label) > 4_095 else request
+
+    wrap(conversation, "parse_request", parse_request)

@@ -110,6 +110,22 @@ def _():
     )
 
 
+@mutant("idle-since-the-start", "LIFE-2")
+def _():
+    """The server exits when nobody is connected and max_idle_s is over since its start."""
+    wrap(
+        spec,
+        "without_client",
+        lambda right, server, client: replace(right(server, client), idle_since_ns=server.idle_since_ns),
+    )
+
+
+@mutant("waits-for-bindings", "LIFE-2", "LIFE-3")
+def _():
+    """The server does not exit while there are bindings."""
+    wrap(spec, "_idle_exit_ns", lambda right, server: None if server.cache.bindings else right(server))
+
+
 @mutant("exits-without-statistics", "LIFE-4", "STAT-7")
 def _():
     """At exit no statistics are printed."""

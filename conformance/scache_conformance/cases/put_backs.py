@@ -1,0 +1,69 @@
+"""Cases: the lifetime of a session that comes back into its queue, because its finder did not say "ready".
+
+Each runs alone (without waits=True): it lets time pass in the middle of a dance, and a server that serves one dance at a
+time would hold up the cases beside it.
+"""
+
+from scache_conformance.lab import Lab, require, require_miss
+from scache_conformance.peer import DONE, Peer, Unmet, identity
+from scache_conformance.registry import case
+from scache_conformance.verdicts import Level
+
+
+@case("ttl/put-back-in-time", "ENDP-5", "FD-7", level=Level.SHOULD)
+def put_back_in_time(lab: Lab) -> None:
+    """A session that a list other than ready has put back shortly before its end is found, and is gone at its end."""
+    peers, endpoint, ttl_s = (lab.peer(), lab.peer("B")), lab.label("e"), lab.short_ttl_s()
+    destination = lab.label("d")
+    lab.bind(peers[0], destination, endpoint)
+    with lab.lifetime(ttl_s) as life:
+        lines = [lab.park(peers[0], endpoint, b"p", ttl_s) for _ in peers]
+    require("status", peers[0].begin_find_dest(destination).status, DONE)
+    require("status", peers[1].begin_find_endp(endpoint).status, DONE)
+    life.reach_last_moment()
+    for peer in peers:
+        _decline(lab, peer)
+    found = peers[0].find_endp(endpoint)
+    life.require_alive("find_endp before its end", found, b"p")
+    left = [line for line in lines if found is None or line.identity != identity(found.fd)]
+    life.reach_end()
+    require_miss("find_endp after its end", peers[0].find_endp(endpoint))
+    require("that the other one is closed", [line.hung_up(peers[0].deadline_s) for line in left], [True])
+
+
+@case("ttl/put-back-too-late", "ENDP-6", "FD-7", level=Level.SHOULD)
+def put_back_too_late(lab: Lab) -> None:
+    """A session whose end came while it was held is closed when a list other than ready would put it back."""
+    peer, endpoint, ttl_s = lab.peer(), lab.label("e"), lab.short_ttl_s()
+    with lab.lifetime(ttl_s) as life:
+        line = lab.park(peer, endpoint, b"p", ttl_s)
+    require("status", peer.begin_find_endp(endpoint).status, DONE)
+    lab.set_clock_forward(ttl_s)
+    life.reach_end()
+    _decline(lab, peer)
+    require_miss("find_endp", peer.find_endp(endpoint))
+    require("that the connection is closed", line.hung_up(peer.deadline_s), True)
+
+
+def _decline(lab: Lab, peer: Peer) -> None:
+    """Send a list where ready is awaited; the reply to the next request says that it has been served."""
+    peer.send((b"label", b"not ready"))
+    require_miss("the next find", peer.find_endp(lab.label("nothing")))
+
+
+@case("ttl/put-back-before-shorter", "ENDP-5", "TTL-2", "CONN-2", level=Level.SHOULD)
+def put_back_before_shorter(lab: Lab) -> None:
+    """A session that was put back before another of a shorter ttl outlives that."""
+    finder, saver, endpoint = lab.peer("F"), lab.peer("S"), lab.label("e")
+    lab.short_ttl_s()
+    with lab.lifetime(2) as long:
+        lab.park(saver, endpoint, b"long", 2)
+        require("status", finder.begin_find_endp(endpoint).status, DONE)
+        with lab.lifetime(1) as short:
+            line = lab.park(saver, endpoint, b"short", 1)
+        _decline(lab, finder)
+    short.reach_end()
+    if not line.hung_up(saver.deadline_s):
+        raise Unmet("the shorter one to be closed at its end", "it is open")
+    long.require_alive("find_endp", saver.find_endp(endpoint), b"long", exact=True)
+    require_miss("find_endp of the shorter one", saver.find_endp(endpoint))
