@@ -1,7 +1,7 @@
 """Cases: the lifetime of a session that comes back into its queue, because its finder did not say "ready".
 
-Each runs alone (without waits=True): it lets time pass in the middle of a dance, and a server that serves one dance at a
-time would hold up the cases beside it.
+Each runs alone (without waits=True): it lets time pass in the middle of a dance, and a server that serves one dance at
+a time would hold up the cases beside it.
 """
 
 from scache_conformance.lab import Lab, require, require_miss
