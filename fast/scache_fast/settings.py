@@ -224,7 +224,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             "than that)"),
     Setting("ready_fd", "process", "FD", _own_descriptor, None, "write a newline to this descriptor once clients are "
             "served, as s6 expects"),
-    Setting("busy_wait", "process", "N", _number, "50", "look so often for something to do (50 times take about 40 µs) "
+    Setting("busy_wait", "process", "N", _number, "80", "look so often for something to do (80 times take about 40 µs) "
             "before going to sleep, while that is worth it: being woken takes longer than a client that answers at "
             "once, and with one or two of them twice as much gets done; 0 sleeps at once"),
 )  # fmt: skip
