@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Final, Self
 
-from scache_conformance.peer import DONE, Found, Line, Peer, Unmet, identity
+from scache_conformance.peer import DONE, Found, Line, Peer, Reply, Unmet, identity
 from scache_conformance.target import Target
 from scache_conformance.transcript import Transcript, show
 
@@ -95,6 +95,12 @@ class Lifetime:
         if found is None:
             self.insist_on_being_in_time(what, exact=exact)
         require_found(what, found, *properties)
+
+    def require_held(self, reply: Reply) -> None:
+        """Raise Unmet unless this reply to a find says that it was found; Inconclusive as `require_alive` does."""
+        if reply.status != DONE:
+            self.insist_on_being_in_time("the find")
+        require("status of the find", reply.status, DONE)
 
     def insist_on_being_in_time(self, what: str, *, exact: bool = False) -> None:
         """Raise Inconclusive if by now it need not live any more."""

@@ -21,8 +21,9 @@ CLAUSES: Final = gather()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One case. With `waits` it lets time pass, and may run beside others that do where time is real. With `apart` it
-    uses servers of its own alone, and may run beside others that do.
+    """One case. With `waits` it lets time pass, and may run beside others that do where time is real; with
+    `undisturbed` only on a server that nobody else uses meanwhile: it would hold them up, or they would
+    wake it. With `apart` it starts all the servers that it uses, and may run beside others that do.
     """
 
     slug: str
@@ -30,6 +31,7 @@ class Case:
     clauses: tuple[str, ...]
     level: Level
     waits: bool
+    undisturbed: bool
     apart: bool
     function: Function
 
@@ -56,6 +58,7 @@ def add(
     function: Function,
     *,
     waits: bool = False,
+    undisturbed: bool = False,
     apart: bool = False,
 ) -> None:
     """Register a case. Raises ValueError for a slug that is taken, an unknown clause, or none."""
@@ -66,17 +69,30 @@ def add(
     if not clauses or not title:
         raise ValueError(f"case {slug} needs a title, and a clause that it tries")
     _registered[slug] = Case(
-        slug=slug, title=title, clauses=clauses, level=level, waits=waits, apart=apart, function=function
+        slug=slug,
+        title=title,
+        clauses=clauses,
+        level=level,
+        waits=waits or undisturbed,
+        undisturbed=undisturbed,
+        apart=apart,
+        function=function,
     )
 
 
 def case(
-    slug: str, *clauses: str, level: Level = Level.MUST, waits: bool = False, apart: bool = False
+    slug: str,
+    *clauses: str,
+    level: Level = Level.MUST,
+    waits: bool = False,
+    undisturbed: bool = False,
+    apart: bool = False,
 ) -> Callable[[Function], Function]:
     """Register the decorated function as a case; the first line of its docstring is the title."""
 
     def register(function: Function) -> Function:
-        add(slug, (function.__doc__ or "").partition("\n")[0], clauses, level, function, waits=waits, apart=apart)
+        title = (function.__doc__ or "").partition("\n")[0]
+        add(slug, title, clauses, level, function, waits=waits, undisturbed=undisturbed, apart=apart)
         return function
 
     return register

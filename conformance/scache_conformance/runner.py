@@ -1,10 +1,10 @@
 """Running cases: in which order, beside which others, and what becomes of what they raise.
 
-Decides the verdict on each case. In real time the cases that wait for an expiry run all at once, after the others; on a
-virtual clock, which all of them would move, one after the other. Those with servers of their own come last, a few at a
-time. After each case the server must still greet: one that
-died is an ERROR of the case that it died of, and is started again if it is the suite's. Refuses to know what a case
-tries and how results are shown.
+Decides the verdict on each case. In real time the cases that wait for an expiry run all at once, after the others, and
+those that want to be undisturbed each on a server of its own; on a virtual clock, which all of them would move, one
+after the other. Those that start all their servers come last, a few at a time. After each case the server must still
+greet: one that died is an ERROR of the case that it died of, and is started again if it is the suite's. Refuses to know
+what a case tries and how results are shown.
 """
 
 import time
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from scache_conformance.lab import Inconclusive, Lab, Skipped
-from scache_conformance.peer import Unmet
+from scache_conformance.peer import Silence, Unmet
 from scache_conformance.registry import Case
 from scache_conformance.target import ServerDied, Target
 from scache_conformance.unavailable import Unavailable
@@ -37,6 +37,14 @@ class ServerGone(Exception):  # noqa: N818 - what a server did, not a mistake of
 
 
 @dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What one try gave; not conclusive if it may be the machine's doing, and another try is worth its time."""
+
+    result: Result
+    is_conclusive: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Runner:
     """Runs cases against one server that serves already; `excuses` are the reasons for expected failures, by slug."""
 
@@ -54,13 +62,18 @@ class Runner:
         results: dict[str, Result] = {}
         apart = [case for case in cases if case.apart]
         waiting = [case for case in cases if case.waits and not case.apart and not self.target.has_clock]
+        undisturbed = [case for case in waiting if case.undisturbed]
+        together = [case for case in waiting if not case.undisturbed]
         alone = [case for case in cases if case not in apart and case not in waiting]
+        if not self.target.can_be_started:
+            alone, undisturbed = [*alone, *undisturbed], []
         try:
             for case in alone:
                 results[case.slug] = self._alone(case)
                 self.progress(results[case.slug])
-            results |= self._together(waiting, WAITING_TOGETHER_MAX)
-            results |= self._together(apart, APART_MAX)
+            results |= self._together(together, self._attempt_until_conclusive, WAITING_TOGETHER_MAX)
+            results |= self._together(undisturbed, self._undisturbed, WAITING_TOGETHER_MAX)
+            results |= self._together(apart, self._attempt_until_conclusive, APART_MAX)
         except ServerGone as gone:
             for case in cases:
                 if case.slug not in results:
@@ -71,7 +84,7 @@ class Runner:
     def _on_a_mute_server(self, case: Case, reason: str) -> Result:
         """Try what needs no greeting. Every other case would wait for one in vain."""
         if case.area == "greeting":
-            result = self._attempt(case)
+            result = self._attempt(case).result
         else:
             result = _result(case, Verdict.SKIP, reason=f"needs a server that greets: {reason}")
         self.progress(result)
@@ -97,12 +110,24 @@ class Runner:
             return "started again, it dies of this case alone"
         return "started again, it does not die of this case alone: look at those before it, too"
 
-    def _together(self, cases: Sequence[Case], at_once_max: int) -> dict[str, Result]:
+    def _undisturbed(self, case: Case) -> Result:
+        """Run a case on a server that is started for it alone."""
+        result = _result(case, Verdict.ERROR, reason="not tried")
+        try:
+            with self.target.another() as target:
+                result = replace(self, target=target)._attempt_until_conclusive(case)
+                target.check_alive()
+        except ServerDied as died:
+            reason = f"the server that was started for this case alone died: {died}"
+            return replace(result, verdict=Verdict.ERROR, reason=reason, server_died=True)
+        return result
+
+    def _together(self, cases: Sequence[Case], run: Callable[[Case], Result], at_once_max: int) -> dict[str, Result]:
         results: dict[str, Result] = {}
         if not cases:
             return results
         with ThreadPoolExecutor(at_once_max, "case") as pool:
-            futures = [pool.submit(self._attempt_until_conclusive, case) for case in cases]
+            futures = [pool.submit(run, case) for case in cases]
             try:
                 for future in as_completed(futures):
                     result = future.result()
@@ -131,49 +156,48 @@ class Runner:
             raise ServerGone(f"not tried: the server died before, and {error}; {died}") from error
 
     def _attempt_until_conclusive(self, case: Case) -> Result:
+        attempt = self._attempt(case)
         for _ in range(TRIES_MAX - 1):
-            began_s = time.monotonic()
-            result = self._attempt(case)
-            if not (result.verdict is Verdict.SKIP and result.reason.startswith(_TOO_SLOW)) and not (
-                result.verdict is Verdict.FAIL and self._may_have_expired(case, time.monotonic() - began_s)
-            ):
-                return result
-        return self._attempt(case)
+            if attempt.is_conclusive:
+                break
+            attempt = self._attempt(case)
+        return attempt.result
 
     def _may_have_expired(self, case: Case, seconds: float) -> bool:
         """Tell whether a case that does not wait took so long that what it had saved may have expired.
 
-        One that took as long as a missing reply takes is not slow: the server is.
+        One that took as long as it may wait for something is not slow: the server is.
         """
         slow = self.target.told.ttl_limit_s - 1 <= seconds < self.target.told.deadline_s
         return slow and not case.waits and not self.target.has_clock
 
-    def _attempt(self, case: Case) -> Result:
+    def _attempt(self, case: Case) -> _Attempt:
         began_s = time.monotonic()
         with Lab(self.target) as lab:
-            verdict, reason, expected, actual = Verdict.PASS, "", "", ""
+            verdict, reason, expected, actual, is_conclusive = Verdict.PASS, "", "", "", True
             try:
                 reason = case.function(lab) or ""
                 verdict = Verdict.INFO if case.level is Level.INFO else Verdict.PASS
             except Unmet as unmet:
                 verdict, expected, actual = Verdict.FAIL, unmet.expected, unmet.actual
+                is_conclusive = isinstance(unmet, Silence) or not self._may_have_expired(
+                    case, time.monotonic() - began_s
+                )
                 if case.level is Level.INFO:
                     verdict, reason = Verdict.INFO, f"not found out: {unmet}"
             except (Skipped, Unavailable) as skipped:
                 verdict, reason = Verdict.SKIP, str(skipped)
             except Inconclusive as slow:
-                verdict, reason = Verdict.SKIP, f"{_TOO_SLOW}: {slow}"
+                verdict, reason, is_conclusive = Verdict.SKIP, f"inconclusive: {slow}", False
             except (ServerDied, OSError, AssertionError) as error:
                 verdict, reason = Verdict.ERROR, f"{type(error).__name__}: {error}"
-        return replace(
+        result = replace(
             _result(case, verdict, reason=reason, expected=expected, actual=actual),
             seconds=round(time.monotonic() - began_s, 3),
             transcript=lab.transcript.lines(),
             excuse=self.excuses.get(case.slug),
         )
-
-
-_TOO_SLOW: Final = "inconclusive"
+        return _Attempt(result, is_conclusive)
 
 
 def _result(

@@ -26,7 +26,6 @@ def conform(tmp_path: Path, *words: str) -> dict[str, int]:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=300)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr
     document = json.loads(report.read_text())
-    assert document["seconds"] < 300
     counts: dict[str, int] = document["counts"]
     return counts
 

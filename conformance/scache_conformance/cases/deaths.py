@@ -169,13 +169,13 @@ def put_back_in_order(lab: Lab) -> None:
     require_found("find_endp", saver.find_endp(endpoint), b"2")
 
 
-@case("deaths/put-back-too-late", "FD-10", "ENDP-6", level=Level.SHOULD)
+@case("deaths/put-back-too-late", "FD-10", "ENDP-6", level=Level.SHOULD, undisturbed=True)
 def put_back_too_late(lab: Lab) -> None:
     """A session whose ttl ended while it was held is not put back: it is closed."""
     finder, endpoint, ttl_s = lab.peer("F"), lab.label("e"), lab.short_ttl_s()
     with lab.lifetime(ttl_s) as life:
         line = lab.park(finder, endpoint, b"p", ttl_s)
-    require("status", finder.begin_find_endp(endpoint).status, DONE)
+    life.require_held(finder.begin_find_endp(endpoint))
     lab.set_clock_forward(ttl_s)
     life.reach_end()
     require("that it is open while it is held", line.hung_up(0), False)
@@ -184,14 +184,14 @@ def put_back_too_late(lab: Lab) -> None:
     require_miss("find_endp", lab.peer("B").find_endp(endpoint))
 
 
-@case("deaths/put-back-keeps-its-end", "ENDP-5", level=Level.SHOULD)
+@case("deaths/put-back-keeps-its-end", "ENDP-5", level=Level.SHOULD, undisturbed=True)
 def put_back_keeps_its_end(lab: Lab) -> None:
     """A session that was put back ends when it would have ended anyway."""
     finders, endpoint, ttl_s = (lab.peer("F"), lab.peer("G")), lab.label("e"), lab.short_ttl_s()
     with lab.lifetime(ttl_s) as life:
         lines = [lab.park(finder, endpoint, b"p", ttl_s) for finder in finders]
     for finder in finders:
-        require("status", finder.begin_find_endp(endpoint).status, DONE)
+        life.require_held(finder.begin_find_endp(endpoint))
     life.reach_last_moment()
     for finder in finders:
         finder.hang_up()

@@ -1,16 +1,16 @@
 """Cases: the lifetime of a session that comes back into its queue, because its finder did not say "ready".
 
-Each runs alone (without waits=True): it lets time pass in the middle of a dance, and a server that serves one dance at
-a time would hold up the cases beside it.
+Each wants to be undisturbed: it lets time pass in the middle of a dance, and a server that serves one dance at a time
+would hold up the cases beside it.
 """
 
 from scache_conformance.lab import Lab, require, require_miss
-from scache_conformance.peer import DONE, Peer, Unmet, identity
+from scache_conformance.peer import Peer, Unmet, identity
 from scache_conformance.registry import case
 from scache_conformance.verdicts import Level
 
 
-@case("ttl/put-back-in-time", "ENDP-5", "FD-7", level=Level.SHOULD)
+@case("ttl/put-back-in-time", "ENDP-5", "FD-7", level=Level.SHOULD, undisturbed=True)
 def put_back_in_time(lab: Lab) -> None:
     """A session that a list other than ready has put back shortly before its end is found, and is gone at its end."""
     peers, endpoint, ttl_s = (lab.peer(), lab.peer("B")), lab.label("e"), lab.short_ttl_s()
@@ -18,8 +18,8 @@ def put_back_in_time(lab: Lab) -> None:
     lab.bind(peers[0], destination, endpoint)
     with lab.lifetime(ttl_s) as life:
         lines = [lab.park(peers[0], endpoint, b"p", ttl_s) for _ in peers]
-    require("status", peers[0].begin_find_dest(destination).status, DONE)
-    require("status", peers[1].begin_find_endp(endpoint).status, DONE)
+    life.require_held(peers[0].begin_find_dest(destination))
+    life.require_held(peers[1].begin_find_endp(endpoint))
     life.reach_last_moment()
     for peer in peers:
         _decline(lab, peer)
@@ -31,13 +31,13 @@ def put_back_in_time(lab: Lab) -> None:
     require("that the other one is closed", [line.hung_up(peers[0].deadline_s) for line in left], [True])
 
 
-@case("ttl/put-back-too-late", "ENDP-6", "FD-7", level=Level.SHOULD)
+@case("ttl/put-back-too-late", "ENDP-6", "FD-7", level=Level.SHOULD, undisturbed=True)
 def put_back_too_late(lab: Lab) -> None:
     """A session whose end came while it was held is closed when a list other than ready would put it back."""
     peer, endpoint, ttl_s = lab.peer(), lab.label("e"), lab.short_ttl_s()
     with lab.lifetime(ttl_s) as life:
         line = lab.park(peer, endpoint, b"p", ttl_s)
-    require("status", peer.begin_find_endp(endpoint).status, DONE)
+    life.require_held(peer.begin_find_endp(endpoint))
     lab.set_clock_forward(ttl_s)
     life.reach_end()
     _decline(lab, peer)
@@ -51,14 +51,14 @@ def _decline(lab: Lab, peer: Peer) -> None:
     require_miss("the next find", peer.find_endp(lab.label("nothing")))
 
 
-@case("ttl/put-back-before-shorter", "ENDP-5", "TTL-2", "CONN-2", level=Level.SHOULD)
+@case("ttl/put-back-before-shorter", "ENDP-5", "TTL-2", "CONN-2", level=Level.SHOULD, undisturbed=True)
 def put_back_before_shorter(lab: Lab) -> None:
     """A session that was put back before another of a shorter ttl outlives that."""
     finder, saver, endpoint = lab.peer("F"), lab.peer("S"), lab.label("e")
     lab.short_ttl_s()
     with lab.lifetime(2) as long:
         lab.park(saver, endpoint, b"long", 2)
-        require("status", finder.begin_find_endp(endpoint).status, DONE)
+        long.require_held(finder.begin_find_endp(endpoint))
         with lab.lifetime(1) as short:
             line = lab.park(saver, endpoint, b"short", 1)
         _decline(lab, finder)

@@ -62,7 +62,7 @@ def session_lives_to_the_end(lab: Lab) -> None:
 
 
 # Without waits=True it runs alone: no other case's requests wake a server that does not wake by itself.
-@case("ttl/session-closed-at-its-end", "TTL-3", "TTL-6")
+@case("ttl/session-closed-at-its-end", "TTL-3", "TTL-6", undisturbed=True)
 def session_closed_at_its_end(lab: Lab) -> None:
     """When a session ends its connection is closed, without being asked for and without a byte written to it."""
     peer, endpoint, ttl_s = lab.peer(), lab.label("e"), lab.short_ttl_s()
@@ -330,7 +330,7 @@ def expiry_before_requests(lab: Lab) -> None:
     require("that the connection is closed", line.hung_up(peer.deadline_s), True)
 
 
-@case("ttl/counts-from-the-descriptor", "FD-3")
+@case("ttl/counts-from-the-descriptor", "FD-3", undisturbed=True)
 def counts_from_the_descriptor(lab: Lab) -> None:
     """The ttl of a session counts from when its descriptor came, not from the request."""
     peer, line, endpoint, ttl_s = lab.peer(), lab.line(), lab.label("e"), lab.short_ttl_s()
