@@ -175,7 +175,7 @@ def limit_on_session(cache: Cache, limits: Limits, endpoint: Label) -> Limit | N
     """Return the limit that forbids to park one more session under the endpoint, None if there is room.
 
     LIMIT-2  There are at most `sessions_max` sessions: one more is not parked, its descriptor is closed and its client
-    told status 2. [BEYOND]
+    told status 2. One that is held takes no room: put back, it may be one too many, and stays. [BEYOND]
 
     LIMIT-3  An endpoint has at most `sessions_per_endpoint_max` sessions, likewise. [BEYOND]
     """

@@ -129,6 +129,23 @@ def _():
     put_back_needs_room(lambda limits: replace(limits, sessions_max=10**9))
 
 
+@mutant("held-sessions-take-room", "LIMIT-2", "LIMIT-3")
+def _():
+    """A session that is held counts against sessions_max and its endpoint's sessions_per_endpoint_max."""
+
+    def park(right, server, client, given):
+        held = [each.held.endpoint for each in server.clients.values() if each.held]
+        limits = replace(
+            server.limits,
+            sessions_max=server.limits.sessions_max - len(held),
+            sessions_per_endpoint_max=server.limits.sessions_per_endpoint_max - held.count(client.saving.endpoint),
+        )
+        after, effects = right(replace(server, limits=limits), client, given)
+        return replace(after, limits=server.limits), effects
+
+    wrap(ACTIONS, Action.PARK, park)
+
+
 @mutant("full-only-to-the-point", "LIMIT-2", "LIMIT-3")
 def _():
     """A save is refused where there are as many sessions as there may be, not where there are more."""
