@@ -79,11 +79,14 @@ _dies("half-closed", "A client closes its sending half in the middle of a list."
 
 @case("deaths/descriptor-awaited", "CONN-11", "FD-3")
 def descriptor_awaited(lab: Lab) -> None:
-    """A client goes away instead of sending its descriptor: nothing is parked."""
-    peer, endpoint = lab.peer(), lab.label("e")
+    """A client goes away instead of sending its descriptor: nothing is parked, and the next that comes is not its."""
+    peer, other, endpoint, elsewhere = lab.peer(), lab.peer("B"), lab.label("e"), lab.label("e2")
     peer.begin_save_endp(lab.ttl_s, endpoint, b"p")
     peer.hang_up()
-    require_miss("find_endp", lab.peer("B").find_endp(endpoint))
+    require_miss("find_endp", other.find_endp(endpoint))
+    line = lab.park(other, elsewhere, b"p2")
+    require_found("find_endp of what was saved then", other.find_endp(elsewhere), b"p2", line=line)
+    require_miss("find_endp once more", other.find_endp(endpoint))
 
 
 @case("deaths/status-unread", "CONN-11", "FD-3")

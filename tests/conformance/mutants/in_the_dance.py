@@ -1,10 +1,12 @@
 """Wrong servers: who speaks when, what is answered, where a descriptor passes, what death leaves behind."""
 
 import os
+import socket
 from dataclasses import replace
 
 from tests.conformance.mutants.registry import mutant, wrap
 
+from scache_reference import shell
 from scache_spec import actions
 from scache_spec import server as spec
 from scache_spec.attributes import Decoded, encode
@@ -256,14 +258,25 @@ def _():
 
 @mutant("descriptor-without-ready", "FD-6", "FD-7", "FD-9", "FD-10", "ENDP-5")
 def _():
-    """The descriptor follows the reply at once."""
+    """The descriptor comes with the end of the reply."""
     row(State.REQUEST, Input.FIND_HIT, next_state=State.SENDING)
 
     def hold(right, server, client, given):
         server, effects = right(server, client, given)
         return server, (*effects, SendDescriptor(client.id, given.found.session.handle))
 
+    def send(right, self, client):
+        # In one message: whether a client sees what follows a message before its next step, is chance.
+        match list(self._outboxes.get(client, ())):
+            case bytes(reply), int(handle):
+                socket.send_fds(self._sockets[client], [reply, shell.DESCRIPTOR_BYTE], [handle])
+                self._outboxes[client].clear()
+                self._apply(spec.on_sent(self._state, client, len(reply)))
+                self._apply(spec.on_descriptor_sent(self._state, client))
+        right(self, client)
+
     wrap(ACTIONS, Action.HOLD, hold)
+    wrap(shell.Shell, "_send", send)
 
 
 @mutant("anything-is-ready", "FD-7")

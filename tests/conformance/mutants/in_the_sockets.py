@@ -17,12 +17,6 @@ from scache_spec.conversation import Action, State
 from scache_spec.vocabulary import CloseDescriptor, SendDescriptor
 
 
-def wrap_method(name, wrapper):
-    """Replace a method of the shell by a function that gets the right one first."""
-    right = getattr(Shell, name)
-    setattr(Shell, name, lambda self, *given: wrapper(right, self, *given))
-
-
 class Socket:
     """A client's socket that does some things as somebody else says."""
 
@@ -51,7 +45,7 @@ def end_at(event):
             return self._apply(spec.on_gone(self._state, client))
         return right(self, client, mask)
 
-    wrap_method("_serve", serve)
+    wrap(Shell, "_serve", serve)
 
 
 @mutant("hangup-comes-first", "CONN-11", "FD-3")
@@ -83,7 +77,7 @@ def _():
         outcome = spec.on_bytes(self._state, client, data) if data else spec.on_gone(self._state, client)
         return self._apply(outcome)
 
-    wrap_method("_read_bytes", read_bytes)
+    wrap(Shell, "_read_bytes", read_bytes)
 
 
 @mutant("reads-on-past-the-descriptor", "FD-12", "CONN-3")
@@ -99,7 +93,7 @@ def _():
             if client in self._sockets:
                 self._sockets[client] = connection
 
-    wrap_method("_read_descriptor", read_descriptor)
+    wrap(Shell, "_read_descriptor", read_descriptor)
 
 
 # A full socket.
@@ -115,7 +109,7 @@ def send_by(**methods):
             self._sockets[client] = Socket(connection, **bound)
         right(self, client)
 
-    wrap_method("_watch", watch)
+    wrap(Shell, "_watch", watch)
 
 
 @mutant("full-socket-loses-the-client", "CONN-3")
@@ -176,7 +170,7 @@ def _():
             if not outbox[0]:
                 outbox.popleft()
 
-    wrap_method("_carry_out", carry_out)
+    wrap(Shell, "_carry_out", carry_out)
 
 
 @mutant("session-is-lost-in-a-full-socket", "FD-10")

@@ -3,9 +3,9 @@
     table.py [NAME…]            the committed table, checked for these (default: for all)
     table.py --write [NAME…]    the same, and the table rewritten
 
-Decides what counts as caught: the suite does not begin because no greeting comes, or a case fails that tries a clause
-the server breaks. Every clause that a server breaks must be tried so by at least one failing case. Cases of other
-clauses that fail besides lean on what is broken: they are named in the table, so that it shows when they change.
+Decides what counts as caught: a case fails that tries a clause the server breaks. Every clause that a server breaks
+must be tried so by at least one failing case. Cases of other clauses that fail besides lean on what is broken: they are
+named in the table, so that it shows when they change.
 """
 
 import argparse
@@ -21,12 +21,15 @@ from pathlib import Path
 from tests.conformance.mutants.__main__ import MUTANTS
 from tests.conformance.mutants.registry import Mutant
 
+from scache_conformance.registry import all_cases
 from scache_spec.vocabulary import Limits
 
 ROOT = Path(__file__).parents[3]
 TABLE = ROOT / "conformance" / "MUTANTS.md"
 LAUNCHER = ROOT / "tests" / "conformance" / "under_virtual_clock.py"
 LIMITS = " ".join(f"--{name.removesuffix('_s').replace('_', '-')} {{{name}}}" for name in Limits.__dataclass_fields__)
+
+TRIES = {case.slug: case.clauses for case in all_cases()}
 
 DEADLINE_S = 1
 """Some replies never come, and each is waited for."""
@@ -47,10 +50,9 @@ fail, and which other cases fail because they lean on what is broken. Generated 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the suite made of a wrong server: the cases that failed, with the clauses they try; none if not begun."""
+    """What the suite made of a wrong server: the cases that failed, with the clauses they try."""
 
     mutant: Mutant
-    begun: bool
     failed: dict[str, set[str]]
 
     @property
@@ -67,12 +69,12 @@ class Outcome:
     def untried(self) -> tuple[str, ...]:
         """Return the clauses that are broken and that no failed case tries."""
         tried = set().union(*self.failed.values())
-        return tuple(clause for clause in self.mutant.clauses if self.begun and clause not in tried)
+        return tuple(clause for clause in self.mutant.clauses if clause not in tried)
 
     @property
     def row(self) -> str:
         """Return the row of the table."""
-        caught = " ".join(f"`{slug}`" for slug in self.caught) if self.begun else "the suite does not begin"
+        caught = " ".join(f"`{slug}`" for slug in self.caught)
         leaning = " ".join(f"`{slug}`" for slug in self.leaning[:LEANING_SHOWN_MAX]) or "none"
         more = f" and {left} more" if (left := len(self.leaning) - LEANING_SHOWN_MAX) > 0 else ""
         breaks = " ".join(self.mutant.clauses)
@@ -87,18 +89,31 @@ def hold(mutant: Mutant, *options: str) -> Outcome:
         command = [sys.executable, "-m", "scache_conformance", "--exec", f"{server} --listen {{socket}} {LIMITS}"]
         words = ["--deadline", str(DEADLINE_S), "--json", str(report), *options]
         done = subprocess.run(command + words, capture_output=True, text=True, check=False, cwd=ROOT)
-        if not report.exists():
-            assert "greet" in done.stderr, f"{mutant.name}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
-            return Outcome(mutant, begun=False, failed={})
+        assert done.stdout, f"{mutant.name}: the suite did not begin: {done.stderr}"
         results = json.loads(report.read_text(encoding="utf-8"))["results"]
     failed = {each["slug"]: set(each["clauses"]) for each in results if each["verdict"] in ("FAIL", "ERROR")}
-    return Outcome(mutant, begun=True, failed=failed)
+    return Outcome(mutant, failed)
 
 
 def committed() -> dict[str, str]:
     """Return the rows of the committed table by name."""
     rows = [line for line in TABLE.read_text(encoding="utf-8").splitlines() if line.startswith("| **")]
     return {row.split("**")[1]: row for row in rows}
+
+
+def cells(name: str) -> tuple[list[str], list[str]]:
+    """Return the clauses that a server breaks and the cases that show it, as the committed table has them."""
+    _, _, clauses, caught, _, _ = committed()[name].split("|")
+    return clauses.split(), caught.split("`")[1::2]
+
+
+def brief(name: str) -> tuple[str, ...]:
+    """Return the options that choose one case of a server's row for each clause it breaks: that which tries least."""
+    clauses, caught = cells(name)
+    chosen = {
+        min((slug for slug in caught if each in TRIES[slug]), key=lambda slug: len(TRIES[slug])) for each in clauses
+    }
+    return tuple(word for slug in sorted(chosen) for word in ("--run", slug))
 
 
 def caught_in(row: str) -> str:
@@ -117,7 +132,7 @@ def table(rows: dict[str, str]) -> str:
 
 def complaints(outcome: Outcome) -> list[str]:
     """Return in which way a server was not caught as it has to be."""
-    if outcome.begun and not outcome.caught:
+    if not outcome.caught:
         return [f"{outcome.mutant.name} gets away with it; failed: {' '.join(outcome.failed)}"]
     return [f"{outcome.mutant.name} breaks {clause}, and no case shows it" for clause in outcome.untried]
 
