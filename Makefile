@@ -53,8 +53,7 @@ conformance: $(VENV)/dev.stamp ## hold three servers against the specification, 
 	@mkdir -p $(RUNS)
 	$(SUITE) --name reference --exec '$(VIRTUAL) scache_reference $(OURS)' --json $(RUNS)/reference.json
 	$(SUITE) --name scached --exec '$(VIRTUAL) scache_fast $(OURS)' --json $(RUNS)/scached.json
-	$(SUITE) --name 'Postfix scache(8)' --postfix --expect-fail conformance/expected-failures/postfix-scache.toml \
-		--json $(RUNS)/postfix.json
+	$(SUITE) --name 'Postfix scache(8)' --postfix --expect-fail postfix-scache --json $(RUNS)/postfix.json
 	$(BIN)/scache-conformance report $(RUNS)/reference.json $(RUNS)/scached.json $(RUNS)/postfix.json \
 		--markdown conformance/RESULTS.md --html $(RUNS)/matrix.html
 

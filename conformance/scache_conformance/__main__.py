@@ -64,7 +64,7 @@ EXIT STATUS
   2   no verdict: nothing was tried, the server died or could not be started, the command line is wrong
 
 EXAMPLES
-  scache-conformance --postfix --expect-fail conformance/expected-failures/postfix-scache.toml
+  scache-conformance --postfix --expect-fail postfix-scache
   scache-conformance --exec 'my-cache --listen {socket} --ttl-limit {ttl_limit_s}s' --json mine.json
   scache-conformance --socket /run/my-cache.sock --clause ENDP-3 -v
   scache-conformance report postfix.json mine.json --html matrix.html
@@ -213,8 +213,9 @@ def _parser() -> argparse.ArgumentParser:
     verdict.add_argument(
         "--expect-fail",
         metavar="FILE",
-        type=Path,
-        help="failures that are known, with their reasons; strict in both ways",
+        type=expectations.find,
+        help="failures that are known, with their reasons; strict in both ways. postfix-scache names the list of "
+        "scache(8)'s that comes with the suite",
     )
     reports = parser.add_argument_group("reports")
     reports.add_argument("-v", "--verbose", action="store_true", help="name every case while the run goes on")

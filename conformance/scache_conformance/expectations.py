@@ -17,6 +17,9 @@ from pathlib import Path
 
 from scache_conformance.registry import CLAUSES, Case
 
+FOLDER = Path(__file__).with_name("expected_failures")
+"""The lists that come with the suite, of servers that anybody may want to try."""
+
 _FIELDS = {"clauses", "cases", "reason"}
 _CLOCKS = ("real", "virtual")
 
@@ -25,12 +28,21 @@ class BadExpectations(Exception):  # noqa: N818 - the file's mistake; the text s
     """The file cannot be used."""
 
 
+def find(name: str) -> Path:
+    """Return the path of a file of this name, or else of the list of this name that comes with the suite."""
+    path, known = Path(name), FOLDER / f"{name}.toml"
+    return known if known.is_file() and not path.exists() else path
+
+
 def read(path: Path, cases: Iterable[Case], clock: str) -> dict[str, str]:
     """Return the reason for each case that is expected to fail under such a clock. Raises BadExpectations."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadExpectations(f"cannot read the expected failures in {path}: {error}") from error
+        known = ", ".join(sorted(each.stem for each in FOLDER.glob("*.toml")))
+        raise BadExpectations(
+            f"cannot read the expected failures in {path}: {error}; known by name: {known}"
+        ) from error
     entries = document.get("deviation")
     if set(document) != {"deviation"} or not isinstance(entries, list):
         has = ", ".join(document) or "nothing"

@@ -13,7 +13,6 @@ from scache_conformance.virtual_clock import VirtualClock
 from scache_spec.vocabulary import Limits
 
 ROOT = Path(__file__).parents[2]
-EXPECTED = ROOT / "conformance" / "expected-failures" / "postfix-scache.toml"
 CLOCK = ROOT / "tests" / "conformance" / "under_virtual_clock.py"
 
 LIMITS = " ".join(f"--{name.removesuffix('_s').replace('_', '-')} {{{name}}}" for name in Limits.__dataclass_fields__)
@@ -55,6 +54,6 @@ def test_postfix_deviates_as_written_down(tmp_path: Path) -> None:
         VirtualClock(tmp_path).close()
     except Unavailable as missing:
         pytest.skip(str(missing))
-    counts = conform(tmp_path, "--postfix", "--deadline", "1", "--expect-fail", str(EXPECTED))
+    counts = conform(tmp_path, "--postfix", "--deadline", "1", "--expect-fail", "postfix-scache")
     assert set(counts) == {"PASS", "XFAIL", "SKIP", "INFO"}, counts
     assert counts["SKIP"] == 16, "only limits that Postfix does not have"

@@ -76,13 +76,20 @@ def test_expectation_for_another_clock_does_not_count(tmp_path: Path) -> None:
 
 
 def test_missing_expectations_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(expectations.BadExpectations, match="cannot read"):
+    with pytest.raises(expectations.BadExpectations, match=r"cannot read.*known by name: postfix-scache"):
         expectations.read(tmp_path / "nothing", all_cases(), "virtual")
 
 
 def test_committed_expectations_fit_the_cases() -> None:
-    folder = Path(__file__).parents[2] / "conformance" / "expected-failures"
-    files = sorted(folder.glob("*.toml"))
-    assert files
-    for path in files:
-        assert expectations.read(path, all_cases(), "virtual")
+    names = {path.stem for path in expectations.FOLDER.glob("*.toml")}
+    assert names == {"postfix-scache"}
+    for name in names:
+        assert expectations.read(expectations.find(name), all_cases(), "virtual")
+
+
+def test_file_comes_before_the_list_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert expectations.find("postfix-scache").parent == expectations.FOLDER
+    (tmp_path / "postfix-scache").touch()
+    assert expectations.find("postfix-scache") == Path("postfix-scache")
+    assert expectations.find("mine") == Path("mine")
