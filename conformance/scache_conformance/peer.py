@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from scache_conformance import processes
 from scache_conformance.transcript import Transcript, show, show_with_descriptors
 
 Attribute = tuple[bytes, bytes]
@@ -126,7 +127,7 @@ class Line:
 
     def let_go(self) -> None:
         """Close our copy of the far end: only what was sent to the server keeps it open."""
-        self.far.close()
+        processes.close(self.far)
 
     def is_other_end_of(self, fd: int) -> bool:
         """Tell whether the descriptor is the far end: by identity, and by a byte written to it that arrives here."""
@@ -152,8 +153,7 @@ class Line:
 
     def close(self) -> None:
         """Close what is still open of it here."""
-        self.near.close()
-        self.far.close()
+        processes.close(self.near, self.far)
 
 
 class Peer:
@@ -361,7 +361,7 @@ class Peer:
         """Close the connection. Descriptors received stay open until `close`."""
         if self._socket.fileno() >= 0:
             self.transcript.note(self.name, "hung up")
-            self._socket.close()
+            processes.close(self._socket)
 
     def close(self) -> None:
         """Close the connection and every descriptor that came over it."""

@@ -21,6 +21,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Self
 
+from scache_conformance import processes
 from scache_conformance.master_channels import Channels, StatusMessage
 from scache_conformance.unavailable import Unavailable
 from scache_conformance.virtual_clock import VirtualClock
@@ -47,7 +48,7 @@ def postfix_parameter(name: str) -> str:
     postconf = shutil.which("postconf", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if postconf is None:
         raise Unavailable("Postfix is not installed here: no postconf found; install the package postfix")
-    result = subprocess.run([postconf, "-dh", name], capture_output=True, text=True, check=False)
+    result = processes.run([postconf, "-dh", name])
     if result.returncode != 0:
         raise Unavailable(f"{postconf} -dh {name} failed; it says: {result.stderr.strip()}")
     return result.stdout.strip()
@@ -216,17 +217,18 @@ class MasterChild:
         numbers = ",".join(str(fd) for fd in given)
         command = [sys.executable, "-IS", launcher, str(self._descriptors_max), numbers, str(self._program)]
         try:
-            self._process = subprocess.Popen(
-                [*command, *self._argv],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                pass_fds=given,
-                cwd=self.queue_directory,
-                umask=0o077,
-                env=self._environment(),
-                restore_signals=True,
-            )
+            with processes.STARTING:
+                self._process = subprocess.Popen(
+                    [*command, *self._argv],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    pass_fds=given,
+                    cwd=self.queue_directory,
+                    umask=0o077,
+                    env=self._environment(),
+                    restore_signals=True,
+                )
         finally:
             status.close()
             os.close(flow_read)

@@ -25,6 +25,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, Self
 
+from scache_conformance import processes
 from scache_conformance.peer import DEADLINE_S, Peer, Unmet
 from scache_conformance.transcript import Transcript, show
 from scache_conformance.unavailable import Unavailable
@@ -195,6 +196,7 @@ class Target(ABC):
         """Forbid its process to open one more descriptor while in the body. Raises Unavailable."""
         if self.pid is None:
             raise Unavailable("needs to know the server's process: use --exec, --postfix or --pid")
+        self.come_to_rest()  # what it is still about to close would leave it one
         try:
             taken = {int(fd) for fd in os.listdir(f"/proc/{self.pid}/fd")}
             free = min(set(range(len(taken) + 1)) - taken)  # the kernel hands out the lowest number below the limit
@@ -336,7 +338,7 @@ class CommandServer(Target):
                 self.clock_path.write_bytes(_CLOCK_WORD.pack(int(time.time())))
             except OSError as error:
                 raise Unavailable(f"cannot write the clock: {error}") from error
-        with self._path("log").open("ab") as log:
+        with self._path("log").open("ab") as log, processes.STARTING:
             try:
                 self._process = subprocess.Popen(
                     self._filled_in(),

@@ -8,12 +8,12 @@ the program does with the time, and cannot make it look: a program asleep in epo
 import mmap
 import shutil
 import struct
-import subprocess
 import time
 from importlib import resources
 from pathlib import Path
 from typing import Final, Self
 
+from scache_conformance import processes
 from scache_conformance.unavailable import Unavailable
 
 _WORD: Final = struct.Struct("=q")
@@ -68,6 +68,6 @@ def _compile_shim(target: Path) -> None:
         raise Unavailable("a virtual clock needs a C compiler and none of cc, gcc, clang is installed: install gcc")
     with resources.as_file(resources.files(__package__) / "virtual_clock.c") as source:
         command = [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-o", str(target), str(source)]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        result = processes.run(command)
     if result.returncode != 0:
         raise Unavailable(f"{compiler} cannot build the virtual clock; it says: {result.stderr.strip()}")

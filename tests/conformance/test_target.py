@@ -1,5 +1,6 @@
 """The server under test, as far as it is a process."""
 
+import resource
 import subprocess
 import sys
 import time
@@ -8,11 +9,13 @@ from pathlib import Path
 from scache_conformance.target import RunningServer, Told
 
 BUSY = """
-import sys, time
+import os, sys, time
+fd = os.dup(0)
 end_s = time.monotonic() + 0.03
 print("busy", flush=True)
 while time.monotonic() < end_s:
     pass
+os.close(fd)
 print("done", flush=True)
 sys.stdin.read()
 """
@@ -29,6 +32,19 @@ def test_TTL_5_server_has_come_to_rest_when_its_clock_is_moved(tmp_path: Path) -
         rested_s = time.monotonic() - began_s
         assert process.stdout.readline() == b"done\n"
         assert time.monotonic() - began_s - rested_s < rested_s, "it was still busy"
+        process.stdin.close()
+
+
+def test_server_that_is_about_to_close_something_has_no_descriptor_left_either(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", BUSY]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"busy\n"
+        target = RunningServer(tmp_path / "socket", Told(pid=process.pid))
+        with target.descriptors_exhausted():
+            assert process.stdout.readline() == b"done\n"
+            assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE)[0] == target.descriptor_count()
         process.stdin.close()
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+from scache_conformance import processes
 from scache_conformance.cases.backlog import late_server
 from scache_conformance.lab import Lab, require, require_found, require_miss
 from scache_conformance.peer import DONE, DUMMY_LIST, FAILED, Line, Peer, Unmet, identity
@@ -252,12 +253,14 @@ def killed(lab: Lab) -> None:
     """A client process that is killed in the middle of a request leaves what it saved, and nothing else."""
     endpoint, line = lab.label("e"), lab.line()
     arguments = [str(lab.target.socket_path), str(lab.ttl_s), endpoint.hex(), str(line.far.fileno())]
-    with subprocess.Popen(
-        [sys.executable, "-c", _VICTIM, *arguments],
-        stdout=subprocess.PIPE,
-        pass_fds=[line.far.fileno()],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    ) as victim:
+    with processes.STARTING:
+        victim = subprocess.Popen(
+            [sys.executable, "-c", _VICTIM, *arguments],
+            stdout=subprocess.PIPE,
+            pass_fds=[line.far.fileno()],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+    with victim:
         assert victim.stdout is not None, "it is a pipe"
         said = victim.stdout.readline()
         victim.kill()

@@ -1,0 +1,39 @@
+"""Processes that start while others close connections."""
+
+import select
+import subprocess
+import threading
+
+import pytest
+
+from scache_conformance import processes
+from scache_conformance.peer import Line
+
+
+def test_hangup_waits_for_a_process_that_starts_and_is_noticed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = Line()
+    forked, executed = threading.Event(), threading.Event()
+    right = subprocess.Popen
+
+    def slow(command: list[str], **options: int) -> "subprocess.Popen[bytes]":
+        forked.set()
+        assert executed.wait(10)
+        return right(command, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", slow)
+    starting = threading.Thread(target=processes.run, args=[["true"]])
+    closing = threading.Thread(target=line.let_go)
+    starting.start()
+    assert forked.wait(10)
+    closing.start()
+    assert not select.select([line.near], [], [], 0.05)[0], "closed while a process starts"
+    executed.set()
+    closing.join()
+    assert select.select([line.near], [], [], 0)[0]
+    starting.join()
+    line.close()
+
+
+def test_command_is_run() -> None:
+    done = processes.run(["sh", "-c", "echo out; echo error >&2; exit 3"])
+    assert (done.returncode, done.stdout, done.stderr) == (3, "out\n", "error\n")
