@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 from scache_conformance import expectations, generated, plug
@@ -71,23 +72,37 @@ EXAMPLES
 """
 
 
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End the run, and see to it: a server that was started, and its folder, must not outlive the suite."""
+    for each in _ENDING:
+        signal.signal(each, signal.SIG_IGN)
+    _no_verdict("interrupted, ending what was started")
+    raise KeyboardInterrupt
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit with its status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     commands = {"report": report, "traces": export_traces, "replay": replay}
     command = commands.get(words[0]) if words else None
-    # A server that was started, and its folder, must not outlive the suite.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = {number: signal.getsignal(number) for number in _ENDING}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # as nohup does
+            signal.signal(number, _interrupt)
     try:
         status = command(words[1:]) if command is not None else run(words)
     except KeyboardInterrupt:
-        status = _no_verdict("interrupted")
+        status = Exit.NO_VERDICT
     except BrokenPipeError:
         # Whoever read has seen enough. What is still buffered would fail again at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = Exit.NO_VERDICT
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     sys.exit(int(status))
 
 

@@ -92,7 +92,7 @@ class Lifetime:
 
     def require_alive(self, what: str, found: Found | None, *properties: bytes, exact: bool = False) -> None:
         """Raise Unmet unless it was found; Inconclusive if by now it need not live any more."""
-        if found is None:
+        if found is None or found.properties != properties:  # the next one, where the first has ended
             self.insist_on_being_in_time(what, exact=exact)
         require_found(what, found, *properties)
 
@@ -120,11 +120,18 @@ class Lab:
         self.transcript: Final = Transcript()
         self._prefix: Final = uuid.uuid4().hex[:8].encode()
         self.closing: Final = ExitStack()
+        self.waited_s = 0.0
+        """How long this try has waited on purpose, in real time."""
         self._virtual_s = 0
 
     def label(self, text: str) -> bytes:
         """Return a label that no other case uses, of the shape that real ones have."""
         return b"%b:%b\n" % (self._prefix, text.encode())
+
+    @property
+    def patience_s(self) -> float:
+        """How long to wait for what a Postfix server never does, and a slow machine still does: half of a deadline."""
+        return self.target.told.deadline_s / 2
 
     @property
     def ttl_s(self) -> int:
@@ -177,7 +184,9 @@ class Lab:
     @contextmanager
     def server(self, **limits: int) -> Iterator[Target]:
         """Start a second server of the same kind, under these limits, for a case that spoils it. Raises Unavailable."""
-        with self.target.another(**limits) as target:
+        with ExitStack() as ending:
+            with self.waiting():
+                target = ending.enter_context(self.target.another(**limits))
             self.transcript.note("", f"started another server {limits or ''}")
             yield target
 
@@ -216,7 +225,17 @@ class Lab:
     def sleep(self, seconds: float) -> None:
         """Wait in real time, whatever the server's clock is: for what only the operating system's time brings."""
         self.transcript.note("", f"waited {seconds:.2f} s")
-        time.sleep(seconds)
+        with self.waiting():
+            time.sleep(seconds)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Say that the time that the body takes is no sign of a slow machine."""
+        began_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self.waited_s += time.monotonic() - began_s
 
     def pass_half_a_second(self) -> None:
         """In real time, let half a second pass: it sets apart two lifetimes that are whole seconds on any clock."""

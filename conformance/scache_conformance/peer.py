@@ -35,6 +35,7 @@ FAILED: Final = 2
 DUMMY_LIST: Final = b"dummy\0\0\0"
 GREETING: Final[Attributes] = ((b"protocol", b"connection_cache_protocol"),)
 
+_CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid
 _POLL_S: Final = 0.000_2
 _NOT_TAKEN_S: Final = 0.5  # arbitrary: a server that reads at all has read by then
 _READ_BYTES: Final = 65_536
@@ -151,6 +152,11 @@ class Line:
                 return True
         return False
 
+    def insist_on_hangup(self, what: str, within_s: float) -> None:
+        """Raise Silence unless every copy of the far end gets closed within so many seconds."""
+        if not self.hung_up(within_s):
+            raise Silence(f"{what} closed by the server", f"it is open {within_s} s later")
+
     def close(self) -> None:
         """Close what is still open of it here."""
         processes.close(self.near, self.far)
@@ -186,6 +192,12 @@ class Peer:
         self.transcript.note(name, "connected")
         if greeted:
             self._insist_on_greeting()
+
+    def server_pid(self) -> int:
+        """Return the process that listens on the socket, as the kernel knows it; 0 if it is in no namespace of ours."""
+        credentials = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        pid: int = _CREDENTIALS.unpack(credentials)[0]
+        return pid
 
     # What is sent.
 

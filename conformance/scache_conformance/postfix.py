@@ -305,7 +305,7 @@ class MasterChild:
     def disconnect(self) -> None:
         """Close the one connection that is kept: from now on the child may count as idle."""
         if self._keeper is not None:
-            self._keeper.close()
+            processes.close(self._keeper)
             self._keeper = None
 
     def signal(self, number: signal.Signals) -> None:

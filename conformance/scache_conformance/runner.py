@@ -65,15 +65,15 @@ class Runner:
         undisturbed = [case for case in waiting if case.undisturbed]
         together = [case for case in waiting if not case.undisturbed]
         alone = [case for case in cases if case not in apart and case not in waiting]
-        if not self.target.can_be_started:
+        if undisturbed and not self._starts_twice():
             alone, undisturbed = [*alone, *undisturbed], []
         try:
             for case in alone:
                 results[case.slug] = self._alone(case)
                 self.progress(results[case.slug])
-            results |= self._together(together, self._attempt_until_conclusive, WAITING_TOGETHER_MAX)
-            results |= self._together(undisturbed, self._undisturbed, WAITING_TOGETHER_MAX)
-            results |= self._together(apart, self._attempt_until_conclusive, APART_MAX)
+            self._together(together, self._attempt_until_conclusive, WAITING_TOGETHER_MAX, results)
+            self._together(undisturbed, self._undisturbed, APART_MAX, results)
+            self._together(apart, self._attempt_until_conclusive, APART_MAX, results)
         except ServerGone as gone:
             for case in cases:
                 if case.slug not in results:
@@ -110,6 +110,15 @@ class Runner:
             return "started again, it dies of this case alone"
         return "started again, it does not die of this case alone: look at those before it, too"
 
+    def _starts_twice(self) -> bool:
+        if self.target.can_be_started:
+            try:
+                with self.target.another():
+                    return True
+            except (ServerDied, Unavailable, OSError):
+                pass  # perhaps there can be one at a time
+        return False
+
     def _undisturbed(self, case: Case) -> Result:
         """Run a case on a server that is started for it alone."""
         result = _result(case, Verdict.ERROR, reason="not tried")
@@ -120,12 +129,17 @@ class Runner:
         except ServerDied as died:
             reason = f"the server that was started for this case alone died: {died}"
             return replace(result, verdict=Verdict.ERROR, reason=reason, server_died=True)
+        except (Unavailable, OSError) as error:
+            reason = f"a server for this case alone could not be started or ended: {error}"
+            return replace(result, verdict=Verdict.ERROR, reason=reason)
         return result
 
-    def _together(self, cases: Sequence[Case], run: Callable[[Case], Result], at_once_max: int) -> dict[str, Result]:
-        results: dict[str, Result] = {}
+    def _together(
+        self, cases: Sequence[Case], run: Callable[[Case], Result], at_once_max: int, results: dict[str, Result]
+    ) -> None:
+        """Run cases at once, and add their results. Raises ServerGone, with those added that there are."""
         if not cases:
-            return results
+            return
         with ThreadPoolExecutor(at_once_max, "case") as pool:
             futures = [pool.submit(run, case) for case in cases]
             try:
@@ -137,17 +151,16 @@ class Runner:
             except KeyboardInterrupt:  # what was not begun is not worth waiting for
                 pool.shutdown(cancel_futures=True)
                 raise
+        failed = [case for case in cases if results[case.slug].verdict is not Verdict.PASS]
         try:
             self.target.check_alive()
         except ServerDied as died:  # Of which case it died, only one at a time can tell.
             self._revive(died)
-            for case in cases:
-                if results[case.slug].verdict is not Verdict.PASS:
-                    results[case.slug] = self._alone(case)
-        for result in results.values():
-            if result.verdict is not Verdict.PASS:
-                self.progress(result)
-        return results
+            for case in failed:
+                results[case.slug] = self._alone(case)
+        finally:
+            for case in failed:
+                self.progress(results[case.slug])
 
     def _revive(self, died: ServerDied) -> None:
         try:
@@ -160,16 +173,16 @@ class Runner:
         for _ in range(TRIES_MAX - 1):
             if attempt.is_conclusive:
                 break
-            attempt = self._attempt(case)
+            before, attempt = attempt.result, self._attempt(case)
+            if attempt.result.verdict is Verdict.PASS:
+                seen = before.reason or f"expected {before.expected}; got {before.actual}"
+                reason = f"at another try, as the machine was slow; before that {seen}"
+                return replace(attempt.result, reason=reason)
         return attempt.result
 
-    def _may_have_expired(self, case: Case, seconds: float) -> bool:
-        """Tell whether a case that does not wait took so long that what it had saved may have expired.
-
-        One that took as long as it may wait for something is not slow: the server is.
-        """
-        slow = self.target.told.ttl_limit_s - 1 <= seconds < self.target.told.deadline_s
-        return slow and not case.waits and not self.target.has_clock
+    def _may_have_expired(self, seconds: float) -> bool:
+        """Tell whether a case was delayed by so much that what it had saved may have expired sooner than it thinks."""
+        return seconds >= self.target.told.ttl_limit_s - 1 and not self.target.has_clock
 
     def _attempt(self, case: Case) -> _Attempt:
         began_s = time.monotonic()
@@ -180,9 +193,8 @@ class Runner:
                 verdict = Verdict.INFO if case.level is Level.INFO else Verdict.PASS
             except Unmet as unmet:
                 verdict, expected, actual = Verdict.FAIL, unmet.expected, unmet.actual
-                is_conclusive = isinstance(unmet, Silence) or not self._may_have_expired(
-                    case, time.monotonic() - began_s
-                )
+                delayed_s = time.monotonic() - began_s - lab.waited_s
+                is_conclusive = isinstance(unmet, Silence) or not self._may_have_expired(delayed_s)
                 if case.level is Level.INFO:
                     verdict, reason = Verdict.INFO, f"not found out: {unmet}"
             except (Skipped, Unavailable) as skipped:

@@ -34,8 +34,9 @@ from scache_spec.vocabulary import Limits
 PATIENCE_S: Final = 20.0
 """How long a server may take to start or to end before that counts as never. Arbitrary, for slow machines."""
 
-REST_S_MAX: Final = 0.1
-"""How long the suite waits for a server to sleep before it moves its clock. Arbitrary: a turn takes far less."""
+REST_S_MAX: Final = 0.5
+"""How long the suite waits for a server to sleep before it moves its clock. Arbitrary: a turn takes far less, but a
+machine may be busy."""
 
 _REST_UNSEEN_S: Final = 0.001
 """The same where the process is not known. Arbitrary: there is nothing to be seen and waited for."""
@@ -175,7 +176,7 @@ class Target(ABC):
                 state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2][:1]
             except OSError:
                 return  # it has ended, or this is no Linux
-            if state not in "RD":
+            if state not in "RDT":
                 return
 
     def poke(self) -> None:
@@ -209,12 +210,16 @@ class Target(ABC):
         finally:
             resource.prlimit(self.pid, resource.RLIMIT_NOFILE, before)
 
-    def check_alive(self, *, greeted: bool = True) -> None:
-        """Raise ServerDied unless it takes a connection and, if that is asked for, greets."""
+    def check_alive(self, *, greeted: bool = True) -> int:
+        """Return the process that listens, 0 if it cannot be named.
+
+        Raises ServerDied unless it takes a connection and, if that is asked for, greets.
+        """
         try:
             with self.peer(Transcript(), name="poke", greeted=greeted) as poke:
                 if not greeted:
                     poke.take_anything()  # a server may be the worse for a client that leaves before it has greeted
+                return poke.server_pid()
         except Unmet as unmet:
             raise ServerDied(f"{self.name} does not serve: {unmet}; {self.fate()}") from unmet
 
@@ -305,6 +310,7 @@ class CommandServer(Target):
         self._is_main: Final = is_main
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._listening_pid = 0
 
     @property
     def socket_path(self) -> Path:
@@ -313,8 +319,8 @@ class CommandServer(Target):
 
     @property
     def pid(self) -> int | None:
-        """Name its process."""
-        return self._process.pid if self._process is not None else None
+        """Name its process: that which listens, and not one that only started it."""
+        return self._listening_pid or None
 
     @property
     def has_clock(self) -> bool:
@@ -420,7 +426,7 @@ class CommandServer(Target):
         deadline_s = time.monotonic() + PATIENCE_S
         while process.poll() is None:
             try:
-                self.check_alive(greeted=False)
+                self._listening_pid = self.check_alive(greeted=False)
             except ServerDied as nobody:
                 if time.monotonic() >= deadline_s:
                     self._end_process()

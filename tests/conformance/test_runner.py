@@ -1,6 +1,12 @@
 """The runner: what is worth another try, and who gets a server of its own."""
 
+import os
+import signal
+import sys
+import time
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tests.conformance.plugged import server
@@ -9,7 +15,7 @@ from scache_conformance.lab import Inconclusive, Lab
 from scache_conformance.peer import Silence, Unmet
 from scache_conformance.registry import Case, Function
 from scache_conformance.runner import TRIES_MAX, Runner
-from scache_conformance.target import RunningServer, Target, Told
+from scache_conformance.target import CommandServer, RunningServer, Target, Told
 from scache_conformance.verdicts import Level, Result, Verdict
 
 
@@ -40,28 +46,44 @@ def run(target: Target, *cases: Case) -> list[Result]:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "raised", "tries"),
+    ("waited_s", "delayed_s", "raised", "tries"),
     [
-        (0.0, Unmet("this", "that"), 1),
-        (1.0, Unmet("this", "that"), TRIES_MAX),
-        (1.0, Silence("this", "nothing"), 1),
-        (0.0, Inconclusive("busy"), TRIES_MAX),
+        (0.0, 0.0, Unmet("this", "that"), 1),
+        (0.0, 1.0, Unmet("this", "that"), TRIES_MAX),
+        (1.0, 0.0, Unmet("this", "that"), 1),
+        (0.0, 1.0, Silence("this", "nothing"), 1),
+        (0.0, 0.0, Inconclusive("busy"), TRIES_MAX),
     ],
-    ids=["failed at once", "may have expired", "no answer", "too late"],
+    ids=["failed at once", "may have expired", "waited on purpose", "no answer", "too late"],
 )
 def test_another_try_is_for_what_the_machine_may_have_done(
-    target: Target, seconds: float, raised: Exception, tries: int
+    target: Target, waited_s: float, delayed_s: float, raised: Exception, tries: int
 ) -> None:
     tried: list[Lab] = []
 
     def function(lab: Lab) -> None:
         tried.append(lab)
-        lab.sleep(seconds)
+        lab.sleep(waited_s)
+        time.sleep(delayed_s)
         raise raised
 
-    (result,) = run(target, made_up(function))
+    impatient = RunningServer(target.socket_path, Told(deadline_s=0.5))
+    (result,) = run(impatient, made_up(function))
     assert len(tried) == tries
     assert result.verdict is (Verdict.SKIP if isinstance(raised, Inconclusive) else Verdict.FAIL)
+
+
+def test_pass_at_another_try_says_what_was_seen_before(target: Target) -> None:
+    tried: list[Lab] = []
+
+    def function(lab: Lab) -> None:
+        tried.append(lab)
+        if len(tried) == 1:
+            raise Inconclusive("busy")
+
+    (result,) = run(target, made_up(function))
+    assert result.verdict is Verdict.PASS
+    assert result.reason == "at another try, as the machine was slow; before that inconclusive: busy"
 
 
 def test_undisturbed_case_has_its_server_for_itself(target: Target) -> None:
@@ -91,3 +113,48 @@ def test_server_that_dies_of_an_undisturbed_case_is_told(target: Target) -> None
     assert (result.verdict, result.server_died) == (Verdict.ERROR, True)
     assert "started for this case alone died" in result.reason
     target.check_alive()
+
+
+def test_server_that_starts_only_once_is_shared(tmp_path: Path) -> None:
+    reference = f"{sys.executable} -m scache_reference --listen {{socket}}"
+    command = f"sh -c 'mkdir {tmp_path}/lock && exec {reference}'"
+    used: list[int | None] = []
+    with CommandServer(command, Told()) as once:
+        (result,) = run(once, made_up(lambda lab: used.append(lab.target.pid), undisturbed=True))
+        assert used == [once.pid]
+    assert result.verdict is Verdict.PASS
+
+
+def test_server_for_one_case_that_cannot_be_ended_is_told(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(self: CommandServer) -> None:
+        right(self)
+        if self is not target:
+            raise OSError("no space left")
+
+    right = CommandServer.stop
+    with monkeypatch.context() as patch:
+        (passed,) = run(target, made_up(lambda lab: None, undisturbed=True))
+        patch.setattr(Runner, "_starts_twice", lambda self: True)
+        patch.setattr(CommandServer, "stop", stop)
+        (result,) = run(target, made_up(lambda lab: None, undisturbed=True))
+    assert passed.verdict is Verdict.PASS
+    assert result.verdict is Verdict.ERROR
+    assert "no space left" in result.reason
+
+
+def test_what_passed_beside_the_case_that_a_server_died_of_stays_told(tmp_path: Path) -> None:
+    def kill(lab: Lab) -> None:
+        assert lab.target.pid is not None
+        os.kill(lab.target.pid, signal.SIGKILL)
+        raise Unmet("a server", "none")
+
+    with server("reference", tmp_path, real_time=True) as started:
+        running = RunningServer(started.socket_path, Told(pid=started.pid))
+        waiting = [replace(made_up(lambda lab: None, f"ttl/{name}"), waits=True) for name in "abc"]
+        kills = replace(made_up(kill, "ttl/kills"), waits=True)
+        never = replace(made_up(kill, "fd/never"), apart=True)
+        results = run(running, *waiting, kills, never)
+    verdicts = {each.slug: each.verdict for each in results}
+    assert verdicts.pop("fd/never") is Verdict.ERROR
+    assert verdicts.pop("ttl/kills") is Verdict.FAIL
+    assert set(verdicts.values()) == {Verdict.PASS}

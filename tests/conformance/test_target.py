@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from scache_conformance.target import RunningServer, Told
+from scache_conformance.target import CommandServer, RunningServer, Told
 
 BUSY = """
 import os, sys, time
@@ -52,3 +52,8 @@ def test_server_that_is_gone_is_not_waited_for(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     RunningServer(tmp_path / "socket", Told(pid=process.pid)).come_to_rest()
+
+
+def test_process_is_that_which_listens_and_not_one_that_started_it() -> None:
+    with CommandServer(f"sh -c '{sys.executable} -m scache_reference --listen {{socket}} & wait'", Told()) as target:
+        assert b"scache_reference\0--listen" in Path(f"/proc/{target.pid}/cmdline").read_bytes()

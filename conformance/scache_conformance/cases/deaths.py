@@ -8,7 +8,7 @@ from collections.abc import Callable
 from scache_conformance import processes
 from scache_conformance.cases.backlog import late_server
 from scache_conformance.lab import Lab, require, require_found, require_miss
-from scache_conformance.peer import DONE, DUMMY_LIST, FAILED, Line, Peer, Unmet, identity
+from scache_conformance.peer import DONE, DUMMY_LIST, FAILED, Line, Peer, identity
 from scache_conformance.registry import add, case
 from scache_conformance.verdicts import Level
 
@@ -25,8 +25,7 @@ def _require_found_or_closed(lab: Lab, endpoint: bytes, line: Line) -> None:
         if found is not None:
             require("that what is found is the parked one", line.is_other_end_of(found.fd), True)
             return
-    if not line.hung_up(lab.target.told.deadline_s):
-        raise Unmet("the session to be in the cache again, or its descriptor closed", "neither")
+    line.insist_on_hangup("the session, as it is not in the cache,", lab.target.told.deadline_s)
 
 
 # Before anything was found or saved.
@@ -120,8 +119,7 @@ def descriptor_in_flight_closed(lab: Lab) -> None:
     peer.send_bytes(b"request\0find", [line.far.fileno()])
     line.let_go()
     peer.hang_up()
-    if not line.hung_up(peer.deadline_s):
-        raise Unmet("the descriptor to be closed", f"it is open {peer.deadline_s} s later")
+    line.insist_on_hangup("the descriptor", peer.deadline_s)
 
 
 # While finding.
@@ -184,7 +182,7 @@ def put_back_too_late(lab: Lab) -> None:
     life.reach_end()
     require("that it is open while it is held", line.hung_up(0), False)
     finder.hang_up()
-    require("that it is closed then", line.hung_up(lab.target.told.deadline_s), True)
+    line.insist_on_hangup("the connection", lab.target.told.deadline_s)
     require_miss("find_endp", lab.peer("B").find_endp(endpoint))
 
 
@@ -206,7 +204,8 @@ def put_back_keeps_its_end(lab: Lab) -> None:
     left = [line for line in lines if found is None or line.identity != identity(found.fd)]
     life.reach_end()
     require_miss("find_endp after it", other.find_endp(endpoint))
-    require("that the other one is closed", [line.hung_up(lab.target.told.deadline_s) for line in left], [True])
+    for line in left:
+        line.insist_on_hangup("the other one", lab.target.told.deadline_s)
 
 
 @case("deaths/after-ready", "CONN-11", "FD-10", "FD-11")
@@ -232,15 +231,14 @@ def before_received(lab: Lab) -> None:
     require("that the descriptor is the parked one", line.is_other_end_of(peer.receive_descriptor()), True)
     peer.close()
     require_miss("find_endp", lab.peer("B").find_endp(endpoint))
-    if not line.hung_up(lab.target.told.deadline_s):
-        raise Unmet("the connection to be closed: its finder was the last to have it", "it is open")
+    line.insist_on_hangup("the connection, which its finder was the last to have,", lab.target.told.deadline_s)
 
 
 _VICTIM = """
 import pathlib, signal, sys
 from scache_conformance.peer import Peer
-path, ttl_s, endpoint, fd = sys.argv[1:]
-peer = Peer(pathlib.Path(path))
+path, deadline_s, ttl_s, endpoint, fd = sys.argv[1:]
+peer = Peer(pathlib.Path(path), deadline_s=float(deadline_s))
 assert peer.save_endp(int(ttl_s), bytes.fromhex(endpoint), b"p", int(fd)) == 0
 peer.send_bytes(b"request\\0find_endp\\0la")
 print("saved", flush=True)
@@ -252,7 +250,8 @@ signal.pause()
 def killed(lab: Lab) -> None:
     """A client process that is killed in the middle of a request leaves what it saved, and nothing else."""
     endpoint, line = lab.label("e"), lab.line()
-    arguments = [str(lab.target.socket_path), str(lab.ttl_s), endpoint.hex(), str(line.far.fileno())]
+    path, deadline_s = lab.target.socket_path, lab.target.told.deadline_s
+    arguments = [str(path), str(deadline_s), str(lab.ttl_s), endpoint.hex(), str(line.far.fileno())]
     with processes.STARTING:
         victim = subprocess.Popen(
             [sys.executable, "-c", _VICTIM, *arguments],
@@ -268,4 +267,4 @@ def killed(lab: Lab) -> None:
     line.let_go()
     with lab.peer("B") as other:
         require_found("find_endp", other.find_endp(endpoint), b"p", line=line)
-    require("that the connection is closed with its finder", line.hung_up(lab.target.told.deadline_s), True)
+    line.insist_on_hangup("the connection, with its finder,", lab.target.told.deadline_s)

@@ -3,9 +3,10 @@
 import os
 import socket
 import tempfile
+import time
 
 from scache_conformance.lab import Lab, require, require_found, require_miss
-from scache_conformance.peer import DONE, DUMMY_LIST, FAILED, Line, Peer, Unmet, encode, identity
+from scache_conformance.peer import DONE, DUMMY_LIST, FAILED, Line, Peer, encode, identity
 from scache_conformance.registry import add, case
 from scache_conformance.target import Target
 from scache_conformance.verdicts import Level
@@ -16,8 +17,7 @@ SILENCE_S = 0.05
 def require_closed(lab: Lab, what: str, line: Line) -> None:
     """Raise Unmet unless the server closes its copy, which shows as the end of stream at our end of the line."""
     lab.transcript.note("", f"watching for the end of {what}")
-    if not line.hung_up(lab.target.told.deadline_s):
-        raise Unmet(f"{what} closed by the server", f"it is open {lab.target.told.deadline_s} s later")
+    line.insist_on_hangup(what, lab.target.told.deadline_s)
 
 
 # What is handed over.
@@ -424,8 +424,8 @@ def _save_and_find(lab: Lab, server: Target) -> None:
 
 def _fewest_descriptors(lab: Lab, server: Target, enough: int) -> int:
     """Count descriptors when the server has had time to notice all hangups: the lowest of several counts."""
-    counts = [server.descriptor_count()]
-    while len(counts) < 50 and min(counts) > enough:
+    fewest, deadline_s = server.descriptor_count(), time.monotonic() + (server.told.deadline_s if enough else 0.5)
+    while fewest > enough and time.monotonic() < deadline_s:
         lab.sleep(0.01)
-        counts.append(server.descriptor_count())
-    return min(counts)
+        fewest = min(fewest, server.descriptor_count())
+    return fewest

@@ -124,8 +124,7 @@ def _require_refused(lab: Lab, peer: Peer, endpoint: bytes) -> None:
     status = peer.save_endp(lab.ttl_s, endpoint, b"one too many", line.far.fileno())
     line.let_go()
     require("status of one save_endp too many", status, FAILED)
-    if not line.hung_up(peer.deadline_s):
-        raise Unmet("its descriptor closed", f"it is open {peer.deadline_s} s later")
+    line.insist_on_hangup("its descriptor", peer.deadline_s)
 
 
 @case("limits/ended-sessions-leave-room", "LIMIT-2", "LIMIT-3", level=SHOULD, apart=True)

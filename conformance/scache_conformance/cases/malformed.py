@@ -223,7 +223,7 @@ def save_endp_awaits_nothing(lab: Lab) -> None:
     peer.send_bytes(b"\0", [line.far.fileno()])  # a lone NUL: an empty list, which is skipped
     line.let_go()
     peer.wait_until_taken()
-    require("that the descriptor is closed", line.hung_up(peer.deadline_s), True)
+    line.insist_on_hangup("the descriptor", peer.deadline_s)
     require_miss("find_endp", peer.find_endp(endpoint))
 
 

@@ -5,9 +5,6 @@ from scache_conformance.peer import DONE, DUMMY_LIST, FAILED, MALFORMED, encode
 from scache_conformance.registry import case
 from scache_conformance.verdicts import Level
 
-PATIENCE_S = 1.0
-"""How long to wait for replies that a Postfix server never sends. Arbitrary, and shorter than for others."""
-
 
 def _find_endp(label: bytes) -> bytes:
     return encode((b"request", b"find_endp"), (b"label", label))
@@ -63,7 +60,7 @@ def swallowed_then_request(lab: Lab) -> None:
 @case("pipelining/two-requests", "CONN-3", level=Level.SHOULD)
 def two_requests(lab: Lab) -> None:
     """Two requests in one write get two replies, in order."""
-    peer, nothing = lab.peer(deadline_s=PATIENCE_S), lab.label("nothing")
+    peer, nothing = lab.peer(deadline_s=lab.patience_s), lab.label("nothing")
     peer.send_bytes(_find_endp(nothing) + _find_dest(nothing))
     require("status of the first", peer.receive_reply(1).status, FAILED)
     require("status of the second", peer.receive_reply(2).status, FAILED)
@@ -72,7 +69,7 @@ def two_requests(lab: Lab) -> None:
 @case("pipelining/hundred-requests", "CONN-3", level=Level.SHOULD)
 def hundred_requests(lab: Lab) -> None:
     """A hundred save_dest and finds in one write are carried out in order."""
-    peer, endpoint = lab.peer(deadline_s=PATIENCE_S), lab.label("e")
+    peer, endpoint = lab.peer(deadline_s=lab.patience_s), lab.label("e")
     labels = [lab.label(f"d{number}") for number in range(50)]
     peer.send_bytes(b"".join(_save_dest(lab.ttl_s, label, b"", endpoint) + _find_dest(label) for label in labels))
     for _ in labels:
@@ -83,7 +80,7 @@ def hundred_requests(lab: Lab) -> None:
 @case("pipelining/malformed-between", "CONN-3", level=Level.SHOULD)
 def malformed_between(lab: Lab) -> None:
     """A malformed request between two others gets its own reply in its place."""
-    peer, nothing = lab.peer(deadline_s=PATIENCE_S), lab.label("nothing")
+    peer, nothing = lab.peer(deadline_s=lab.patience_s), lab.label("nothing")
     peer.send_bytes(_find_endp(nothing) + encode((b"request", b"find_endp")) + _find_endp(nothing))
     statuses = tuple(peer.receive_reply(1).status for _ in range(3))
     require("the statuses", statuses, (FAILED, MALFORMED, FAILED))
@@ -92,7 +89,7 @@ def malformed_between(lab: Lab) -> None:
 @case("pipelining/request-and-a-half", "CONN-3", "WIRE-4", level=Level.SHOULD)
 def request_and_a_half(lab: Lab) -> None:
     """A request and part of the next in one write; the rest follows after the first reply."""
-    peer, nothing = lab.peer(deadline_s=PATIENCE_S), lab.label("nothing")
+    peer, nothing = lab.peer(deadline_s=lab.patience_s), lab.label("nothing")
     second = _find_dest(nothing)
     for cut in (1, 9, len(second) - 1):
         peer.send_bytes(_find_endp(nothing) + second[:cut])
@@ -104,7 +101,7 @@ def request_and_a_half(lab: Lab) -> None:
 @case("pipelining/whole-find", "CONN-3", "FD-6", level=Level.SHOULD)
 def whole_find(lab: Lab) -> None:
     """A find with "ready" and "received" in one write, and another find after it."""
-    peer, endpoint = lab.peer(deadline_s=PATIENCE_S), lab.label("e")
+    peer, endpoint = lab.peer(deadline_s=lab.patience_s), lab.label("e")
     line = lab.park(peer, endpoint, b"p")
     peer.send_bytes(_find_endp(endpoint) + DUMMY_LIST + DUMMY_LIST + _find_endp(endpoint))
     require("properties of the find", peer.receive_reply(1, byte_by_byte=True).properties, (b"p",))
@@ -115,20 +112,20 @@ def whole_find(lab: Lab) -> None:
 @case("pipelining/byte-with-the-request", "FD-12", "FD-4", level=Level.SHOULD)
 def byte_with_the_request(lab: Lab) -> None:
     """A byte written together with save_endp is the awaited one, and carries no descriptor: status 2."""
-    peer, line, endpoint = lab.peer(deadline_s=PATIENCE_S), lab.line(), lab.label("e")
+    peer, line, endpoint = lab.peer(deadline_s=lab.patience_s), lab.line(), lab.label("e")
     ttl, label = (b"ttl", b"%d" % lab.ttl_s), (b"label", endpoint)
     peer.send_bytes(encode((b"request", b"save_endp"), ttl, label, (b"property", b"")) + b"x", [line.far.fileno()])
     line.let_go()
     peer.insist_on_invitation()
     require("status of save_endp", peer.receive_reply(0).status, FAILED)
-    require("that the descriptor is closed", line.hung_up(peer.deadline_s), True)
+    line.insist_on_hangup("the descriptor", peer.deadline_s)
     require_miss("find_endp", peer.find_endp(endpoint))
 
 
 @case("pipelining/request-with-the-byte", "FD-12", "FD-3", "CONN-3", level=Level.SHOULD)
 def request_with_the_byte(lab: Lab) -> None:
     """A request written together with the byte that carries the descriptor is served after it."""
-    peer, line, endpoint = lab.peer(deadline_s=PATIENCE_S), lab.line(), lab.label("e")
+    peer, line, endpoint = lab.peer(deadline_s=lab.patience_s), lab.line(), lab.label("e")
     peer.begin_save_endp(lab.ttl_s, endpoint, b"p")
     peer.send_bytes(b"\0" + _find_endp(endpoint), [line.far.fileno()])
     line.let_go()

@@ -4,8 +4,8 @@ Each wants to be undisturbed: it lets time pass in the middle of a dance, and a 
 would hold up the cases beside it.
 """
 
-from scache_conformance.lab import Lab, require, require_miss
-from scache_conformance.peer import Peer, Unmet, identity
+from scache_conformance.lab import Lab, require_miss
+from scache_conformance.peer import Peer, identity
 from scache_conformance.registry import case
 from scache_conformance.verdicts import Level
 
@@ -28,7 +28,8 @@ def put_back_in_time(lab: Lab) -> None:
     left = [line for line in lines if found is None or line.identity != identity(found.fd)]
     life.reach_end()
     require_miss("find_endp after its end", peers[0].find_endp(endpoint))
-    require("that the other one is closed", [line.hung_up(peers[0].deadline_s) for line in left], [True])
+    for line in left:
+        line.insist_on_hangup("the other one", peers[0].deadline_s)
 
 
 @case("ttl/put-back-too-late", "ENDP-6", "FD-7", level=Level.SHOULD, undisturbed=True)
@@ -42,7 +43,7 @@ def put_back_too_late(lab: Lab) -> None:
     life.reach_end()
     _decline(lab, peer)
     require_miss("find_endp", peer.find_endp(endpoint))
-    require("that the connection is closed", line.hung_up(peer.deadline_s), True)
+    line.insist_on_hangup("the connection", peer.deadline_s)
 
 
 def _decline(lab: Lab, peer: Peer) -> None:
@@ -63,7 +64,6 @@ def put_back_before_shorter(lab: Lab) -> None:
             line = lab.park(saver, endpoint, b"short", 1)
         _decline(lab, finder)
     short.reach_end()
-    if not line.hung_up(saver.deadline_s):
-        raise Unmet("the shorter one to be closed at its end", "it is open")
+    line.insist_on_hangup("the shorter one", saver.deadline_s)
     long.require_alive("find_endp", saver.find_endp(endpoint), b"long", exact=True)
     require_miss("find_endp of the shorter one", saver.find_endp(endpoint))

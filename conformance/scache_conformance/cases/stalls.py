@@ -7,9 +7,6 @@ from scache_conformance.peer import DONE, DUMMY_LIST, Peer, encode
 from scache_conformance.registry import add
 from scache_conformance.verdicts import Level
 
-PATIENCE_S = 0.5
-"""How long the others may have to wait. Arbitrary: a server that waits for the stalled one would wait for ever."""
-
 
 def _nothing(lab: Lab, peer: Peer, endpoint: bytes) -> None:
     pass
@@ -54,23 +51,17 @@ def _not_reading(lab: Lab, peer: Peer, endpoint: bytes) -> None:
 
 def _stall(slug: str, where: str, stall: Callable[[Lab, Peer, bytes], None], level: Level = Level.SHOULD) -> None:
     def function(lab: Lab) -> None:
-        stalled, other = lab.peer("S"), lab.peer("B", deadline_s=PATIENCE_S)
+        patience_s = lab.target.told.deadline_s if level is Level.MUST else lab.patience_s
+        stalled, other = lab.peer("S"), lab.peer("B", deadline_s=patience_s)
         stall(lab, stalled, lab.label("of the stalled"))
         stalled.wait_until_taken()
         destination, endpoint = lab.label("d"), lab.label("e")
         line = lab.park(other, endpoint, b"p")
         lab.bind(other, destination, endpoint, b"q")
         require_found("find_dest", other.find_dest(destination), b"q", b"p", line=line)
-        require_miss("a new client's find", lab.peer("C", deadline_s=PATIENCE_S).find_endp(endpoint))
+        require_miss("a new client's find", lab.peer("C", deadline_s=patience_s).find_endp(endpoint))
 
-    add(
-        f"stalls/{slug}",
-        f"A client that stalls {where} keeps nobody waiting.",
-        ("CONN-2",),
-        level,
-        function,
-        waits=False,
-    )
+    add(f"stalls/{slug}", f"A client that stalls {where} keeps nobody waiting.", ("CONN-2",), level, function)
 
 
 _stall("at-rest", "at rest", _nothing, Level.MUST)

@@ -6,9 +6,10 @@ from dataclasses import replace
 from tests.conformance.mutants.registry import mutant, wrap
 
 from scache_reference.shell import Shell
+from scache_spec import cache as caches
 from scache_spec import server as spec
 from scache_spec.conversation import State
-from scache_spec.vocabulary import Exit, PrintStatistics
+from scache_spec.vocabulary import Exit, Handle, PrintStatistics
 
 
 def serve_only_when(may_be_served):
@@ -148,6 +149,32 @@ def _():
         return server, tuple(each for each in effects if not isinstance(each, PrintStatistics))
 
     wrap(spec, "on_tick", on_tick)
+
+
+@mutant("closes-one-by-itself", "TTL-6")
+def _():
+    """When one session has ended by itself, the others end when the next request comes; an empty cache begins anew."""
+    closed: list[Handle] = []
+    asked: list[bytes] = []
+
+    def expire(right, cache, now_ns):
+        if closed and not asked:
+            return cache, ()
+        cache, handles = right(cache, now_ns)
+        closed.extend(handles)
+        if not cache.sessions:
+            closed.clear()
+        return cache, handles
+
+    def on_bytes(right, server, client_id, data):
+        asked.append(data)
+        server, effects = spec.on_tick(server, server.now_ns)
+        asked.clear()
+        server, more = right(server, client_id, data)
+        return server, (*effects, *more)
+
+    wrap(caches, "expire", expire)
+    wrap(spec, "on_bytes", on_bytes)
 
 
 @mutant("expires-only-when-asked", "TTL-6", "TTL-3")
