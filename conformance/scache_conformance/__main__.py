@@ -60,7 +60,7 @@ PLACEHOLDERS IN A COMMAND
 %(limits)s
 
 EXIT STATUS
-  0   every MUST passes, but for those that are expected to fail (with --strict: every SHOULD, too)
+  0   no MUST fails, but for those that are expected to (with --strict: no SHOULD either)
   1   a case fails, or passes that was expected to fail
   2   no verdict: nothing was tried, the server died or could not be started, the command line is wrong
 

@@ -28,7 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="COMMAND",
         help="one that this command starts, in the foreground, and SIGTERM ends. In it {socket} stands for where to "
         "serve; {clock} for a clock file, {ttl_limit_s} and every other limit for its value (see below): with them "
-        "more cases can be tried",
+        "more cases can be tried. It is run several times at once",
     )
     which.add_argument(
         "--postfix",
