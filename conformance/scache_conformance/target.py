@@ -35,8 +35,7 @@ PATIENCE_S: Final = 20.0
 """How long a server may take to start or to end before that counts as never. Arbitrary, for slow machines."""
 
 REST_S_MAX: Final = 0.5
-"""How long the suite waits for a server to sleep before it moves its clock. Arbitrary: a turn takes far less, but a
-machine may be busy."""
+"""How long the suite waits for a server to sleep before it moves its clock. Arbitrary; a turn takes far less."""
 
 _REST_UNSEEN_S: Final = 0.001
 """The same where the process is not known. Arbitrary: there is nothing to be seen and waited for."""

@@ -63,13 +63,13 @@ def command_name(pid: int) -> str:
 
 
 def deliver_and_disturb(postfix: PrivatePostfix, disturb: Callable[[], None]) -> Deliveries:
-    """Deliver messages, and do something when a quarter of them are out and most are not."""
+    """Deliver messages, and do something when some of them are out and some will not be when it is done."""
     before = postfix.deliver(5).sent
-    with postfix.handing_in(MESSAGES):
-        postfix.await_sent(before + MESSAGES // 4)
+    with postfix.handing_in(2 * MESSAGES):
+        postfix.await_sent(before + MESSAGES // 8)
         disturb()
-        assert read_deliveries(postfix.log()).sent < before + MESSAGES * 3 // 4, "the disturbance came too late"
-    return postfix.await_sent(before + MESSAGES)
+        assert read_deliveries(postfix.log()).sent < before + MESSAGES * 7 // 4, "the disturbance came too late"
+    return postfix.await_sent(before + 2 * MESSAGES)
 
 
 def check_reuse_goes_on(postfix: PrivatePostfix, deliveries: Deliveries) -> None:

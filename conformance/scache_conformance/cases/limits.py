@@ -86,6 +86,7 @@ def long_received(lab: Lab) -> None:
             peer.send_bytes(DUMMY_LIST)
             peer.receive_descriptor()
             peer.send_bytes(_dummy_of(byte_count))
+            peer.wait_until_taken()  # so that nothing that follows is read with it
         peer.insist_on_hangup()
 
 
