@@ -4,7 +4,10 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from scache_conformance.target import CommandServer, RunningServer, Told
 
@@ -21,31 +24,33 @@ sys.stdin.read()
 """
 
 
-def test_TTL_5_server_has_come_to_rest_when_its_clock_is_moved(tmp_path: Path) -> None:
+@contextmanager
+def busy_process() -> Iterator[tuple["subprocess.Popen[bytes]", IO[bytes]]]:
+    """Start a process that computes for a moment; it has said so. What it says next comes when it has done."""
     words = [sys.executable, "-c", BUSY]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stdout.readline() == b"busy\n"
+        yield process, process.stdout
+        process.stdin.close()
+
+
+def test_TTL_5_server_has_come_to_rest_when_its_clock_is_moved(tmp_path: Path) -> None:
+    with busy_process() as (process, stdout):
         began_s = time.monotonic()
         RunningServer(tmp_path / "socket", Told(pid=process.pid)).come_to_rest()
         rested_s = time.monotonic() - began_s
-        assert process.stdout.readline() == b"done\n"
+        assert stdout.readline() == b"done\n"
         assert time.monotonic() - began_s - rested_s < rested_s, "it was still busy"
-        process.stdin.close()
 
 
 def test_server_that_is_about_to_close_something_has_no_descriptor_left_either(tmp_path: Path) -> None:
-    words = [sys.executable, "-c", BUSY]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"busy\n"
+    with busy_process() as (process, stdout):
         target = RunningServer(tmp_path / "socket", Told(pid=process.pid))
         with target.descriptors_exhausted():
-            assert process.stdout.readline() == b"done\n"
+            assert stdout.readline() == b"done\n"
             assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE)[0] == target.descriptor_count()
-        process.stdin.close()
 
 
 def test_server_that_is_gone_is_not_waited_for(tmp_path: Path) -> None:

@@ -204,6 +204,7 @@ def put_back_keeps_its_end(lab: Lab) -> None:
     left = [line for line in lines if found is None or line.identity != identity(found.fd)]
     life.reach_end()
     require_miss("find_endp after it", other.find_endp(endpoint))
+    require("how many of the two are left", len(left), 1)
     for line in left:
         line.insist_on_hangup("the other one", lab.target.told.deadline_s)
 

@@ -4,7 +4,7 @@ Each wants to be undisturbed: it lets time pass in the middle of a dance, and a 
 would hold up the cases beside it.
 """
 
-from scache_conformance.lab import Lab, require_miss
+from scache_conformance.lab import Lab, require, require_miss
 from scache_conformance.peer import Peer, identity
 from scache_conformance.registry import case
 from scache_conformance.verdicts import Level
@@ -28,6 +28,7 @@ def put_back_in_time(lab: Lab) -> None:
     left = [line for line in lines if found is None or line.identity != identity(found.fd)]
     life.reach_end()
     require_miss("find_endp after its end", peers[0].find_endp(endpoint))
+    require("how many of the two are left", len(left), 1)
     for line in left:
         line.insist_on_hangup("the other one", peers[0].deadline_s)
 

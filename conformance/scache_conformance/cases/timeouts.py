@@ -33,7 +33,7 @@ def unfinished_list(lab: Lab) -> None:
         peer.send_bytes(b"request\0find")
         if not peer.wait_until_taken(peer.deadline_s):  # the step begins when the server has read it
             raise Inconclusive("the server has not read the list, this machine is busy")
-        _pass_a_second(lab, server)
+        let_pass(lab, server, 1)
         peer.insist_on_hangup()
 
 
@@ -43,16 +43,8 @@ def unfinished_save(lab: Lab) -> None:
     with lab.server(ipc_timeout_s=1) as server:
         peer = lab.peer(target=server)
         peer.begin_save_endp(lab.ttl_s, lab.label("e"), b"")
-        _pass_a_second(lab, server)
+        let_pass(lab, server, 1)
         peer.insist_on_hangup()
-
-
-def _pass_a_second(lab: Lab, server: Target) -> None:
-    """Have a second pass, after which the hangup is waited for."""
-    if server.has_clock:
-        server.advance(1)
-    else:
-        lab.sleep(1)
 
 
 @case("limits/unfinished-find", "LIMIT-7", "FD-10", level=SHOULD, apart=True)
@@ -62,7 +54,7 @@ def unfinished_find(lab: Lab) -> None:
         finder = lab.peer("find", target=server)
         lab.park(finder, lab.label("e"), b"p", 5)
         require("status", finder.begin_find_endp(lab.label("e")).status, DONE)
-        _pass_a_second(lab, server)
+        let_pass(lab, server, 1)
         finder.insist_on_hangup()
         require_found("find_endp", lab.peer("B", target=server).find_endp(lab.label("e")), b"p")
 
@@ -90,7 +82,7 @@ def unfinished_handover(lab: Lab) -> None:
         require("status", finder.begin_find_endp(lab.label("e")).status, DONE)
         finder.send_bytes(DUMMY_LIST)
         fd = finder.receive_descriptor()
-        _pass_a_second(lab, server)
+        let_pass(lab, server, 1)
         finder.insist_on_hangup()
         require("that the descriptor is the parked one", line.is_other_end_of(fd), True)
         require_miss("find_endp", lab.peer("B", target=server).find_endp(lab.label("e")))
