@@ -62,6 +62,11 @@ def encode(*attributes: Attribute) -> bytes:
     return b"".join(b"%b\0%b\0" % attribute for attribute in attributes) + b"\0"
 
 
+def encode_request(name: bytes, *attributes: Attribute) -> bytes:
+    """Return the bytes of a request."""
+    return encode((b"request", name), *attributes)
+
+
 def decode(stream: bytes) -> tuple[Attributes, int] | None:
     r"""Return the first attribute list of a stream and how many bytes it took; None while its end is missing.
 

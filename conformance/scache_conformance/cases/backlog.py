@@ -12,7 +12,17 @@ from functools import partial
 from pathlib import Path
 
 from scache_conformance.lab import Lab, Lifetime, Skipped, require, require_found, require_miss
-from scache_conformance.peer import DONE, DUMMY_LIST, FAILED, GREETING, Attribute, Found, Peer, Unmet, encode, identity
+from scache_conformance.peer import (
+    DONE,
+    DUMMY_LIST,
+    FAILED,
+    GREETING,
+    Found,
+    Peer,
+    Unmet,
+    encode_request,
+    identity,
+)
 from scache_conformance.registry import case
 from scache_conformance.target import Target
 from scache_conformance.unavailable import Unavailable
@@ -84,10 +94,6 @@ def _found_in_time(lab: Lab, find: Callable[[], Found | None]) -> Found | None:
     return found
 
 
-def _request(name: bytes, *attributes: Attribute) -> bytes:
-    return encode((b"request", name), *attributes)
-
-
 # Gone when they are read.
 
 
@@ -100,7 +106,7 @@ def request_sent(lab: Lab) -> None:
         line = lab.park(other, endpoint, b"p")
         ttl, dest = (b"ttl", b"%d" % lab.ttl_s), (b"label", destination)
         with late_server(lab):
-            peer.send_bytes(_request(b"save_dest", ttl, dest, (b"property", b"q"), (b"label", endpoint)))
+            peer.send_bytes(encode_request(b"save_dest", ttl, dest, (b"property", b"q"), (b"label", endpoint)))
             peer.hang_up()
         found = _found_in_time(lab, partial(other.find_dest, destination))
         require_found("find_dest", found, b"q", b"p", line=line)
@@ -112,7 +118,7 @@ def half_closed_after_a_request(lab: Lab) -> None:
     for _ in _tries(lab):
         peer = lab.peer()
         with late_server(lab):
-            peer.send_bytes(_request(b"find_endp", (b"label", lab.label("nothing"))))
+            peer.send_bytes(encode_request(b"find_endp", (b"label", lab.label("nothing"))))
             peer.shut_down_sending()
         require("status of find_endp", peer.receive_reply(1).status, FAILED)
         peer.insist_on_hangup()
@@ -124,7 +130,7 @@ def half_closed(lab: Lab) -> None:
     for _ in _tries(lab):
         peer, nothing = lab.peer(), (b"label", lab.label("nothing"))
         with late_server(lab):
-            peer.send_bytes(_request(b"find_endp", nothing) + _request(b"find_dest", nothing) * 3)
+            peer.send_bytes(encode_request(b"find_endp", nothing) + encode_request(b"find_dest", nothing) * 3)
             peer.shut_down_sending()
         require("status of the first", peer.receive_reply(1).status, FAILED)
         for _ in range(3):
@@ -156,7 +162,7 @@ def _park_many(lab: Lab, server: Target, ttl_s: int, endpoint: bytes) -> tuple[L
 
 
 def _dances(endpoint: bytes, count: int) -> bytes:
-    return (_request(b"find_endp", (b"label", endpoint)) + DUMMY_LIST * 2) * count
+    return (encode_request(b"find_endp", (b"label", endpoint)) + DUMMY_LIST * 2) * count
 
 
 def _receive_dance(peer: Peer, life: Lifetime, number: int) -> int:
@@ -178,7 +184,7 @@ def dances_unread(lab: Lab) -> None:
         for replies_before in range(2):  # so that once it is a reply that finds the socket full, and once a descriptor
             endpoint, nothing = (
                 lab.label(f"e{replies_before}"),
-                _request(b"find_endp", (b"label", lab.label("nothing"))),
+                encode_request(b"find_endp", (b"label", lab.label("nothing"))),
             )
             life, inodes = _park_many(lab, server, ttl_s, endpoint)
             peer = lab.peer(target=server)
@@ -204,7 +210,7 @@ def long_replies_unread(lab: Lab) -> None:
                 lab.bind(peer, destination, endpoint, properties, ttl_s)
             line = lab.park(peer, endpoint, long, ttl_s)
         not_ready = b"\0"  # so that the session is put back, and found again
-        finds = [_request(b"find_dest", (b"label", destination)) + not_ready for destination in bindings]
+        finds = [encode_request(b"find_dest", (b"label", destination)) + not_ready for destination in bindings]
         peer.send_bytes(b"".join(finds * 7))
         peer.wait_until_taken()
         with lab.peer("B", target=server) as other:

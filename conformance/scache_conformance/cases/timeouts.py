@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from scache_conformance.cases.limits import let_pass
 from scache_conformance.lab import Inconclusive, Lab, require, require_found, require_miss
-from scache_conformance.peer import DONE, DUMMY_LIST, FAILED, GREETING, Peer, Silence, Unmet, encode
+from scache_conformance.peer import DONE, DUMMY_LIST, FAILED, GREETING, Peer, Silence, Unmet, encode, encode_request
 from scache_conformance.registry import case
 from scache_conformance.target import Target
 from scache_conformance.verdicts import Level
@@ -152,12 +152,8 @@ def _flood(lab: Lab, server: Target, client: socket.socket) -> int:
     return taken
 
 
-def _request(name: bytes, *attributes: tuple[bytes, bytes]) -> bytes:
-    return encode((b"request", name), *attributes)
-
-
 def _one_find(lab: Lab) -> bytes:
-    return _request(b"find_dest", (b"label", lab.label("nothing")))
+    return encode_request(b"find_dest", (b"label", lab.label("nothing")))
 
 
 def _unread_bytes(client: socket.socket) -> int:
@@ -219,12 +215,12 @@ def each_step_anew(lab: Lab) -> None:
         _in_time(server, 2) as steps,
     ):
         line, endpoint = lab.line(), lab.label("e")
-        steps.take(peer, _request(b"save_endp", (b"ttl", b"20"), (b"label", endpoint), (b"property", b"p")))
+        steps.take(peer, encode_request(b"save_endp", (b"ttl", b"20"), (b"label", endpoint), (b"property", b"p")))
         peer.insist_on_invitation()
         _pass_more_than_half_of_two_seconds(lab, server)
         steps.take(peer, b"\0", [line.far.fileno()])
         require("status of save_endp", peer.receive_reply(0).status, DONE)
-        steps.take(peer, _request(b"find_endp", (b"label", endpoint)))
+        steps.take(peer, encode_request(b"find_endp", (b"label", endpoint)))
         require("status of find_endp", peer.receive_reply(1).status, DONE)
         _pass_more_than_half_of_two_seconds(lab, server)
         steps.take(peer, DUMMY_LIST)
@@ -237,7 +233,7 @@ def each_step_anew(lab: Lab) -> None:
 @case("limits/each-list-anew", "LIMIT-7", "CONN-3", level=SHOULD, apart=True)
 def each_list_anew(lab: Lab) -> None:
     """A list that begins in the write that ended another has its own ipc_timeout_s."""
-    first, second = (_request(b"find_endp", (b"label", lab.label(each))) for each in ("first", "second"))
+    first, second = (encode_request(b"find_endp", (b"label", lab.label(each))) for each in ("first", "second"))
     with lab.server(ipc_timeout_s=2) as server, lab.peer(target=server) as peer, _in_time(server, 2) as steps:
         steps.take(peer, first[:10])
         for data in (first[10:] + second[:10], second[10:]):
