@@ -30,6 +30,9 @@ REUSED_MIN: Final = 180
 
 _TRIED_AGAIN: Final = re.compile(r": warning: problem talking to service \S+: ")
 
+_BEING_WRITTEN: Final = re.compile(r"/postsuper\[\d+\]: warning: bogus file name: incoming/\d+\.\d+$")
+"""At a reload postsuper(1) looks through the queue; a message that is just handed in has no proper name yet."""
+
 
 @pytest.fixture
 def stack() -> Iterator[ExitStack]:
