@@ -37,7 +37,7 @@ check: $(VENV)/dev.stamp ## types, lint, format
 	$(BIN)/mypy
 
 explore: $(VENV)/dev.stamp ## every state of a larger scope, specification and fast table side by side (minutes)
-	$(BIN)/python -m tests.exploration
+	$(BIN)/python -m tests.side_by_side.exploration
 
 RUNS := .cache/conformance
 SUITE = $(BIN)/scache-conformance --strict
@@ -68,10 +68,10 @@ soak: $(VENV)/dev.stamp ## a million save and find pairs under a long ttl: memor
 	$(BIN)/python -m tests.soak
 
 mutants: $(VENV)/dev.stamp ## hold every server that is wrong on purpose against the suite, check conformance/MUTANTS.md (minutes)
-	$(BIN)/python -m tests.conformance.mutants.table
+	$(BIN)/python -m tests.wrong.mutants.table
 
 COMPILED := .cache/compiled
-HOT := $(addprefix scache_fast/,accepting.py table.py attributes.py client.py conversation.py statistics.py hooks.py server.py)
+HOT := scache_fast/engine/*.py
 
 compiled: $(VENV)/dev.stamp ## compile the hot modules with mypyc into .cache/compiled (optional; needs a C compiler)
 	@rm -rf $(COMPILED) && mkdir -p $(COMPILED) && cp -r fast/scache_fast spec/scache_spec $(COMPILED)
@@ -82,7 +82,7 @@ compiled: $(VENV)/dev.stamp ## compile the hot modules with mypyc into .cache/co
 # test_faults.py puts its own epoll and socket in the place of names that compiled code has looked up for good.
 test-compiled: compiled ## lockstep and the server's own tests, with the hot modules compiled
 	$(BIN)/python -m pytest -n 2 --dist worksteal -o pythonpath='. $(COMPILED) spec reference client conformance bench' \
-		--compiled --ignore tests/fast/test_faults.py tests/lockstep tests/fast $(ARGS)
+		--compiled --ignore tests/fast/test_faults.py tests/side_by_side/lockstep tests/fast $(ARGS)
 
 format: $(VENV)/dev.stamp ## rewrite the sources in house format
 	$(BIN)/ruff check --fix .
@@ -90,7 +90,7 @@ format: $(VENV)/dev.stamp ## rewrite the sources in house format
 
 spec: $(VENV)/dev.stamp ## render spec/SPEC.md and the manual page from the code
 	$(BIN)/python -m scache_spec.render spec/SPEC.md
-	$(BIN)/python -m scache_fast.manual deploy/man/scached.8
+	$(BIN)/python -m scache_fast.settings.manual deploy/man/scached.8
 
 clean: ## remove what make and the tools made
 	rm -rf $(VENV) .run .cache .hypothesis .mypy_cache .ruff_cache .pytest_cache dist build

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from scache_fast import server
+from scache_fast.engine import server
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from scache_bench.probes import resident_bytes
-from scache_fast.table import Table
+from scache_fast.engine.table import Table
 from scache_spec.vocabulary import Label, Limits, Properties
 
 BATCH: Final = 2_000

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from scache_bench import programs
-from scache_conformance.postfix import MasterChild, ServerDied
-from scache_conformance.unavailable import Unavailable
+from scache_conformance.servers.postfix import MasterChild, ServerDied
+from scache_conformance.suite.unavailable import Unavailable
 
 _ROOT: Final = Path(__file__).parents[2]
 

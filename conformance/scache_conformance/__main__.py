@@ -18,21 +18,23 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from scache_conformance import expectations, generated, plug
-from scache_conformance.moves import Manners
-from scache_conformance.peer import Unmet
-from scache_conformance.registry import CLAUSES, Case, all_cases, choose
+from scache_conformance.generated import command as generated
+from scache_conformance.generated.moves import Manners
 from scache_conformance.reports import run as runs
 from scache_conformance.reports.html import to_html
 from scache_conformance.reports.junit import to_junit
 from scache_conformance.reports.markdown import to_markdown
 from scache_conformance.reports.tap import to_tap
 from scache_conformance.reports.terminal import Terminal
-from scache_conformance.runner import Runner
-from scache_conformance.target import DEFAULTS, ServerDied, Target
-from scache_conformance.unavailable import Unavailable
-from scache_conformance.unobservable import UNOBSERVABLE
-from scache_conformance.verdicts import Exit, exit_status
+from scache_conformance.servers import plug
+from scache_conformance.servers.target import DEFAULTS, ServerDied, Target
+from scache_conformance.suite import expectations
+from scache_conformance.suite.registry import CLAUSES, Case, all_cases, choose
+from scache_conformance.suite.runner import Runner
+from scache_conformance.suite.unavailable import Unavailable
+from scache_conformance.suite.unobservable import UNOBSERVABLE
+from scache_conformance.suite.verdicts import Exit, exit_status
+from scache_conformance.wire.peer import Unmet
 
 NAME: Final = "scache-conformance - hold a shared connection cache server against its specification"
 

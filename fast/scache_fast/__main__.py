@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from scache_fast import alone, master
+from scache_fast.process import master, standalone
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     if master.is_child(given, os.environ):
         return master.main(sys.argv[0], given, os.environ)
-    return alone.main(given, os.environ)
+    return standalone.main(given, os.environ)
 
 
 if __name__ == "__main__":

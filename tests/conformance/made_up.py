@@ -1,7 +1,7 @@
 """Results that no server gave, for what judges and shows results."""
 
 from scache_conformance.reports.run import Run
-from scache_conformance.verdicts import Level, Result, Verdict
+from scache_conformance.suite.verdicts import Level, Result, Verdict
 
 NASTY = ']]> </script><!-- \\0 & "quoted" `code` | pipe # hash\u2028'
 

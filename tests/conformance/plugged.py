@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from scache_conformance.moves import Manners
-from scache_conformance.peer import DEADLINE_S
-from scache_conformance.postfix import scache_program
-from scache_conformance.target import CommandServer, Target, Told
-from scache_conformance.target_postfix import PostfixServer
-from scache_conformance.unavailable import Unavailable
+from scache_conformance.generated.moves import Manners
+from scache_conformance.servers.postfix import scache_program
+from scache_conformance.servers.target import CommandServer, Target, Told
+from scache_conformance.servers.target_postfix import PostfixServer
+from scache_conformance.suite.unavailable import Unavailable
+from scache_conformance.wire.peer import DEADLINE_S
 
 UNDER_CLOCK = Path(__file__).with_name("under_virtual_clock.py")
 
@@ -45,7 +45,7 @@ def server(name: str, folder: Path, *, ttl_limit_s: int = 2, real_time: bool = F
 
 def wrong(name: str, folder: Path, *, ttl_limit_s: int = 2) -> CommandServer:
     """Return a server that is wrong on purpose. It gets little time for replies, as some never come."""
-    return under_clock("tests.conformance.mutants", folder, name, ttl_limit_s=ttl_limit_s, deadline_s=0.5)
+    return under_clock("tests.wrong.mutants", folder, name, ttl_limit_s=ttl_limit_s, deadline_s=0.5)
 
 
 def under_clock(

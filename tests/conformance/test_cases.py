@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from scache_conformance.registry import AREAS, CLAUSES, add, all_cases, choose
-from scache_conformance.unobservable import UNOBSERVABLE
-from scache_conformance.verdicts import Level
+from scache_conformance.suite.registry import AREAS, CLAUSES, add, all_cases, choose
+from scache_conformance.suite.unobservable import UNOBSERVABLE
+from scache_conformance.suite.verdicts import Level
 from scache_spec.clauses import Tag
 
 CASES = all_cases()

@@ -6,8 +6,8 @@ import pytest
 from tests.conformance import plugged
 from tests.conftest import Volume
 
-from scache_conformance import histories
-from scache_conformance.moves import Manners
+from scache_conformance.generated import histories
+from scache_conformance.generated.moves import Manners
 
 
 @pytest.mark.generated

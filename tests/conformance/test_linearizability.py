@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from tests.conformance import plugged
 
-from scache_conformance import histories
-from scache_conformance.linearizability import Operation, PutBack, Verb, linearization
-from scache_conformance.moves import Manners
-from scache_conformance.steps import FindDest, FindEndp, Found, SaveDest, SaveEndp
+from scache_conformance.generated import histories
+from scache_conformance.generated.linearizability import Operation, PutBack, Verb, linearization
+from scache_conformance.generated.moves import Manners
+from scache_conformance.generated.steps import FindDest, FindEndp, Found, SaveDest, SaveEndp
 
 
 def save(session: int, invoked: int, returned: int, endpoint: bytes = b"e") -> Operation:

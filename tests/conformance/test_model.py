@@ -10,11 +10,11 @@ import pytest
 from tests.conformance import plugged
 from tests.conftest import SAMPLE, Volume
 
-from scache_conformance import model, oracle, traces
-from scache_conformance.model import PLAN_BYTES, make_up
-from scache_conformance.moves import Manners, Names
-from scache_conformance.player import play
-from scache_conformance.steps import (
+from scache_conformance.generated import model, oracle, traces
+from scache_conformance.generated.model import PLAN_BYTES, make_up
+from scache_conformance.generated.moves import Manners, Names
+from scache_conformance.generated.player import play
+from scache_conformance.generated.steps import (
     FindDest,
     FindEndp,
     Outcome,

@@ -4,8 +4,8 @@ import subprocess
 import sys
 
 import pytest
-from tests.conformance.mutants import table
-from tests.conformance.mutants.__main__ import MUTANTS
+from tests.wrong.mutants import table
+from tests.wrong.mutants.__main__ import MUTANTS
 
 
 def test_there_are_many() -> None:
@@ -37,7 +37,7 @@ def test_wrong_server_is_caught(name: str) -> None:
 
 
 def test_unknown_mutant_is_refused() -> None:
-    command = [sys.executable, "-m", "tests.conformance.mutants", "nobody", "--listen", "/nowhere"]
+    command = [sys.executable, "-m", "tests.wrong.mutants", "nobody", "--listen", "/nowhere"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=table.ROOT)
     assert done.returncode == 1
     assert "no mutant 'nobody'" in done.stderr

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.conformance.scripted import GREETING, scripted
 
-from scache_conformance.peer import Line, Peer, Unmet, decode, encode, identity
+from scache_conformance.wire.peer import Line, Peer, Unmet, decode, encode, identity
 
 SOON_S = 0.05
 """A deadline that passes at once: these servers say what they say without being asked."""

@@ -17,7 +17,7 @@ from scache_conformance.reports.markdown import to_markdown
 from scache_conformance.reports.matrix import State, rows
 from scache_conformance.reports.tap import to_tap
 from scache_conformance.reports.terminal import Terminal
-from scache_conformance.verdicts import Level, Verdict
+from scache_conformance.suite.verdicts import Level, Verdict
 
 
 def test_json_comes_back_as_it_was(tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from tests.conformance.plugged import server
 
-from scache_conformance.lab import Inconclusive, Lab
-from scache_conformance.peer import Silence, Unmet
-from scache_conformance.registry import Case, Function
-from scache_conformance.runner import TRIES_MAX, Runner
-from scache_conformance.target import CommandServer, RunningServer, Target, Told
-from scache_conformance.verdicts import Level, Result, Verdict
+from scache_conformance.servers.target import CommandServer, RunningServer, Target, Told
+from scache_conformance.suite.lab import Inconclusive, Lab
+from scache_conformance.suite.registry import Case, Function
+from scache_conformance.suite.runner import TRIES_MAX, Runner
+from scache_conformance.suite.verdicts import Level, Result, Verdict
+from scache_conformance.wire.peer import Silence, Unmet
 
 
 @pytest.fixture(scope="module")

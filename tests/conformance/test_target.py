@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from scache_conformance.target import CommandServer, RunningServer, Told
+from scache_conformance.servers.target import CommandServer, RunningServer, Told
 
 BUSY = """
 import os, sys, time

@@ -9,8 +9,8 @@ import pytest
 from tests.conformance import plugged
 from tests.conftest import SAMPLE, Volume
 
-from scache_conformance import oracle, traces
-from scache_conformance.steps import (
+from scache_conformance.generated import oracle, traces
+from scache_conformance.generated.steps import (
     Connect,
     Descriptor,
     End,
@@ -25,7 +25,7 @@ from scache_conformance.steps import (
     trace_from_json,
     trace_to_json,
 )
-from scache_conformance.unavailable import Unavailable
+from scache_conformance.suite.unavailable import Unavailable
 from scache_spec.vocabulary import Limits
 
 SPACE = traces.Space(states=527, transitions=7378)

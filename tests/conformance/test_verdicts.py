@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from tests.conformance.made_up import result
 
-from scache_conformance import expectations
-from scache_conformance.registry import all_cases
-from scache_conformance.verdicts import Exit, Level, Result, Verdict, exit_status
+from scache_conformance.suite import expectations
+from scache_conformance.suite.registry import all_cases
+from scache_conformance.suite.verdicts import Exit, Level, Result, Verdict, exit_status
 
 PASSED = result(Verdict.PASS)
 SHOULD_FAILED = result(Verdict.FAIL, level=Level.SHOULD)

@@ -8,8 +8,8 @@ import os
 import socket
 from typing import Final, Self
 
-from scache_fast.hooks import Hooks
-from scache_fast.server import Server
+from scache_fast.engine.hooks import Hooks
+from scache_fast.engine.server import Server
 from scache_spec.vocabulary import NS_PER_S, Limits
 
 GREETING: Final = b"protocol\0connection_cache_protocol\0\0"

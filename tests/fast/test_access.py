@@ -12,8 +12,8 @@ import pytest
 from tests.fast.peer import GREETING, MISSED, Clock, Lines, find_endp
 from tests.fast.process import PATIENCE_S, Client, running
 
-from scache_fast import access
-from scache_fast.access import Access, Doorkeeper
+from scache_fast.policy import access
+from scache_fast.policy.access import Access, Doorkeeper
 from scache_spec.vocabulary import NS_PER_S
 
 AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")

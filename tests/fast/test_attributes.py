@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.fast.peer import find_endp, save_dest, save_endp
 
-from scache_fast.attributes import Decoder, encode, parse_ttl, whole_list
+from scache_fast.engine.attributes import Decoder, encode, parse_ttl, whole_list
 
 TRAFFIC = Path(__file__).parents[1] / "data/smtp8-traffic.ndjson"
 ENOUGH = 1 << 20

@@ -16,8 +16,8 @@ import pytest
 from tests.fast.peer import DONE, DUMMY, GREETING, MISSED, find_dest, find_endp, found, save_dest, save_endp
 
 from scache_fast import __version__
-from scache_fast.configuration import read
-from scache_fast.settings import Settings, parse_time_s
+from scache_fast.settings.sources import read
+from scache_fast.settings.table import Settings, parse_time_s
 from scache_spec.vocabulary import Limits
 
 
@@ -30,7 +30,9 @@ COMMAND = [sys.executable, "-m", "scache_fast"]
 
 NO_LATE_IMPORT = """
 import sys
-from scache_fast import __main__, alone, listening
+from scache_fast import __main__
+from scache_fast.process import standalone
+from scache_fast.process import listening
 class Refuse:
     def find_spec(self, name, path=None, target=None):
         raise AssertionError(f"late import of {name}")
@@ -38,7 +40,7 @@ listen = listening.listen
 def from_here_on(path, mode, owner):
     sys.meta_path.insert(0, Refuse())
     return listen(path, mode, owner)
-alone.listen = from_here_on
+standalone.listen = from_here_on
 sys.exit(__main__.main())
 """
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import pytest
 from tests.fast.process import run
 
-from scache_fast.configuration import ConfigurationError, merge, read
-from scache_fast.settings import SETTINGS, Setting, Settings
-from scache_fast.toml_file import read_file, show
+from scache_fast.settings.sources import ConfigurationError, merge, read
+from scache_fast.settings.table import SETTINGS, Setting, Settings
+from scache_fast.settings.toml_file import read_file, show
 from scache_spec.vocabulary import Limits
 
 

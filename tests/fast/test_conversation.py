@@ -19,8 +19,8 @@ from tests.fast.peer import (
     save_endp,
 )
 
-from scache_fast.hooks import Hooks
-from scache_fast.table import Sizes
+from scache_fast.engine.hooks import Hooks
+from scache_fast.engine.table import Sizes
 from scache_spec.vocabulary import Limit, Limits
 
 

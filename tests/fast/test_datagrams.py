@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from scache_fast.log import FACILITIES, Logger, Priority
-from scache_fast.sinks import WAITING_RECORDS_MAX, Datagrams, to_postlog, to_syslog
+from scache_fast.process.logger import Logger, Priority
+from scache_fast.process.sinks import WAITING_RECORDS_MAX, Datagrams, to_postlog, to_syslog
+from scache_fast.settings.table import FACILITIES
 
 
 class Reader:

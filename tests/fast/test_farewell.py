@@ -15,8 +15,8 @@ import pytest
 from tests.fast.peer import DONE, DUMMY, House, Peer, find_endp, is_hung_up, save_endp
 from tests.fast.process import Client, running
 
-from scache_fast.farewell import Farewells, parse_farewell
-from scache_fast.hooks import Hooks
+from scache_fast.engine.hooks import Hooks
+from scache_fast.policy.farewell import Farewells, parse_farewell
 
 
 def house_with(*farewells: str) -> House:

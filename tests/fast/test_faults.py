@@ -33,8 +33,8 @@ from tests.fast.peer import (
     save_endp,
 )  # fmt: skip
 
-from scache_fast import descriptors, server
-from scache_fast.accepting import ACCEPT_PAUSE_NS
+from scache_fast.engine import server, wire
+from scache_fast.engine.accepting import ACCEPT_PAUSE_NS
 from scache_spec.vocabulary import NS_PER_S, Limits
 
 _MISTAKES: Final = (errno.EBADF, errno.EFAULT, errno.EINVAL, errno.ENOTSOCK)
@@ -278,7 +278,7 @@ def playing(edge: Edge) -> Iterator[tuple[Play, Peer]]:
             os.close(descriptor)
             edge.passes("os.close")
 
-        patch.setattr(descriptors, "os", SimpleNamespace(close=close))
+        patch.setattr(wire, "os", SimpleNamespace(close=close))
         house = House(Limits(ttl_limit_s=100))
         fd, plain = house.server._accepting._listeners.popitem()
         listener = FaultySocket(fileno=plain.detach())

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from scache_fast import listening
-from scache_fast.listening import PATH_BYTES_MAX, ListenError, SocketFile, listen
+from scache_fast.process import listening
+from scache_fast.process.listening import PATH_BYTES_MAX, ListenError, SocketFile, listen
 
 
 def stale(path: Path) -> int:

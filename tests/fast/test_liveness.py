@@ -10,8 +10,8 @@ import pytest
 from tests.fast.peer import DONE, DUMMY, MISSED, House, find_dest, find_endp, found, is_hung_up, save_dest, save_endp
 from tests.fast.process import Client, running
 
-from scache_fast.hooks import Hooks
-from scache_fast.liveness import Liveness, Looker
+from scache_fast.engine.hooks import Hooks
+from scache_fast.policy.liveness import Liveness, Looker
 
 
 def tcp_pair() -> tuple[socket.socket, socket.socket]:

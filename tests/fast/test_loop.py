@@ -21,9 +21,9 @@ from tests.fast.peer import (
     save_endp,
 )
 
-from scache_fast.hooks import Hooks
-from scache_fast.server import Server
-from scache_fast.table import Session
+from scache_fast.engine.hooks import Hooks
+from scache_fast.engine.server import Server
+from scache_fast.engine.table import Session
 from scache_spec.vocabulary import NS_PER_S, Limit, Limits
 
 

@@ -16,15 +16,16 @@ pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can become s
 
 NOTHING_LATE = """
 import builtins, os, sys
-from scache_fast import __main__, alone
-drop = alone.drop
+from scache_fast import __main__
+from scache_fast.process import standalone
+drop = standalone.drop
 def nothing_after(identity):
     drop(identity)
     def refuse(event, arguments):
         if event in ("import", "open", "os.listdir", "subprocess.Popen"):
             os.write(2, f"LATE {event} {arguments}\\n".encode())
     sys.addaudithook(refuse)
-alone.drop = nothing_after
+standalone.drop = nothing_after
 sys.exit(__main__.main())
 """
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from scache_fast.statistics import Statistics
+from scache_fast.engine.statistics import Statistics
 from scache_spec.vocabulary import Limit
 
 

@@ -14,9 +14,9 @@ import pytest
 from tests.fast.peer import MISSED, Clock, House, Lines, find_endp, save_dest
 from tests.fast.process import COMMAND, PATIENCE_S, Client, environment, running
 
-from scache_fast import systemd
-from scache_fast.hooks import Hooks
-from scache_fast.log import Logger
+from scache_fast.engine.hooks import Hooks
+from scache_fast.process import systemd
+from scache_fast.process.logger import Logger
 from scache_spec.vocabulary import NS_PER_S
 
 UNITS = Path(__file__).parents[2] / "deploy/systemd"

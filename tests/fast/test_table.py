@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 
-from scache_fast.table import STALE_MAX, Session, Sizes, Table
+from scache_fast.engine.table import STALE_MAX, Session, Sizes, Table
 from scache_spec.vocabulary import NS_PER_S, Label, Limit, Limits, Properties, Status
 
 A, B, C = Label(b"a"), Label(b"b"), Label(b"c")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tests.postfix.launcher import Starter
 
-from scache_conformance.postfix import postfix_parameter
-from scache_conformance.unavailable import Unavailable
+from scache_conformance.servers.postfix import postfix_parameter
+from scache_conformance.suite.unavailable import Unavailable
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Final
 
 from tests.postfix.peer import Peer, find_endp, missed
 
-from scache_conformance.postfix import MasterChild
+from scache_conformance.servers.postfix import MasterChild
 
 ROOT: Final = Path(__file__).parents[2]
 

@@ -25,8 +25,8 @@ from typing import Final, Self
 
 from tests.postfix.standing_server import PATIENCE_S, await_listener, ended
 
-from scache_conformance.postfix import postfix_parameter
-from scache_conformance.unavailable import Unavailable
+from scache_conformance.servers.postfix import postfix_parameter
+from scache_conformance.suite.unavailable import Unavailable
 
 DELIVERY_PATIENCE_S = 60.0
 

@@ -19,8 +19,8 @@ from tests.postfix.launcher import Starter, miss, process_field, scached, texts,
 from tests.postfix.peer import DUMMY, GREETING, Peer, find_dest, find_endp, missed, request, save_dest, save_endp
 from tests.postfix.standing_server import PATIENCE_S, ended
 
-from scache_conformance.master_channels import STATUS_MESSAGE, StatusMessage
-from scache_conformance.postfix import postfix_parameter
+from scache_conformance.servers.master_channels import STATUS_MESSAGE, StatusMessage
+from scache_conformance.servers.postfix import postfix_parameter
 
 pytestmark = pytest.mark.postfix
 
@@ -293,7 +293,9 @@ def test_idle_child_stays_while_a_session_is_parked(start: Starter) -> None:
 @pytest.mark.parametrize("hang", ["time.sleep(3600)", "any(iter(int, 1))"], ids=["asleep", "busy"])
 def test_turn_that_takes_too_long_ends_it(start: Starter, hang: str) -> None:
     # Nothing that a peer can do is known to hold up a turn for so long, so that a mistake has to be put in.
-    prelude = f"import time; from scache_fast.server import Server; Server.print_statistics = lambda self: {hang}"
+    prelude = (
+        f"import time; from scache_fast.engine.server import Server; Server.print_statistics = lambda self: {hang}"
+    )
     child = start("daemon_timeout=1s", "connection_cache_status_update_time=1s", prelude=prelude)
     assert child.wait() == -signal.SIGALRM
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from tests.postfix.faults import EXPERIMENTS, Servers, experiment, wall_clock_jumps
 
-from scache_conformance.postfix import scache_program
-from scache_conformance.unavailable import Unavailable
+from scache_conformance.servers.postfix import scache_program
+from scache_conformance.suite.unavailable import Unavailable
 
 pytestmark = pytest.mark.postfix
 

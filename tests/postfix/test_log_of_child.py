@@ -16,7 +16,7 @@ from tests.postfix.launcher import Starter, miss, scached, texts
 from tests.postfix.peer import DUMMY, Peer, find_endp, missed, request, save_dest
 from tests.postfix.standing_server import PATIENCE_S
 
-from scache_conformance.postfix import MasterChild, ServerDied
+from scache_conformance.servers.postfix import MasterChild, ServerDied
 
 pytestmark = pytest.mark.postfix
 
@@ -154,7 +154,7 @@ def test_lines_for_a_slow_postlogd_arrive_with_later_turns(tmp_path: Path) -> No
 
 
 def test_mistake_in_the_program_is_logged(start: Starter) -> None:
-    prelude = "from scache_fast.server import Server; Server.print_statistics = lambda self: 1 / 0"
+    prelude = "from scache_fast.engine.server import Server; Server.print_statistics = lambda self: 1 / 0"
     child = start(prelude=prelude)
     child.signal(signal.SIGTERM)
     assert child.wait() == 1
@@ -163,7 +163,7 @@ def test_mistake_in_the_program_is_logged(start: Starter) -> None:
 
 
 def test_mistake_at_the_start_is_logged_too(start: Starter) -> None:
-    prelude = "import scache_fast.master as master; master.merge = lambda layers: 1 / 0"
+    prelude = "import scache_fast.process.master as master; master.merge = lambda layers: 1 / 0"
     with pytest.raises(ServerDied, match=r"exit status 1\b.*panic: ZeroDivisionError: division by zero at \S+:\d+"):
         start(prelude=prelude)
 

@@ -27,8 +27,8 @@ from tests.postfix.malformed_lists import LIST_CASES
 from tests.postfix.peer import DUMMY, Peer, find_endp, found, missed, same_file
 from tests.postfix.standing_server import standing_server
 
-from scache_conformance.postfix import MasterChild
-from scache_conformance.unavailable import Unavailable
+from scache_conformance.servers.postfix import MasterChild
+from scache_conformance.suite.unavailable import Unavailable
 
 CASES = (*LIST_CASES, *DANCE_CASES)
 

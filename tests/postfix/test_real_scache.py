@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from tests.postfix.peer import Peer, find_dest, find_endp, missed, request, same_file, save_dest
 
-from scache_conformance.master_channels import StatusMessage
-from scache_conformance.postfix import MasterChild, ServerDied
-from scache_conformance.unavailable import Unavailable
+from scache_conformance.servers.master_channels import StatusMessage
+from scache_conformance.servers.postfix import MasterChild, ServerDied
+from scache_conformance.suite.unavailable import Unavailable
 
 pytestmark = pytest.mark.postfix
 
@@ -151,7 +151,7 @@ def test_stop_leaves_no_process_descriptor_thread_or_file(scache: MasterChild) -
 def test_server_does_not_outlive_a_killed_test(scache: MasterChild) -> None:
     code = """if True:
         import os, sys
-        from scache_conformance.postfix import MasterChild
+        from scache_conformance.servers.postfix import MasterChild
         child = MasterChild()
         child.__enter__()
         print(child.pid, child.queue_directory.parent, flush=True)

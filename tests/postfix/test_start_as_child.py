@@ -17,9 +17,9 @@ from typing import Final
 import pytest
 from tests.postfix.launcher import scached
 
-from scache_conformance.postfix import MasterChild, ServerDied
-from scache_conformance.unavailable import Unavailable
-from scache_fast import master
+from scache_conformance.servers.postfix import MasterChild, ServerDied
+from scache_conformance.suite.unavailable import Unavailable
+from scache_fast.process import master
 
 pytestmark = pytest.mark.postfix
 

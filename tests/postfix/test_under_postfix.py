@@ -20,8 +20,8 @@ from tests.postfix.peer import Peer, find_endp, missed, request
 from tests.postfix.private_postfix import Deliveries, PrivatePostfix, read_deliveries, service_command
 from tests.postfix.standing_server import PATIENCE_S, ended
 
-from scache_conformance.postfix import postfix_parameter
-from scache_conformance.unavailable import Unavailable
+from scache_conformance.servers.postfix import postfix_parameter
+from scache_conformance.suite.unavailable import Unavailable
 
 pytestmark = pytest.mark.postfix
 

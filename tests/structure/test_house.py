@@ -54,7 +54,7 @@ def test_no_marks_are_left_behind() -> None:
     assert [path for path in FILES if any(marked.match(comment) for comment in comments(path))] == []
 
 
-SLOW_ON_PURPOSE = {"tests/conformance/mutants/in_the_process.py", "tests/conformance/scripted.py"}
+SLOW_ON_PURPOSE = {"tests/wrong/mutants/in_the_process.py", "tests/conformance/scripted.py"}
 """A server whose fault is that it takes its time, and a queue of the kernel that can only be asked, not waited for."""
 
 

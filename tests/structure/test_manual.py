@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from scache_fast.manual import render
-from scache_fast.settings import SETTINGS
+from scache_fast.settings.manual import render
+from scache_fast.settings.table import SETTINGS
 
 PAGE = Path(__file__).parents[2] / "deploy/man/scached.8"
 

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, Final, Self
 
-from scache_fast.server import Server
+from scache_fast.engine.server import Server
 from scache_reference.shell import Shell
 from scache_spec.vocabulary import Limit, Limits
 

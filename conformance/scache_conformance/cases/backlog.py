@@ -11,8 +11,12 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from scache_conformance.lab import Lab, Lifetime, Skipped, require, require_found, require_miss
-from scache_conformance.peer import (
+from scache_conformance.servers.target import Target
+from scache_conformance.suite.lab import Lab, Lifetime, Skipped, require, require_found, require_miss
+from scache_conformance.suite.registry import case
+from scache_conformance.suite.unavailable import Unavailable
+from scache_conformance.suite.verdicts import Level
+from scache_conformance.wire.peer import (
     DONE,
     DUMMY_LIST,
     FAILED,
@@ -23,10 +27,6 @@ from scache_conformance.peer import (
     encode_request,
     identity,
 )
-from scache_conformance.registry import case
-from scache_conformance.target import Target
-from scache_conformance.unavailable import Unavailable
-from scache_conformance.verdicts import Level
 
 DANCES = 200
 """A reply and a descriptor each; Linux by default queues about 280 messages of that size for a socket."""

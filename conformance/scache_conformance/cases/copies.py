@@ -1,9 +1,9 @@
 """Cases: connections that the server and somebody else have open at once, and more of them than select(2) can name."""
 
 from scache_conformance.cases.fd import require_closed
-from scache_conformance.lab import Lab, Skipped, require, require_found, require_miss
-from scache_conformance.peer import DONE, FAILED, Line, Unmet
-from scache_conformance.registry import case
+from scache_conformance.suite.lab import Lab, Skipped, require, require_found, require_miss
+from scache_conformance.suite.registry import case
+from scache_conformance.wire.peer import DONE, FAILED, Line, Unmet
 
 SESSIONS = 1_100
 """More than the 1 024 descriptors that select(2) knows."""

@@ -5,12 +5,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from scache_conformance import processes
 from scache_conformance.cases.backlog import late_server
-from scache_conformance.lab import Lab, require, require_found, require_miss
-from scache_conformance.peer import DONE, DUMMY_LIST, FAILED, Line, Peer, identity
-from scache_conformance.registry import add, case
-from scache_conformance.verdicts import Level
+from scache_conformance.servers import processes
+from scache_conformance.suite.lab import Lab, require, require_found, require_miss
+from scache_conformance.suite.registry import add, case
+from scache_conformance.suite.verdicts import Level
+from scache_conformance.wire.peer import DONE, DUMMY_LIST, FAILED, Line, Peer, identity
 
 
 def _require_served(lab: Lab) -> None:
@@ -237,7 +237,7 @@ def before_received(lab: Lab) -> None:
 
 _VICTIM = """
 import pathlib, signal, sys
-from scache_conformance.peer import Peer
+from scache_conformance.wire.peer import Peer
 path, deadline_s, ttl_s, endpoint, fd = sys.argv[1:]
 peer = Peer(pathlib.Path(path), deadline_s=float(deadline_s))
 assert peer.save_endp(int(ttl_s), bytes.fromhex(endpoint), b"p", int(fd)) == 0

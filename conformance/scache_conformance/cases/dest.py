@@ -1,7 +1,7 @@
 """Cases: bindings: which session a destination leads to."""
 
-from scache_conformance.lab import Lab, require_found, require_miss
-from scache_conformance.registry import case
+from scache_conformance.suite.lab import Lab, require_found, require_miss
+from scache_conformance.suite.registry import case
 
 LONG_BYTES = 20_000
 """Above the usual sizes of a buffer; a list of this size is far below any sane limit."""

@@ -2,9 +2,9 @@
 
 import threading
 
-from scache_conformance.lab import Lab, require, require_found, require_miss
-from scache_conformance.peer import DONE, Unmet
-from scache_conformance.registry import case
+from scache_conformance.suite.lab import Lab, require, require_found, require_miss
+from scache_conformance.suite.registry import case
+from scache_conformance.wire.peer import DONE, Unmet
 
 
 @case("endp/found-session-is-gone", "ENDP-4")

@@ -5,11 +5,11 @@ import socket
 import tempfile
 import time
 
-from scache_conformance.lab import Lab, require, require_found, require_miss
-from scache_conformance.peer import DONE, DUMMY_LIST, FAILED, Line, Peer, encode, identity
-from scache_conformance.registry import add, case
-from scache_conformance.target import Target
-from scache_conformance.verdicts import Level
+from scache_conformance.servers.target import Target
+from scache_conformance.suite.lab import Lab, require, require_found, require_miss
+from scache_conformance.suite.registry import add, case
+from scache_conformance.suite.verdicts import Level
+from scache_conformance.wire.peer import DONE, DUMMY_LIST, FAILED, Line, Peer, encode, identity
 
 SILENCE_S = 0.05
 

@@ -1,9 +1,9 @@
 """Cases: what a server says to a new client."""
 
-from scache_conformance.lab import Lab, require
-from scache_conformance.peer import FAILED, GREETING
-from scache_conformance.registry import case
-from scache_conformance.verdicts import Level
+from scache_conformance.suite.lab import Lab, require
+from scache_conformance.suite.registry import case
+from scache_conformance.suite.verdicts import Level
+from scache_conformance.wire.peer import FAILED, GREETING
 
 SILENCE_S = 0.05
 """How long nothing must come where nothing is due. Arbitrary: servers that say too much say it at once."""

@@ -3,11 +3,11 @@
 import time
 
 from scache_conformance.cases.limits import let_pass
-from scache_conformance.lab import Inconclusive, Lab, require, require_miss
-from scache_conformance.peer import Silence
-from scache_conformance.registry import case
-from scache_conformance.target import Target
-from scache_conformance.verdicts import Level
+from scache_conformance.servers.target import Target
+from scache_conformance.suite.lab import Inconclusive, Lab, require, require_miss
+from scache_conformance.suite.registry import case
+from scache_conformance.suite.verdicts import Level
+from scache_conformance.wire.peer import Silence
 
 IDLE_S = 1
 

@@ -1,10 +1,10 @@
 """Cases: every limit, on both of its sides. A server must be told them, or tell them: see --limit and --exec."""
 
-from scache_conformance.lab import LATENESS_S, Lab, require, require_found, require_miss
-from scache_conformance.peer import DONE, DUMMY_LIST, FAILED, Peer, Unmet, encode
-from scache_conformance.registry import case
-from scache_conformance.target import Target
-from scache_conformance.verdicts import Level
+from scache_conformance.servers.target import Target
+from scache_conformance.suite.lab import LATENESS_S, Lab, require, require_found, require_miss
+from scache_conformance.suite.registry import case
+from scache_conformance.suite.verdicts import Level
+from scache_conformance.wire.peer import DONE, DUMMY_LIST, FAILED, Peer, Unmet, encode
 
 SHOULD = Level.SHOULD
 

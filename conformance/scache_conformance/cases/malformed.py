@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from scache_conformance.lab import Lab, require, require_miss
-from scache_conformance.peer import DONE, FAILED, MALFORMED, Attribute, Attributes, Peer, encode
-from scache_conformance.registry import add, case
-from scache_conformance.verdicts import Level
+from scache_conformance.suite.lab import Lab, require, require_miss
+from scache_conformance.suite.registry import add, case
+from scache_conformance.suite.verdicts import Level
+from scache_conformance.wire.peer import DONE, FAILED, MALFORMED, Attribute, Attributes, Peer, encode
 
 PROPERTY_COUNT = {b"save_endp": 0, b"find_endp": 1, b"save_dest": 0, b"find_dest": 2}
 

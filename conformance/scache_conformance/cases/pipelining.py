@@ -1,9 +1,9 @@
 """Cases: several lists in one write, and lists sent before the reply to the one before."""
 
-from scache_conformance.lab import Lab, require, require_found, require_miss
-from scache_conformance.peer import DONE, DUMMY_LIST, FAILED, MALFORMED, encode
-from scache_conformance.registry import case
-from scache_conformance.verdicts import Level
+from scache_conformance.suite.lab import Lab, require, require_found, require_miss
+from scache_conformance.suite.registry import case
+from scache_conformance.suite.verdicts import Level
+from scache_conformance.wire.peer import DONE, DUMMY_LIST, FAILED, MALFORMED, encode
 
 
 def _find_endp(label: bytes) -> bytes:

@@ -4,10 +4,10 @@ Each wants to be undisturbed: it lets time pass in the middle of a dance, and a 
 would hold up the cases beside it.
 """
 
-from scache_conformance.lab import Lab, require, require_miss
-from scache_conformance.peer import Peer, identity
-from scache_conformance.registry import case
-from scache_conformance.verdicts import Level
+from scache_conformance.suite.lab import Lab, require, require_miss
+from scache_conformance.suite.registry import case
+from scache_conformance.suite.verdicts import Level
+from scache_conformance.wire.peer import Peer, identity
 
 
 @case("ttl/put-back-in-time", "ENDP-5", "FD-7", level=Level.SHOULD, undisturbed=True)

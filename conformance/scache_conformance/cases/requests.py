@@ -1,9 +1,9 @@
 """Cases: the four requests, asked for properly, and each of their replies to the letter."""
 
-from scache_conformance.lab import Lab, require, require_found, require_miss
-from scache_conformance.peer import DONE, Attribute, Attributes, Unmet
-from scache_conformance.registry import add, case
-from scache_conformance.verdicts import Level
+from scache_conformance.suite.lab import Lab, require, require_found, require_miss
+from scache_conformance.suite.registry import add, case
+from scache_conformance.suite.verdicts import Level
+from scache_conformance.wire.peer import DONE, Attribute, Attributes, Unmet
 
 MISS_ENDP: Attributes = ((b"status", b"2"), (b"property", b""))
 MISS_DEST: Attributes = ((b"status", b"2"), (b"property", b""), (b"property", b""))

@@ -1,8 +1,8 @@
 """Cases: the same lists, cut into other writes. Each piece is sent when the server has read the one before."""
 
-from scache_conformance.lab import Lab, require, require_found, require_miss
-from scache_conformance.peer import DONE, DUMMY_LIST, FAILED, Peer, encode_request
-from scache_conformance.registry import case
+from scache_conformance.suite.lab import Lab, require, require_found, require_miss
+from scache_conformance.suite.registry import case
+from scache_conformance.wire.peer import DONE, DUMMY_LIST, FAILED, Peer, encode_request
 
 
 def send_in_two(peer: Peer, data: bytes, cut: int) -> None:

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from scache_conformance.lab import Lab, require, require_found, require_miss
-from scache_conformance.peer import DONE, DUMMY_LIST, Peer, encode
-from scache_conformance.registry import add
-from scache_conformance.verdicts import Level
+from scache_conformance.suite.lab import Lab, require, require_found, require_miss
+from scache_conformance.suite.registry import add
+from scache_conformance.suite.verdicts import Level
+from scache_conformance.wire.peer import DONE, DUMMY_LIST, Peer, encode
 
 
 def _nothing(lab: Lab, peer: Peer, endpoint: bytes) -> None:

@@ -10,11 +10,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from scache_conformance.cases.limits import let_pass
-from scache_conformance.lab import Inconclusive, Lab, require, require_found, require_miss
-from scache_conformance.peer import DONE, DUMMY_LIST, FAILED, GREETING, Peer, Silence, Unmet, encode, encode_request
-from scache_conformance.registry import case
-from scache_conformance.target import Target
-from scache_conformance.verdicts import Level
+from scache_conformance.servers.target import Target
+from scache_conformance.suite.lab import Inconclusive, Lab, require, require_found, require_miss
+from scache_conformance.suite.registry import case
+from scache_conformance.suite.verdicts import Level
+from scache_conformance.wire.peer import (
+    DONE,
+    DUMMY_LIST,
+    FAILED,
+    GREETING,
+    Peer,
+    Silence,
+    Unmet,
+    encode,
+    encode_request,
+)
 
 SHOULD = Level.SHOULD
 

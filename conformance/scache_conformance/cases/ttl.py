@@ -6,10 +6,10 @@ is any instant at which every server, also one that counts whole seconds, must g
 
 import time
 
-from scache_conformance.lab import Inconclusive, Lab, Lifetime, Skipped, require, require_found, require_miss
-from scache_conformance.peer import DONE, MALFORMED, Line, Silence, Unmet
-from scache_conformance.registry import case
-from scache_conformance.verdicts import Level
+from scache_conformance.suite.lab import Inconclusive, Lab, Lifetime, Skipped, require, require_found, require_miss
+from scache_conformance.suite.registry import case
+from scache_conformance.suite.verdicts import Level
+from scache_conformance.wire.peer import DONE, MALFORMED, Line, Silence, Unmet
 
 FOREVER_S = 2_147_483_647
 

@@ -13,7 +13,7 @@ from string import Template
 
 from scache_conformance.reports.matrix import MEANINGS, Cell, State, rows, state_of
 from scache_conformance.reports.run import Run
-from scache_conformance.verdicts import Result
+from scache_conformance.suite.verdicts import Result
 
 _CODE = re.compile(r"`([^`]*)`")
 

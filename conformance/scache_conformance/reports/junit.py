@@ -7,7 +7,7 @@ passes is a failure. Text keeps no character that XML forbids: transcripts are e
 from xml.etree import ElementTree
 
 from scache_conformance.reports.run import Run, clause_line
-from scache_conformance.verdicts import Result, Verdict
+from scache_conformance.suite.verdicts import Result, Verdict
 
 
 def to_junit(run: Run) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from scache_conformance.reports.matrix import MEANINGS, Cell, State, rows
 from scache_conformance.reports.run import Run
-from scache_conformance.verdicts import Result, Verdict
+from scache_conformance.suite.verdicts import Result, Verdict
 
 
 def to_markdown(runs: Sequence[Run]) -> str:

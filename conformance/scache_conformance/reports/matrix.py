@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from scache_conformance.registry import CLAUSES
 from scache_conformance.reports.run import Run
-from scache_conformance.unobservable import UNOBSERVABLE
-from scache_conformance.verdicts import Level, Result, Verdict
+from scache_conformance.suite.registry import CLAUSES
+from scache_conformance.suite.unobservable import UNOBSERVABLE
+from scache_conformance.suite.verdicts import Level, Result, Verdict
 from scache_spec.clauses import AREAS, Clause
 
 

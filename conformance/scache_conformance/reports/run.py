@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
-from scache_conformance.registry import CLAUSES
-from scache_conformance.verdicts import Exit, Level, Result, Verdict, exit_status
+from scache_conformance.suite.registry import CLAUSES
+from scache_conformance.suite.verdicts import Exit, Level, Result, Verdict, exit_status
 
 FORMAT: Final = "scache-conformance-run"
 VERSION: Final = 1

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 
 from scache_conformance.reports.run import Run, clause_line
-from scache_conformance.verdicts import Result, Verdict
+from scache_conformance.suite.verdicts import Result, Verdict
 
 
 def to_tap(run: Run) -> str:

@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Final, TextIO
 
 from scache_conformance.reports.run import Run, clause_line
-from scache_conformance.verdicts import Result, Verdict
+from scache_conformance.suite.verdicts import Result, Verdict
 
 WIDTH: Final = 100
 

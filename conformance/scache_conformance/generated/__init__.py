@@ -1,0 +1,1 @@
+"""Generated runs: traces, random steps beside the specification, concurrent histories."""

@@ -1,0 +1,131 @@
+"""The options that say which server is held against the specification, and what was told of it.
+
+Decides what they are called and which go together. Refuses to know what is done with the server.
+"""
+
+import argparse
+import math
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+from scache_conformance.servers.target import CLOCK_BYTES, LIMIT_NAMES, CommandServer, RunningServer, Target, Told
+from scache_conformance.servers.target_postfix import PostfixServer
+from scache_conformance.wire.peer import DEADLINE_S
+
+INSTALLED: Final = Path()
+"""What --postfix without a program stands for."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options for plugging a server in."""
+    plug = parser.add_argument_group("which server (one of these)")
+    which = plug.add_mutually_exclusive_group(required=True)
+    which.add_argument("--socket", metavar="PATH", type=Path, help="one that serves already on this UNIX socket")
+    which.add_argument(
+        "--exec",
+        metavar="COMMAND",
+        help="one that this command starts, in the foreground, and SIGTERM ends. In it {socket} stands for where to "
+        "serve; {clock} for a clock file, {ttl_limit_s} and every other limit for its value (see below): with them "
+        "more cases can be tried. It is run several times at once",
+    )
+    which.add_argument(
+        "--postfix",
+        metavar="PROGRAM",
+        nargs="?",
+        const=INSTALLED,
+        type=Path,
+        help="Postfix's own scache(8), or a program that takes its place, started as master(8) would; the former under "
+        "a virtual clock if there is a C compiler",
+    )
+    told = parser.add_argument_group("what to know of it")
+    told.add_argument("--name", metavar="NAME", help="what reports call it")
+    told.add_argument("--ttl-limit", metavar="S", type=int, default=2, help="its ttl limit in seconds (default: 2)")
+    told.add_argument(
+        "--limit",
+        metavar="NAME=N",
+        action="append",
+        default=[],
+        help="another limit, such as clients_max=100; repeatable",
+    )
+    told.add_argument(
+        "--clock-file",
+        metavar="PATH",
+        type=Path,
+        help="its clock, which the suite moves: eight bytes, a signed 64-bit number of whole seconds in native order",
+    )
+    told.add_argument("--pid", metavar="N", type=int, help="its process, if --socket is used, to count its descriptors")
+    told.add_argument("--real-time", action="store_true", help="no virtual clock for --postfix")
+    told.add_argument(
+        "--deadline",
+        metavar="S",
+        type=float,
+        default=DEADLINE_S,
+        help=f"how long a reply may take (default: {DEADLINE_S})",
+    )
+
+
+def target_from(options: argparse.Namespace) -> Target:
+    """Return the server that the options describe, not started. Raises ValueError, with what to change."""
+    told = Told(
+        ttl_limit_s=_at_least_one("--ttl-limit", options.ttl_limit),
+        limits=dict(_limit(text) for text in options.limit),
+        clock_path=options.clock_file,
+        pid=options.pid,
+        deadline_s=_seconds("--deadline", options.deadline),
+    )
+    clock: Path | None = options.clock_file
+    if clock is not None and clock.exists() and clock.stat().st_size != CLOCK_BYTES:
+        raise ValueError(f"--clock-file {clock}: a clock has {CLOCK_BYTES} bytes, and this is something else")
+    if options.socket is not None:
+        target: Target = RunningServer(options.socket, told)
+    elif options.exec is not None:
+        target = CommandServer(options.exec, told)
+    else:
+        program = None if options.postfix == INSTALLED else options.postfix.resolve()
+        if program is not None and not os.access(program, os.X_OK):
+            raise ValueError(f"--postfix {options.postfix}: there is no program that can be run")
+        # Only time(2) is replaced: what the installed scache looks at, and not what any other program need look at.
+        virtual = program is None and not options.real_time and _has_compiler()
+        target = PostfixServer(program, told, virtual_clock=virtual)
+    if options.name:
+        target.name = options.name
+    return target
+
+
+def is_installed_scache(options: argparse.Namespace) -> bool:
+    """Tell whether the server is Postfix's own."""
+    return bool(options.postfix == INSTALLED)
+
+
+def describe(options: argparse.Namespace) -> str:
+    """Return the option that plugged the server in, as it was given."""
+    if options.socket is not None:
+        return f"--socket {options.socket}"
+    if options.exec is not None:
+        return f"--exec '{options.exec}'"
+    return "--postfix" if options.postfix == INSTALLED else f"--postfix {options.postfix}"
+
+
+def _limit(text: str) -> tuple[str, int]:
+    name, _, value = text.partition("=")
+    if name not in LIMIT_NAMES or not value.isdecimal():
+        raise ValueError(f"--limit {text}: write NAME=N with a NAME of {', '.join(sorted(LIMIT_NAMES))}")
+    return name, int(value)
+
+
+def _seconds(option: str, value: float) -> float:
+    if not 0 < value < math.inf:
+        raise ValueError(f"{option} {value}: must be a number of seconds above 0")
+    return value
+
+
+def _at_least_one(option: str, value: int) -> int:
+    if value < 1:
+        raise ValueError(f"{option} {value}: must be at least 1")
+    return value
+
+
+def _has_compiler() -> bool:
+    return any(shutil.which(name) for name in ("cc", "gcc", "clang"))

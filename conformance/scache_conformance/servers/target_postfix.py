@@ -1,0 +1,136 @@
+"""Postfix's own scache(8), or a program that takes its place, as the server under test.
+
+Decides which of the suite's wishes a child of master(8) can be granted, and how. Refuses to know how such a child is
+started: `scache_conformance.servers.postfix` does.
+"""
+
+import os
+import select
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from scache_conformance.servers import postfix
+from scache_conformance.servers.target import ServerDied, Target, Told
+from scache_conformance.suite.unavailable import Unavailable
+from scache_conformance.wire.transcript import show
+
+PARAMETERS: Final = {
+    "ttl_limit_s": "connection_cache_ttl_limit",
+    "max_idle_s": "max_idle",
+    "status_update_time_s": "connection_cache_status_update_time",
+    "ipc_timeout_s": "ipc_timeout",
+}
+"""The limits that Postfix has a parameter for."""
+
+
+class PostfixServer(Target):
+    """A private child of a private master(8), under a virtual clock where that can be had."""
+
+    def __init__(
+        self,
+        program: Path | None,
+        told: Told,
+        *,
+        virtual_clock: bool = True,
+        limits: Mapping[str, int] | None = None,
+    ) -> None:
+        """Touch nothing yet; without a program it is the installed scache(8)."""
+        super().__init__("scache(8)" if program is None else program.name, told)
+        self._program: Final = program
+        self._virtual: Final = virtual_clock
+        self._limits: Final = dict(limits or {})
+        self._child: postfix.MasterChild | None = None
+        self._exit_status: int | None = None
+
+    @property
+    def socket_path(self) -> Path:
+        """Name the socket it serves on."""
+        return self._running.socket_path
+
+    @property
+    def pid(self) -> int | None:
+        """Name the child's process."""
+        return self._running.pid
+
+    @property
+    def has_clock(self) -> bool:
+        """Tell whether it runs under the virtual clock."""
+        return self._virtual
+
+    def start(self) -> None:
+        """Start the child and wait for the greeting."""
+        options = [f"{PARAMETERS[name]}={value}s" for name, value in self._limits.items() if name in PARAMETERS]
+        ttl_limit_s = self._limits.get("ttl_limit_s", self.told.ttl_limit_s)
+        child = postfix.MasterChild(
+            self._program, ttl_limit_s=ttl_limit_s, options=options, virtual_clock=self._virtual
+        )
+        with ExitStack() as undo:
+            undo.callback(child.stop)
+            try:
+                undo.enter_context(child)
+            except postfix.ServerDied as died:
+                raise ServerDied(str(died)) from died
+            undo.pop_all()
+        self._child, self._exit_status = child, None
+
+    def stop(self) -> None:
+        """End the child and remove its folders."""
+        if self._child is not None:
+            self._child.stop()
+            self._child = None
+
+    def another(self, **limits: int) -> Target:
+        """Return a second child. Raises Unavailable for a limit that Postfix has no parameter for."""
+        for name in limits:
+            if name not in PARAMETERS:
+                raise Unavailable(f"a child of master(8) cannot be told {name}: Postfix has no such parameter")
+        return PostfixServer(self._program, self.told, virtual_clock=self._virtual, limits={**self._limits, **limits})
+
+    def ask_to_exit(self) -> None:
+        """Close the status channel, as a master does that reloads, and wait for the end: statistics are printed."""
+        self._running.disconnect()
+        self._running.hang_up()
+        if self.wait_for_exit(postfix.PATIENCE_S) is None:
+            raise ServerDied(f"{self.name} did not exit within {postfix.PATIENCE_S} s of its master's end")
+
+    def leave_alone(self) -> None:
+        """Close the connection that keeps the child from being idle."""
+        self._running.disconnect()
+
+    def wait_for_exit(self, within_s: float) -> int | None:
+        """Wait for the child to end by itself and return its status; None if it still runs."""
+        if self._exit_status is None:
+            ended = os.pidfd_open(self._running.pid)
+            try:
+                if select.select([ended], [], [], within_s)[0]:
+                    self._exit_status = self._running.wait()
+            finally:
+                os.close(ended)
+        return self._exit_status
+
+    def log(self) -> str:
+        """Return what it logged so far."""
+        return self._running.log()
+
+    def limit(self, name: str) -> int:
+        """Return a limit. Raises Unavailable."""
+        return self._limits[name] if name in self._limits else super().limit(name)
+
+    def set_clock_forward(self, seconds: int) -> None:
+        """Move the child's clock. Raises Unavailable where there is none."""
+        if self._running.clock is None:
+            raise Unavailable("needs a virtual clock: this child lives in real time")
+        self.come_to_rest()
+        self._running.clock.advance(seconds)
+
+    def fate(self) -> str:
+        """Say the end of its log."""
+        return f"the end of its log: {show(' | '.join(self.log().splitlines()[-5:]).encode()) or 'nothing'}"
+
+    @property
+    def _running(self) -> postfix.MasterChild:
+        if self._child is None:
+            raise RuntimeError("there is no child before start(): use PostfixServer in a with statement")
+        return self._child

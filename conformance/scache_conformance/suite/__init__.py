@@ -1,0 +1,1 @@
+"""Cases, their verdicts, and how they are run."""

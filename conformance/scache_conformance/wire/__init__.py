@@ -1,0 +1,1 @@
+"""The suite's own end of the protocol: encoder, peer and transcript."""

@@ -1,0 +1,443 @@
+"""A client that does what it is told, also what is wrong, and looks closely at what comes back.
+
+Decides what a reply looks like on the wire, with an encoder and a decoder of its own: a bug shared with the server
+under test would be invisible. Every wait has a deadline. Everything received is read with room for descriptors, so that
+one that rides where none belongs is noticed. Refuses to know which reply is right: it hands out what came, or raises
+`Unmet` where no reply came, or none that could be read.
+"""
+
+import array
+import fcntl
+import os
+import select
+import socket
+import struct
+import termios
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from scache_conformance.servers import processes
+from scache_conformance.wire.transcript import Transcript, show, show_with_descriptors
+
+Attribute = tuple[bytes, bytes]
+Attributes = tuple[Attribute, ...]
+
+DEADLINE_S: Final = 2.0
+"""How long a server may take for one reply. Good ones take less than a millisecond; Postfix's own client grants 5 s."""
+
+DONE: Final = 0
+MALFORMED: Final = 1
+FAILED: Final = 2
+
+DUMMY_LIST: Final = b"dummy\0\0\0"
+GREETING: Final[Attributes] = ((b"protocol", b"connection_cache_protocol"),)
+
+_CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid
+_POLL_S: Final = 0.000_2
+_NOT_TAKEN_S: Final = 0.5  # arbitrary: a server that reads at all has read by then
+_READ_BYTES: Final = 65_536
+_DESCRIPTORS_MAX: Final = 253  # SCM_MAX_FD: the kernel passes no more with one message
+_CONTROL_BYTES: Final = socket.CMSG_SPACE(_DESCRIPTORS_MAX * array.array("i").itemsize)
+
+
+class Unmet(Exception):  # noqa: N818 - what a server did, not a mistake of this program
+    """Something expected of the server did not happen; what was expected, and what was seen instead."""
+
+    def __init__(self, expected: str, actual: str) -> None:
+        """Keep both sides."""
+        super().__init__(f"expected {expected}; got {actual}")
+        self.expected: Final = expected
+        self.actual: Final = actual
+
+
+def encode(*attributes: Attribute) -> bytes:
+    r"""Return the bytes of an attribute list.
+
+    >>> encode((b"dummy", b""))
+    b'dummy\x00\x00\x00'
+    """
+    return b"".join(b"%b\0%b\0" % attribute for attribute in attributes) + b"\0"
+
+
+def encode_request(name: bytes, *attributes: Attribute) -> bytes:
+    """Return the bytes of a request."""
+    return encode((b"request", name), *attributes)
+
+
+def decode(stream: bytes) -> tuple[Attributes, int] | None:
+    r"""Return the first attribute list of a stream and how many bytes it took; None while its end is missing.
+
+    >>> decode(b"status\0002\0\0rest")
+    (((b'status', b'2'),), 10)
+    """
+    fields: list[bytes] = []
+    at = 0
+    while (nul := stream.find(b"\0", at)) >= 0:
+        if nul == at and len(fields) % 2 == 0:
+            return tuple(zip(fields[::2], fields[1::2], strict=True)), nul + 1
+        fields.append(stream[at:nul])
+        at = nul + 1
+    return None
+
+
+def describe(attributes: Attributes) -> str:
+    """Show a list for people, without loss."""
+    return " ".join(f"{show(name)}={show(value)}" for name, value in attributes) or "an empty list"
+
+
+class Silence(Unmet):
+    """Nothing came before the deadline had passed: no expiry and no slow machine explains that away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A reply of the usual shape: a status, then properties."""
+
+    status: int
+    properties: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a find gave: the properties of its reply, and the descriptor, which its peer owns."""
+
+    properties: tuple[bytes, ...]
+    fd: int
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What makes two descriptors refer to the same open socket, pipe or file."""
+
+    device: int
+    inode: int
+
+
+def identity(fd: int) -> Identity:
+    """Return the identity of what a descriptor refers to."""
+    status = os.fstat(fd)
+    return Identity(status.st_dev, status.st_ino)
+
+
+class Line:
+    """A connection to park: a socket pair. Its `far` end goes to the server, its `near` end is kept and watched."""
+
+    def __init__(self) -> None:
+        """Open both ends."""
+        self.near, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.near.setblocking(False)
+        self.identity: Final = identity(self.far.fileno())
+
+    def let_go(self) -> None:
+        """Close our copy of the far end: only what was sent to the server keeps it open."""
+        processes.close(self.far)
+
+    def is_other_end_of(self, fd: int) -> bool:
+        """Tell whether the descriptor is the far end: by identity, and by a byte written to it that arrives here."""
+        if identity(fd) != self.identity:
+            return False
+        mark = os.urandom(4)
+        os.write(fd, mark)
+        received = b""
+        while select.select([self.near], [], [], DEADLINE_S)[0]:
+            more = self.near.recv(len(mark) - len(received))
+            received += more
+            if not more or len(received) == len(mark):
+                break
+        return received == mark
+
+    def hung_up(self, within_s: float) -> bool:
+        """Tell whether every copy of the far end gets closed within so many seconds: the near end reads its end."""
+        deadline_s = time.monotonic() + within_s
+        while select.select([self.near], [], [], max(0.0, deadline_s - time.monotonic()))[0]:
+            if not self.near.recv(_READ_BYTES):
+                return True
+        return False
+
+    def insist_on_hangup(self, what: str, within_s: float) -> None:
+        """Raise Silence unless every copy of the far end gets closed within so many seconds."""
+        if not self.hung_up(within_s):
+            raise Silence(f"{what} closed by the server", f"it is open {within_s} s later")
+
+    def close(self) -> None:
+        """Close what is still open of it here."""
+        processes.close(self.near, self.far)
+
+
+class Peer:
+    """One connection to a server."""
+
+    def __init__(
+        self,
+        path: Path,
+        transcript: Transcript | None = None,
+        *,
+        name: str = "A",
+        deadline_s: float = DEADLINE_S,
+        greeted: bool = True,
+    ) -> None:
+        """Connect; with `greeted`, also read the greeting and insist that it is right."""
+        self.name: Final = name
+        self.transcript: Final = transcript if transcript is not None else Transcript()
+        self.deadline_s: Final = deadline_s
+        self._socket: Final = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(deadline_s)
+        self._unread = b""
+        self._fds: Final[list[int]] = []
+        try:
+            self._socket.connect(str(path))
+        except OSError as error:
+            # Whatever it is, the server cannot be reached: nobody listens, no permission, another kind of socket or of
+            # file, a path that is too long.
+            self._socket.close()
+            raise Unmet(f"the server to take a connection at {path}", str(error)) from error
+        self.transcript.note(name, "connected")
+        if greeted:
+            self._insist_on_greeting()
+
+    def server_pid(self) -> int:
+        """Return the process that listens on the socket, as the kernel knows it; 0 if it is in no namespace of ours."""
+        credentials = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        pid: int = _CREDENTIALS.unpack(credentials)[0]
+        return pid
+
+    # What is sent.
+
+    def send_bytes(self, data: bytes, fds: Sequence[int] = ()) -> None:
+        """Send bytes as they are, in one write; the descriptors ride on their first byte."""
+        self.transcript.sent(self.name, data, len(fds))
+        try:
+            sent = socket.send_fds(self._socket, [data], list(fds)) if fds else 0
+            self._socket.sendall(data[sent:])
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise Unmet(f"the server to take {show(data)}", f"it closed the connection: {error}") from error
+        except TimeoutError as error:
+            raise Unmet(f"the server to take {show(data)}", f"it did not within {self.deadline_s} s") from error
+
+    def send(self, *attributes: Attribute) -> None:
+        """Send one attribute list."""
+        self.send_bytes(encode(*attributes))
+
+    def request(self, name: bytes, *attributes: Attribute) -> None:
+        """Send one request."""
+        self.send((b"request", name), *attributes)
+
+    def send_as_much_as_is_taken(self, data: bytes, bytes_max: int) -> int:
+        """Send the bytes over and over until no more of them are taken or it is enough; return how many were."""
+        taken = 0
+        self.transcript.note(self.name, f"sends over and over: {show(data[:100])}")
+        self._socket.settimeout(_NOT_TAKEN_S)
+        try:
+            while taken < bytes_max:
+                taken += self._socket.send(data[taken % len(data) :])
+        except (TimeoutError, BrokenPipeError, ConnectionResetError) as end:
+            self.transcript.note(self.name, f"the server takes no more: {end}")
+        finally:
+            self._socket.settimeout(self.deadline_s)
+        self.transcript.note(self.name, f"{taken} bytes were taken")
+        return taken
+
+    def wait_until_taken(self, within_s: float = 0.2) -> bool:
+        """Wait until the server has read all that was sent; tell whether it has."""
+        deadline_s = time.monotonic() + within_s
+        while self._untaken_bytes():
+            if time.monotonic() >= deadline_s:
+                return False
+            time.sleep(_POLL_S)
+        return True
+
+    # What is received.
+
+    def receive(self, expected: str = "an attribute list", *, byte_by_byte: bool = False) -> Attributes:
+        """Return the next attribute list. Raises Unmet if there is none in time or a descriptor comes with it.
+
+        `byte_by_byte` is for where a descriptor is due right after the list: one read may give both.
+        """
+        deadline_s = time.monotonic() + self.deadline_s
+        while (decoded := decode(self._unread)) is None:
+            data, fds = self._read(deadline_s, expected, 1 if byte_by_byte else _READ_BYTES)
+            if fds:
+                raise Unmet(f"{expected}, plain bytes", show_with_descriptors(data, len(fds)))
+            if not data:
+                so_far = f" after {show(self._unread)}" if self._unread else ""
+                raise Unmet(expected, f"the server closed the connection{so_far}")
+            self._unread += data
+            if time.monotonic() >= deadline_s and decode(self._unread) is None:
+                raise Unmet(expected, f"{len(self._unread)} bytes, and no end of it within {self.deadline_s} s")
+        attributes, byte_count = decoded
+        self._unread = self._unread[byte_count:]
+        return attributes
+
+    def receive_reply(self, property_count: int, *, byte_by_byte: bool = False) -> Reply:
+        """Return the next list, read as a reply of `status` and so many properties."""
+        expected = f"a reply of status and {property_count} properties"
+        attributes = self.receive(expected, byte_by_byte=byte_by_byte)
+        names = [name for name, _ in attributes]
+        statuses = {b"%d" % status: status for status in (DONE, MALFORMED, FAILED)}
+        if names != [b"status", *[b"property"] * property_count] or attributes[0][1] not in statuses:
+            raise Unmet(expected, describe(attributes))
+        return Reply(statuses[attributes[0][1]], tuple(value for _, value in attributes[1:]))
+
+    def receive_descriptor(self) -> int:
+        """Return the descriptor that comes with the next byte, which is NUL and alone."""
+        expected = "one NUL byte that carries exactly one descriptor"
+        if self._unread:
+            raise Unmet(expected, f"plain bytes {show(self._unread)}")
+        data, fds = self._read(time.monotonic() + self.deadline_s, expected)
+        if len(fds) != 1 or data != b"\0":
+            raise Unmet(expected, show_with_descriptors(data, len(fds)) if data else "the server closed the connection")
+        return fds[0]
+
+    def take_anything(self) -> None:
+        """Read whatever comes first, the connection's end included, or nothing until the deadline has passed."""
+        if select.select([self._socket], [], [], self.deadline_s)[0]:
+            self._read(time.monotonic() + self.deadline_s, "anything")
+
+    def insist_on_silence(self, seconds: float) -> None:
+        """Raise Unmet if anything at all comes within so many seconds, the connection's end included."""
+        if not self._unread and not select.select([self._socket], [], [], seconds)[0]:
+            self.transcript.note(self.name, f"nothing for {seconds} s")
+            return
+        data, fds = (self._unread, []) if self._unread else self._read(time.monotonic(), "silence")
+        raise Unmet("silence", show_with_descriptors(data, len(fds)) if data else "the server closed the connection")
+
+    def insist_on_hangup(self) -> None:
+        """Raise Unmet unless the server closes the connection, without another byte."""
+        data, fds = (self._unread, []) if self._unread else self._read(time.monotonic() + self.deadline_s, "a hangup")
+        if data:
+            raise Unmet("the server to close the connection without a reply", show_with_descriptors(data, len(fds)))
+
+    # The four verbs, spoken properly.
+
+    def save_endp(self, ttl_s: int, endpoint: bytes, properties: bytes, fd: int) -> int:
+        """Park a descriptor; return the status."""
+        self.begin_save_endp(ttl_s, endpoint, properties)
+        self.send_bytes(b"\0", [fd])
+        return self.receive_reply(0).status
+
+    def begin_save_endp(self, ttl_s: int, endpoint: bytes, properties: bytes) -> None:
+        """Ask to park a descriptor, up to the server's invitation to send it."""
+        self.request(b"save_endp", (b"ttl", b"%d" % ttl_s), (b"label", endpoint), (b"property", properties))
+        self.insist_on_invitation()
+
+    def insist_on_invitation(self) -> None:
+        """Raise Unmet unless the next list invites to send the descriptor."""
+        invitation = self.receive("dummy=, the invitation to send the descriptor")
+        if invitation != ((b"dummy", b""),):
+            raise Unmet("dummy=, the invitation to send the descriptor", describe(invitation))
+
+    def save_dest(self, ttl_s: int, destination: bytes, properties: bytes, endpoint: bytes) -> int:
+        """Bind a destination to an endpoint; return the status."""
+        ttl, label = (b"ttl", b"%d" % ttl_s), (b"label", destination)
+        self.request(b"save_dest", ttl, label, (b"property", properties), (b"label", endpoint))
+        return self.receive_reply(0).status
+
+    def find_endp(self, endpoint: bytes) -> Found | None:
+        """Take up a session of an endpoint; None if there is none."""
+        reply = self.begin_find_endp(endpoint)
+        return Found(reply.properties, self.take()) if reply.status == DONE else None
+
+    def find_dest(self, destination: bytes) -> Found | None:
+        """Take up a session that a destination leads to; None if there is none."""
+        reply = self.begin_find_dest(destination)
+        return Found(reply.properties, self.take()) if reply.status == DONE else None
+
+    def begin_find_endp(self, endpoint: bytes) -> Reply:
+        """Ask for a session of an endpoint; if the status is 0 the server waits for `take` now."""
+        self.request(b"find_endp", (b"label", endpoint))
+        return self._insist_on_found_or_not(self.receive_reply(1))
+
+    def begin_find_dest(self, destination: bytes) -> Reply:
+        """Ask for a session that a destination leads to; if the status is 0 the server waits for `take` now."""
+        self.request(b"find_dest", (b"label", destination))
+        return self._insist_on_found_or_not(self.receive_reply(2))
+
+    def take(self) -> int:
+        """Say ready, receive the descriptor, say received; return the descriptor."""
+        self.send_bytes(DUMMY_LIST)
+        fd = self.receive_descriptor()
+        self.send_bytes(DUMMY_LIST)
+        return fd
+
+    def give_up(self, fd: int) -> int:
+        """Return a descriptor that came over this connection; closing it is the caller's now."""
+        self._fds.remove(fd)
+        return fd
+
+    # The end.
+
+    def shut_down_sending(self) -> None:
+        """Let the server read the end of the stream, and go on reading."""
+        self.transcript.note(self.name, "shut down sending")
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def hang_up(self) -> None:
+        """Close the connection. Descriptors received stay open until `close`."""
+        if self._socket.fileno() >= 0:
+            self.transcript.note(self.name, "hung up")
+            processes.close(self._socket)
+
+    def close(self) -> None:
+        """Close the connection and every descriptor that came over it."""
+        self.hang_up()
+        while self._fds:
+            os.close(self._fds.pop())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _untaken_bytes(self) -> int:
+        # SIOCOUTQ has the number of TIOCOUTQ; for a UNIX socket it counts the memory of what was not read yet.
+        byte_count: int = struct.unpack("i", fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)))[0]
+        return byte_count
+
+    def _insist_on_greeting(self) -> None:
+        try:
+            greeting = self.receive("the greeting")
+        except Unmet:
+            self.close()
+            raise
+        if greeting != GREETING:
+            self.close()
+            raise Unmet(f"the greeting {describe(GREETING)}", describe(greeting))
+
+    def _insist_on_found_or_not(self, reply: Reply) -> Reply:
+        if reply.status == MALFORMED or (reply.status == FAILED and any(reply.properties)):
+            raise Unmet("status 0, or status 2 with empty properties", str(reply))
+        return reply
+
+    def _read(self, deadline_s: float, expected: str, byte_count: int = _READ_BYTES) -> tuple[bytes, list[int]]:
+        """Return what one read gives: bytes, none at the end of the stream, and the descriptors they carried."""
+        self._socket.settimeout(max(deadline_s - time.monotonic(), 0.000_001))  # 0 would mean non-blocking
+        try:
+            data, control, flags, _ = self._socket.recvmsg(byte_count, _CONTROL_BYTES, socket.MSG_CMSG_CLOEXEC)
+        except TimeoutError as error:
+            so_far = f", only {show(self._unread)}" if self._unread else ""
+            self.transcript.note(self.name, "the deadline passed")
+            raise Silence(expected, f"nothing within {self.deadline_s} s{so_far}") from error
+        except ConnectionResetError:  # a server that went away with bytes of ours unread
+            data, control, flags = b"", [], 0
+        finally:
+            self._socket.settimeout(self.deadline_s)
+        fds = _descriptors(control)
+        self._fds.extend(fds)
+        self.transcript.received(self.name, data, len(fds)) if data else self.transcript.note(
+            self.name, "end of stream"
+        )
+        if flags & socket.MSG_CTRUNC:
+            raise Unmet(expected, "control data that the kernel cut short: this process is out of descriptors")
+        return data, fds
+
+
+def _descriptors(control: Sequence[tuple[int, int, bytes]]) -> list[int]:
+    fds = array.array("i")
+    for level, kind, data in control:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+    return list(fds)

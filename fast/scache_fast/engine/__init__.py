@@ -1,0 +1,1 @@
+"""The loop, the conversations and the table: all that serves a client. What is compiled is exactly this folder."""

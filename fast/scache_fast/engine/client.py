@@ -1,0 +1,84 @@
+"""One connected client, as the loop remembers it.
+
+Decides which states a conversation has and what belongs to a client. Refuses to know how it moves from one state to
+the next (conversation.py) and when it is looked at (server.py).
+"""
+
+import socket
+from enum import IntEnum
+from typing import Final
+
+from scache_fast.engine.attributes import Decoder
+from scache_fast.engine.table import Session
+
+
+class State(IntEnum):
+    """What the server waits for. Numbers, because the handlers of lists are found by index."""
+
+    REQUEST = 0
+    """A list with a request."""
+
+    DESCRIPTOR = 1
+    """The byte that carries the descriptor of a save_endp."""
+
+    READY = 2
+    """The list that says the client is ready for the descriptor that was found."""
+
+    SENDING = 3
+    """Room in the socket for the descriptor."""
+
+    RECEIVED = 4
+    """The list that says the client has the descriptor."""
+
+    CLOSED = 5
+    """Nothing: the socket is to be closed."""
+
+
+# Bare names: the loop compares states several times for each request, and a global costs half of a class attribute.
+REQUEST: Final = State.REQUEST
+DESCRIPTOR: Final = State.DESCRIPTOR
+READY: Final = State.READY
+SENDING: Final = State.SENDING
+RECEIVED: Final = State.RECEIVED
+CLOSED: Final = State.CLOSED
+
+
+class Client:
+    """A client's socket and the conversation on it.
+
+    Guarantees: `session` is set in READY and SENDING and in no other state but CLOSED, on the way to its put-back.
+    `saving` is meaningful in DESCRIPTOR alone. `decoder` is there while bytes were read that have not been served.
+    """
+
+    __slots__ = (
+        "decoder",
+        "fd",
+        "interest",
+        "is_backlogged",
+        "output",
+        "saving",
+        "session",
+        "since_ns",
+        "sock",
+        "state",
+    )
+
+    def __init__(self, sock: socket.socket, fd: int, interest: int) -> None:
+        self.sock = sock
+        self.fd = fd
+        self.interest = interest
+        """The events that epoll was asked for."""
+        self.state: State = REQUEST
+        self.decoder: Decoder | None = None
+        self.output = b""
+        """Replies that the socket has not taken yet."""
+        self.saving: tuple[bytes, bytes, int] = (b"", b"", 0)
+        """Endpoint, properties and ttl of the save_endp whose descriptor is awaited."""
+        self.session: Session | None = None
+        """The session that was found for this client and is not handed over yet."""
+        self.since_ns: int | None = None
+        """When its unfinished step began: a list or a descriptor byte was consumed, a descriptor was sent, or something
+        came after a rest. None while nothing is unfinished; only the loop knows that, and sets it."""
+        self.is_backlogged = False
+        """What was read from it may hold whole lists still, because it used up its share of a turn or its socket was
+        full. They are served before more is read."""

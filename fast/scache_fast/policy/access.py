@@ -1,0 +1,115 @@
+"""Who may connect, beyond what the socket file's mode and folder say: SO_PEERCRED against lists of users and groups.
+
+Decides whether a client is let in. Refuses to know what it wants. Without a list everybody who can reach the socket is
+let in, as UNIX services do.
+
+The kernel notes a peer's user and groups when it connects, so they cannot be forged or changed afterwards.
+"""
+
+import grp
+import pwd
+import re
+import socket
+import struct
+import time
+from argparse import ArgumentTypeError
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from scache_fast.engine.log import Log
+
+_CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
+_SO_PEERGROUPS: Final = 59  # <asm-generic/socket.h>; the socket module does not name it
+_GROUPS_BYTES_MAX: Final = 1024
+"""Room for 256 groups, the most that Python's getsockopt has. A peer with more counts as in its first group alone."""
+
+_NUMBER_MAX: Final = 2**32 - 2
+"""User and group numbers have 32 bits, and the highest stands for "nobody in particular" in chown(2)."""
+
+_SAID_AGAIN_AFTER_NS: Final = 60_000_000_000
+_SAID_MAX: Final = 1000
+"""How many refused users are remembered. Arbitrary; beyond it all are forgotten, and each is said once more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Whose processes are let in: those of these users and members of these groups; with nobody listed, all."""
+
+    uids: frozenset[int] = frozenset()
+    gids: frozenset[int] = frozenset()
+
+
+class Doorkeeper:
+    """Asks each client's socket who it is. `refused` counts those who were not let in."""
+
+    def __init__(self, access: Access, log: Log, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        self._access = access
+        self._log = log
+        self._clock = clock
+        self._said_ns: dict[int, int] = {}
+        self.refused = 0
+
+    def may_connect(self, sock: socket.socket) -> bool:
+        """Say whether a client is let in; who is not gets a line in the log, once a minute."""
+        raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        pid, uid, gid = _CREDENTIALS.unpack(raw)
+        access = self._access
+        if uid in access.uids or gid in access.gids or (access.gids and not access.gids.isdisjoint(_groups(sock))):
+            return True
+        self.refused += 1
+        now_ns = self._clock()
+        said_ns = self._said_ns.get(uid)
+        if said_ns is None or now_ns - said_ns >= _SAID_AGAIN_AFTER_NS:
+            if len(self._said_ns) >= _SAID_MAX:
+                self._said_ns.clear()
+            self._said_ns[uid] = now_ns
+            self._log.warning(
+                f"client refused: uid {uid}, gid {gid}, pid {pid} is on no allow list ({self.refused} refused so far)"
+            )
+        return False
+
+
+def parse_user(text: str) -> int:
+    """Return the number of a user given by name or number; raises ArgumentTypeError."""
+    number = _number(text, "user")
+    if number is not None:
+        return number
+    try:
+        return pwd.getpwnam(text).pw_uid
+    except KeyError:
+        raise ArgumentTypeError(f"there is no user {text!r}") from None
+
+
+def parse_group(text: str) -> int:
+    """Return the number of a group given by name or number; raises ArgumentTypeError."""
+    number = _number(text, "group")
+    if number is not None:
+        return number
+    try:
+        return grp.getgrnam(text).gr_gid
+    except KeyError:
+        raise ArgumentTypeError(f"there is no group {text!r}") from None
+
+
+def _number(text: str, what: str) -> int | None:
+    """Return the number that a text spells, None if it is no number; raises ArgumentTypeError for one too high."""
+    if not re.fullmatch(r"[0-9]+", text):
+        return None
+    digits = text.lstrip("0") or "0"
+    if len(digits) > len(str(_NUMBER_MAX)) or int(digits) > _NUMBER_MAX:
+        raise ArgumentTypeError(f"there is no {what} {text[:20]}: numbers end at {_NUMBER_MAX}")
+    return int(digits)
+
+
+def _groups(sock: socket.socket) -> list[int]:
+    """Return the supplementary groups of a peer, none if they cannot be told."""
+    groups = array("I")
+    try:
+        groups.frombytes(sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_BYTES_MAX))
+    except OSError:
+        # ENOPROTOOPT: a kernel before 4.13; ERANGE: more groups than there is room for. Whatever the reason, who cannot
+        # be told to be a member is treated as none, by the user and the first group alone.
+        pass
+    return groups.tolist()

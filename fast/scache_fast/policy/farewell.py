@@ -1,0 +1,104 @@
+"""What is said on a connection before it is closed unused.
+
+Decides which connections get which last bytes, and that saying them never waits. Refuses to know when a connection is
+closed. Postfix's scache(8) has it among its bugs that a connection expires without the handshake its protocol wants.
+
+Only a connection in the clear can be told goodbye like this: what is parked holds no key. It is the operator's pattern
+that says which those are.
+"""
+
+import errno
+import re
+import socket
+from argparse import ArgumentTypeError
+from dataclasses import dataclass
+from fnmatch import translate
+from typing import Final
+
+from scache_fast.engine.table import Session
+
+_ESCAPES: Final = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"0": b"\0", b"\\": b"\\"}
+_ESCAPE: Final = re.compile(rb"\\(x[0-9a-fA-F]{2}|[rnt0\\]|.|$)", re.DOTALL)
+
+_NOT_SAID: Final = frozenset(
+    {
+        errno.EAGAIN,  # no room, and nobody waits for it
+        errno.EPIPE,  # the peer has closed
+        errno.ECONNRESET,
+        errno.ENOTCONN,
+        errno.ETIMEDOUT,
+        errno.EHOSTUNREACH,
+        errno.ENETUNREACH,
+        errno.ENETDOWN,
+        errno.ECONNREFUSED,
+        errno.ENOBUFS,
+        errno.ENOMEM,
+        errno.EDESTADDRREQ,  # a datagram socket without a peer
+        errno.EMSGSIZE,
+        errno.EOPNOTSUPP,  # a listening socket, or one that takes no bytes
+        errno.EINVAL,
+        errno.EPERM,  # a firewall
+        errno.EACCES,
+    }
+)
+"""Why the last bytes may go unsaid: the connection is closed all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Farewell:
+    """The last bytes for connections whose endpoint label matches."""
+
+    label: re.Pattern[bytes]
+    data: bytes
+    text: str
+    """As it was given."""
+
+
+def parse_farewell(text: str) -> Farewell:
+    r"""Read `PATTERN=BYTES`: a pattern with shell wildcards, \r \n \t \0 \\ \xNN in both; raises ArgumentTypeError."""
+    pattern, equals, data = text.partition("=")
+    if not equals or not pattern or not data:
+        raise ArgumentTypeError(rf"{text!r} is no farewell: write PATTERN=BYTES, as in 'smtp*=QUIT\r\n'")
+    label = translate(_unescape(pattern).decode("latin-1"))
+    return Farewell(re.compile(label.encode("latin-1")), _unescape(data), text)
+
+
+def _unescape(text: str) -> bytes:
+    def plain(match: re.Match[bytes]) -> bytes:
+        escape = match[1]
+        if escape.startswith(b"x") and len(escape) == 3:
+            return bytes([int(escape[1:], 16)])
+        if escape not in _ESCAPES:
+            raise ArgumentTypeError(rf"{text!r} holds a \ that begins no escape: there are \r \n \t \0 \\ and \xNN")
+        return _ESCAPES[escape]
+
+    return _ESCAPE.sub(plain, text.encode())
+
+
+class Farewells:
+    """Says goodbye. The first pattern that matches decides."""
+
+    def __init__(self, farewells: tuple[Farewell, ...]) -> None:
+        self._farewells = farewells
+
+    def before_close(self, session: Session) -> None:
+        """Send the last bytes of a session, as far as its socket takes them at once."""
+        for farewell in self._farewells:
+            if farewell.label.fullmatch(session.endpoint):
+                _send(session.descriptor, farewell.data)
+                return
+
+
+def _send(descriptor: int, data: bytes) -> None:
+    try:
+        sock = socket.socket(fileno=descriptor)
+    except OSError:
+        return  # ENOTSOCK: a pipe or a file may be parked too; writing to one could block.
+    try:
+        # A per-call flag: the parked descriptor itself may be blocking, and is not ours to change.
+        sock.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+    except OSError as error:
+        if error.errno not in _NOT_SAID:
+            raise
+    finally:
+        sock.detach()

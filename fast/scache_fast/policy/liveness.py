@@ -1,0 +1,42 @@
+"""Whether a parked connection is still worth handing out.
+
+Decides what counts as hung up. Refuses to know what happens to a session that is: the next one is tried.
+
+Off by default: Postfix's scache(8) hands out what it has, its clients find out for themselves, and a look costs a
+system call for each find.
+"""
+
+import select
+from enum import Enum
+
+from scache_fast.engine.table import Session
+
+
+class Liveness(Enum):
+    """How a connection is looked at."""
+
+    OFF = "off"
+    """Not at all."""
+
+    HUP = "hup"
+    """Closed in both directions, or broken."""
+
+    RDHUP = "rdhup"
+    """The peer sends no more: it has closed, or half-closed, its end."""
+
+
+class Looker:
+    """Looks at sessions that are about to be handed out. `dropped` counts those that were hung up."""
+
+    def __init__(self, liveness: Liveness) -> None:
+        self._events = select.POLLRDHUP if liveness is Liveness.RDHUP else 0
+        self.dropped = 0
+
+    def is_alive(self, session: Session) -> bool:
+        """Say whether a session can be handed out."""
+        poll = select.poll()
+        poll.register(session.descriptor, self._events)  # POLLHUP and POLLERR are reported without being asked for
+        if poll.poll(0):
+            self.dropped += 1
+            return False
+        return True

@@ -1,0 +1,62 @@
+"""Signals, turned into something the loop waits for.
+
+Decides which signal does what. Refuses to know how the loop waits: all it asks for is a watched descriptor.
+
+Python's own handlers run between two steps of the interpreter, but a wait for events is taken up again behind them
+(PEP 475), and the loop would sleep on. So the interpreter also writes a byte to a socket for each signal, from inside
+the C handler, and the loop watches the other end.
+"""
+
+import signal
+import socket
+from types import FrameType, TracebackType
+
+from scache_fast.engine.server import Server
+
+
+class Signals:
+    """While entered: TERM and INT stop a server, USR1 makes it print statistics."""
+
+    __slots__ = ("_reader", "_server", "_wants_statistics", "_writer")
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._wants_statistics = False
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+
+    def __enter__(self) -> "Signals":
+        signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
+        signal.signal(signal.SIGUSR1, self._print)
+        self._server.watch(self._reader.fileno(), self._woken)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # From here on the process is ending: another TERM must not cut that short.
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_IGN)
+        signal.set_wakeup_fd(-1)
+        self._server.unwatch(self._reader.fileno())
+        self._reader.close()
+        self._writer.close()
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._server.stop()
+
+    def _print(self, number: int, frame: FrameType | None) -> None:
+        # A handler may run in the middle of anything, a line being written included. It only leaves a note.
+        self._wants_statistics = True
+
+    def _woken(self) -> None:
+        try:
+            self._reader.recv(4096)
+        except BlockingIOError:
+            pass  # the byte was taken in the turn before
+        if self._wants_statistics:
+            self._wants_statistics = False
+            self._server.print_statistics()

@@ -1,0 +1,188 @@
+"""What systemd, and supervisors that speak like it, pass and want to be told.
+
+Decides how inherited sockets are found and what is notified when. Refuses to know what is served.
+
+Sources: sd_listen_fds(3), sd_notify(3), sd_watchdog_enabled(3); s6's notification-fd.
+"""
+
+import fcntl
+import os
+import re
+import socket
+import time
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Final
+
+from scache_fast.engine import wire
+from scache_fast.engine.server import Server
+from scache_fast.process.listening import ListenError
+from scache_fast.process.logger import Logger
+from scache_fast.process.serving import Surroundings
+
+_FIRST_FD: Final = 3
+"""SD_LISTEN_FDS_START."""
+
+_VARIABLES: Final = (
+    "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC",
+)  # fmt: skip
+
+_STATUS_EVERY_NS: Final = 5_000_000_000
+"""How often the status line is renewed when it has changed. Arbitrary; people read it."""
+
+
+def passed_sockets(environment: Mapping[str, str]) -> list[socket.socket]:
+    """Return the listening sockets that were passed to this process; raises ListenError if one is no such thing."""
+    if environment.get("LISTEN_PID") != str(os.getpid()):
+        return []
+    count = environment.get("LISTEN_FDS", "")
+    if not re.fullmatch(r"[0-9]{1,9}", count):
+        raise ListenError(f"LISTEN_FDS={count!r} is not a number; systemd sets it, do not set it by hand")
+    names = environment.get("LISTEN_FDNAMES", "").split(":")
+    found: list[socket.socket] = []
+    for index in range(int(count)):
+        name = names[index] if index < len(names) and names[index] else "unnamed"
+        try:
+            found.append(_listener(_FIRST_FD + index, name))
+        except ListenError:
+            for sock in found:
+                sock.close()
+            raise
+    return found
+
+
+def forget(environment: MutableMapping[str, str]) -> None:
+    """Take out of the environment what was meant for this process alone, as sd_listen_fds(3) does on request."""
+    for name in _VARIABLES:
+        environment.pop(name, None)
+
+
+def _listener(fd: int, name: str) -> socket.socket:
+    """Take over a passed listening socket; raises ListenError, and it is not taken over then."""
+    try:
+        os.set_inheritable(fd, False)
+        sock = socket.socket(fileno=fd)
+    except OSError as error:
+        raise ListenError(f"descriptor {fd} ({name}) was passed and is no socket: {error.strerror}") from None
+    listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    if sock.family != socket.AF_UNIX or sock.type != socket.SOCK_STREAM or not listens:
+        sock.detach()
+        raise ListenError(
+            f"descriptor {fd} ({name}) was passed and is not a listening UNIX stream socket: use ListenStream= with a "
+            "path, and Accept=no"
+        )
+    return sock
+
+
+def ready_descriptor(fd: int) -> int:
+    """Take over the descriptor that is to be told about readiness; raises ListenError if it cannot be."""
+    try:
+        writable = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+        os.set_inheritable(fd, False)
+    except OSError as error:
+        raise ListenError(
+            f"descriptor {fd} for readiness: {error.strerror}; the supervisor has to open it, see notification-fd of s6"
+        ) from None
+    if not writable:
+        raise ListenError(f"descriptor {fd} for readiness is open for reading only; pass the other end of the pipe")
+    return fd
+
+
+class Notifier:
+    """Tells a supervisor about readiness, status, watchdog and the end.
+
+    Everything is looked up and connected when it is made, because later the process may be in a chroot. A supervisor
+    that does not listen is none of the server's business: what cannot be sent is dropped.
+    """
+
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        ready_fd: int | None,
+        log: Logger,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._ready_fd = ready_fd
+        self._log = log
+        self._clock = clock
+        self._server: Server | None = None
+        self._socket = _connect(environment.get("NOTIFY_SOCKET", ""), log)
+        self._watchdog_ns = _watchdog_ns(environment) if self._socket is not None else None
+        self._patted_ns = self._said_ns = clock()
+        self._said = ""
+
+    def surroundings(self) -> Surroundings:
+        """Return what the loop is to call."""
+        surroundings = Surroundings(ready=self._ready, stopping=self._stopping)
+        if self._socket is not None:
+            surroundings.after_turn = self._after_turn
+            # Half the time is what sd_watchdog_enabled(3) recommends: one late turn is not a dead server.
+            turn_ns_max = min(_STATUS_EVERY_NS, (self._watchdog_ns or 2 * _STATUS_EVERY_NS) // 2)
+            surroundings.turn_s_max = turn_ns_max / 1e9
+        return surroundings
+
+    def _ready(self, server: Server) -> None:
+        self._server = server
+        self._said = self._status()
+        self._send(f"READY=1\n{self._said}")
+        if self._ready_fd is not None:
+            try:
+                os.write(self._ready_fd, b"\n")
+            except OSError as error:
+                # EPIPE, EIO, ENOSPC: whoever wanted to know does not any more.
+                self._log.warning(f"cannot tell descriptor {self._ready_fd} about readiness: {error.strerror}")
+            wire.close(self._ready_fd, self._log)
+
+    def _after_turn(self, served: int) -> None:
+        now_ns = self._clock()
+        if self._watchdog_ns is not None and now_ns - self._patted_ns >= self._watchdog_ns // 4:
+            self._patted_ns = now_ns
+            self._send("WATCHDOG=1")
+        if now_ns - self._said_ns >= _STATUS_EVERY_NS:
+            self._said_ns = now_ns
+            status = self._status()
+            if status != self._said:
+                self._said = status
+                self._send(status)
+
+    def _stopping(self) -> None:
+        self._send("STOPPING=1")
+
+    def _status(self) -> str:
+        assert self._server is not None
+        sizes = self._server.table.sizes
+        return (
+            f"STATUS={self._server.clients} clients; {sizes.sessions} connections of {sizes.endpoints} endpoints; "
+            f"{sizes.bindings} bindings of {sizes.destinations} destinations"
+        )
+
+    def _send(self, text: str) -> None:
+        if self._socket is not None:
+            try:
+                self._socket.send(text.encode())
+            except OSError:
+                # EAGAIN, ECONNREFUSED: the supervisor is busy or gone.
+                pass
+
+
+def _connect(address: str, log: Logger) -> socket.socket | None:
+    if not address:
+        return None
+    sock: socket.socket | None = None
+    try:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        sock.setblocking(False)
+        sock.connect("\0" + address[1:] if address.startswith("@") else address)
+    except OSError as error:
+        if sock is not None:
+            sock.close()
+        # Python has a text and no number for a path that is too long.
+        log.warning(f"cannot notify NOTIFY_SOCKET={address!r}: {error.strerror or error}")
+        return None
+    return sock
+
+
+def _watchdog_ns(environment: Mapping[str, str]) -> int | None:
+    usec = environment.get("WATCHDOG_USEC", "")
+    if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()) or not re.fullmatch(r"[0-9]{1,18}", usec):
+        return None
+    return int(usec) * 1000 or None

@@ -1,0 +1,201 @@
+"""Where settings come from: the command line, a file, the environment, and what they are without being asked.
+
+Decides which source wins and what a mistake in one of them says. Refuses to know what a setting means: names,
+spellings and defaults are one table (settings.py). How a file is written is toml_file.py's.
+
+Precedence, the first that has a setting gives it, lists included:
+
+    1. the command line      --ttl-limit 10m
+    2. the file of --config  ttl_limit = "10m"
+    3. the environment       SCACHED_TTL_LIMIT=10m     (a list's items on lines of their own)
+    4. the default
+
+A mistake counts wherever it is, also in a source that another one overrules. Variables that only look like a setting's
+are nobody's mistake: Kubernetes gives SCACHED_PORT and the like to everybody near a service of that name.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Final, NoReturn
+
+from scache_fast import __version__
+from scache_fast.settings.table import SETTINGS, Setting, Settings, settings_from
+from scache_fast.settings.toml_file import DEFAULT, FLAGS, ConfigurationError, Texts, read_file, show
+
+__all__ = ["ConfigurationError", "Texts", "complain", "merge", "read"]
+
+_EPILOG: Final = """\
+Times are whole numbers with s, m, h, d or w (seconds, minutes, hours, days, weeks); without one they are seconds.
+
+Every option --some-name is also a key some_name of the --config file (TOML) and a variable SCACHED_SOME_NAME of the
+environment. The command line wins over the file, the file over the environment, the environment over the default.
+
+Signals: TERM and INT print statistics, remove the sockets and end; USR1 prints statistics.
+Exit status: 0 ended as told or for being idle, 1 could not start (the line on standard error says why), 2 wrong usage.
+
+Started by Postfix's master(8), scached takes that program's options and parameters instead; started by systemd, it
+listens on the sockets it is passed and notifies about readiness, status and the watchdog. See scached(8).
+
+example:
+  scached --listen /run/scached/scached.sock --mode 0660 --ttl-limit 10m
+"""
+
+_PROGRAM: Final = "scached"
+
+_COMMAND_LINE: Final = "command line"
+_ENVIRONMENT: Final = "environment"
+
+_DEFAULTS: Final[Texts] = {setting.name: [setting.default] for setting in SETTINGS if setting.default is not None}
+
+
+def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
+    """Return the settings of a process; prints and raises SystemExit for wrong ones, --help and the like."""
+    given = vars(_parser().parse_args(arguments))
+    path: str | None = given.pop("config", None)
+    check, shown = given.pop("check_config", False), given.pop("print_config", False)
+    try:
+        layers: dict[str, Texts] = {_ENVIRONMENT: _from_environment(environment)}
+        if path is not None:
+            layers[path] = read_file(path)
+        layers[_COMMAND_LINE] = {name: _as_texts(value) for name, value in given.items()}
+        settings = merge(layers)
+    except ConfigurationError as error:
+        complain(str(error))
+        sys.exit(2)
+    if shown:
+        _end(show({DEFAULT: _DEFAULTS, **layers}))
+    if check:
+        _end(f"{_PROGRAM}: the configuration is fine{f': {path}' if path else ''}\n")
+    return settings
+
+
+def merge(layers: Mapping[str, Texts]) -> Settings:
+    """Return what texts from several origins amount to, the later winning; raises ConfigurationError."""
+    values: dict[str, object] = dict.fromkeys(setting.name for setting in SETTINGS)
+    for origin, texts in {DEFAULT: _DEFAULTS, **layers}.items():
+        for setting in SETTINGS:
+            if setting.name in texts:
+                values[setting.name] = _value(setting, texts[setting.name], origin)
+    return settings_from(argparse.Namespace(**values))
+
+
+def _value(setting: Setting, texts: Sequence[str], origin: str) -> object:
+    """Return what the texts of one setting mean; raises ConfigurationError, which names where they are from."""
+    if setting.parse is None:
+        return bool(texts)
+    try:
+        values = [setting.parse(_plain(text)) for text in texts]
+    except argparse.ArgumentTypeError as error:
+        name = {_COMMAND_LINE: setting.option, _ENVIRONMENT: setting.variable}.get(origin, setting.name)
+        raise ConfigurationError(f"{origin}: {name}: {error}") from None
+    return values if setting.many else values[-1]
+
+
+def _plain(text: str) -> str:
+    """Return a text that can be a path, a name or a number; raises ArgumentTypeError."""
+    if "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} holds a NUL, which no path and no name can have")
+    if any("\ud800" <= each <= "\udfff" for each in text):
+        raise argparse.ArgumentTypeError(f"{os.fsencode(text)!r} is not UTF-8")
+    return text
+
+
+def _from_environment(environment: Mapping[str, str]) -> Texts:
+    texts: dict[str, Sequence[str]] = {}
+    for setting in SETTINGS:
+        value = environment.get(setting.variable)
+        if value is None:
+            continue
+        if setting.parse is not None:
+            texts[setting.name] = [line for line in value.split("\n") if line] if setting.many else [value]
+        elif value in FLAGS:
+            texts[setting.name] = FLAGS[value]
+        else:
+            raise ConfigurationError(f"{_ENVIRONMENT}: {setting.variable}: {value!r} is neither true nor false")
+    return texts
+
+
+def _as_texts(value: object) -> Sequence[str]:
+    return value if isinstance(value, list) else FLAGS["true"] if value is True else [str(value)]
+
+
+def complain(text: str) -> None:
+    """Say on standard error why the command cannot be carried out."""
+    _say(2, f"{_PROGRAM}: error: {text}\n")
+
+
+def _end(text: str) -> NoReturn:
+    """Print what was asked for, and end; without its output the command has failed."""
+    sys.exit(0 if _say(1, text) else 1)
+
+
+def _say(fd: int, text: str) -> bool:
+    """Write to a standard descriptor at once; False: it is closed, or its disk is full.
+
+    Neither print nor sys.stderr: they are None when the descriptor was closed at the start, and keep what they could
+    not write for another try, with a traceback, when the interpreter ends.
+    """
+    data = text.encode(errors="backslashreplace")
+    try:
+        while data:
+            data = data[os.write(fd, data) :]
+    except OSError as error:
+        if fd != 2:
+            complain(f"cannot write to standard output: {error.strerror}")
+        return False
+    return True
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser that survives a standard output or error that nothing can be written to."""
+
+    def _print_message(self, message: str, file: object = None) -> None:
+        if not _say(1 if file is sys.stdout else 2, message):
+            sys.exit(1 if file is sys.stdout else 2)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=_PROGRAM,
+        usage="%(prog)s [--listen PATH ...] [--config FILE] [option ...]",
+        description="Keep open connections for other processes: a shared connection cache that speaks the protocol of "
+        "Postfix's scache(8).",
+        epilog=_EPILOG,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=_columns() - 2),
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("--version", action="version", version=f"{_PROGRAM} {__version__}")
+    source = parser.add_argument_group("configuration")
+    source.add_argument("--config", metavar="FILE", help="read settings from this TOML file")
+    source.add_argument("--check-config", action="store_true", help="say whether the configuration is fine, and end")
+    source.add_argument("--print-config", action="store_true", help="print what is in force and why, and end")
+    groups = {name: parser.add_argument_group(name) for name in dict.fromkeys(setting.group for setting in SETTINGS)}
+    for setting in SETTINGS:
+        _add(groups[setting.group], setting)
+    return parser
+
+
+def _columns() -> int:
+    """Return how wide a line of help may be; argparse would import shutil, and all it imports, to find out."""
+    try:
+        return max(40, os.get_terminal_size(1).columns)
+    except OSError:
+        return 100  # It is no terminal.
+
+
+def _add(group: argparse._ActionsContainer, setting: Setting) -> None:
+    """Add the option of a setting; it yields texts."""
+    names = ["-v", setting.option] if setting.name == "verbose" else [setting.option]
+    if setting.parse is None:
+        group.add_argument(*names, dest=setting.name, action="store_true", help=setting.help)
+        return
+    group.add_argument(
+        *names,
+        dest=setting.name,
+        metavar=setting.metavar,
+        action="append" if setting.many else "store",
+        help=setting.help + (f" (default: {setting.default})" if setting.default else ""),
+    )

@@ -1,0 +1,58 @@
+"""Explore one scope: `python -m tests.side_by_side.exploration [order|queue|peaks|wide|wrong]`, wide if none is given.
+
+`wrong` lists the wrong versions instead, each with the length of the shortest way to show that it is wrong.
+
+Prints the size of the space and, where the two tables differ, the shortest program that shows it. Exit status 0: they
+agree and the counts are the committed ones; 1: they do not; 2: there is no such scope.
+"""
+
+import sys
+import time
+
+from tests.side_by_side.exploration.catching import first_difference
+from tests.side_by_side.exploration.explorer import explore, script
+from tests.side_by_side.exploration.fast_table import FastTable, stale_instants_max
+from tests.side_by_side.exploration.scopes import COMMITTED
+from tests.side_by_side.exploration.spec_table import SpecTable
+from tests.wrong.versions import WRONG_VERSIONS
+
+
+def main(arguments: list[str]) -> int:
+    name = arguments[0] if arguments else "wide"
+    if arguments == ["wrong"]:
+        return list_wrong_versions()
+    if name not in COMMITTED or len(arguments) > 1:
+        print(f"no scope {' '.join(arguments)!r}: give one of {', '.join(COMMITTED)} or wrong", file=sys.stderr)
+        return 2
+    committed = COMMITTED[name]
+    limits = committed.scope.limits
+    begin_s = time.monotonic()
+    with stale_instants_max(committed.stale_max):
+        explored = explore(committed.scope, SpecTable(limits), FastTable(limits))
+    print(
+        f"{name}: {explored.states} states, {explored.transitions} transitions, depth {explored.depth},"
+        f" {time.monotonic() - begin_s:.1f} s"
+    )
+    if explored.difference is not None:
+        print(f"differs:\n  {explored.difference.left}\n  {explored.difference.right}\n")
+        print(script(committed.scope, SpecTable, FastTable, explored.operations, committed.setup()))
+        return 1
+    if (explored.states, explored.transitions) != (committed.states, committed.transitions):
+        print(f"committed: {committed.states} states, {committed.transitions} transitions")
+        return 1
+    return 0
+
+
+def list_wrong_versions() -> int:
+    missed = 0
+    for version in WRONG_VERSIONS:
+        explored = first_difference(version)[1]
+        missed += explored.difference is None
+        steps = str(len(explored.operations)) if explored.difference is not None else "missed"
+        print(f"{steps:>6}  {version.__name__:31} {version.__doc__}")
+    print(f"{len(WRONG_VERSIONS) - missed} of {len(WRONG_VERSIONS)} caught")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

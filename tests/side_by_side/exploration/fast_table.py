@@ -1,0 +1,165 @@
+"""The production server's table behind the verbs that the exploration compares.
+
+Decides how held sessions and counters surround the table, as the production server's loop does it. Refuses to know any
+rule of the table: it is called; it is looked into only to tell its states apart, stale parts of its heap included.
+"""
+
+import pickle
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Self
+from unittest.mock import patch
+
+from scache_fast.engine import table as table_module
+from scache_fast.engine.statistics import Statistics
+from scache_fast.engine.table import Session, Table, _Endpoint
+from scache_spec.cache import Sizes
+from scache_spec.vocabulary import Counters, Handle, Label, Limits, Properties, Status
+
+_SERIAL_BITS = 64
+
+
+@contextmanager
+def stale_instants_max(count: int) -> Iterator[None]:
+    """Let the production table rebuild its heap sooner than it would: at its own 1024 no scope would see it do so."""
+    with patch.object(table_module, "STALE_MAX", count):
+        yield
+
+
+class FastTable:
+    """The production table, its counters, and the sessions found in it."""
+
+    table_kind: type[Table] = Table
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.table = self.table_kind(limits)
+        self.held: dict[Handle, Session] = {}
+        self.statistics = Statistics(start_s=0.0)
+
+    def save_endp(
+        self, endpoint: Label, properties: Properties, handle: Handle, ttl_s: int, now_ns: int
+    ) -> tuple[Status, tuple[Handle, ...]]:
+        status = self.table.save_endp(endpoint, properties, handle, ttl_s, now_ns)
+        if status is not Status.DONE:
+            return status, (handle,)
+        self.statistics.saved_endp(self.table.used, self.table.sessions)
+        return status, ()
+
+    def find_endp(self, endpoint: Label) -> tuple[Properties, Handle] | None:
+        session = self.table.find_endp(endpoint)
+        if session is None:
+            self.statistics.endp_misses += 1
+            return None
+        self.statistics.endp_hits += 1
+        return session.properties, self._hold(session)
+
+    def save_dest(self, destination: Label, properties: Properties, endpoint: Label, ttl_s: int, now_ns: int) -> Status:
+        status = self.table.save_dest(destination, properties, endpoint, ttl_s, now_ns)
+        if status is Status.DONE:
+            self.statistics.saved_dest(self.table.destinations, self.table.used)
+        return status
+
+    def find_dest(self, destination: Label) -> tuple[Properties, Properties, Handle] | None:
+        found = self.table.find_dest(destination)
+        if found is None:
+            self.statistics.dest_misses += 1
+            return None
+        self.statistics.dest_hits += 1
+        properties, session = found
+        return properties, session.properties, self._hold(session)
+
+    def put_back(self, handle: Handle, now_ns: int) -> tuple[Handle, ...]:
+        return () if self.table.put_back(self.held.pop(handle), now_ns) else (handle,)
+
+    def hand_over(self, handle: Handle) -> None:
+        del self.held[handle]
+
+    def expire(self, now_ns: int) -> tuple[Handle, ...]:
+        return tuple(sorted(Handle(descriptor) for descriptor in self.table.expire(now_ns)))
+
+    def next_expiry_ns(self) -> int | None:
+        return self.table.next_expiry_ns
+
+    def sizes(self) -> Sizes:
+        return Sizes(*self.table.sizes)
+
+    @property
+    def counters(self) -> Counters:
+        counted = self.statistics
+        return Counters(**{name: getattr(counted, name) for name in Counters.__dataclass_fields__})
+
+    @counters.setter
+    def counters(self, counters: Counters) -> None:
+        for name in Counters.__dataclass_fields__:
+            setattr(self.statistics, name, getattr(counters, name))
+
+    # What the exploration needs besides.
+
+    def _hold(self, session: Session) -> Handle:
+        handle = Handle(session.descriptor)
+        self.held[handle] = session
+        return handle
+
+    def held_handles(self) -> tuple[Handle, ...]:
+        return tuple(self.held)
+
+    def handles(self) -> tuple[Handle, ...]:
+        records = sorted(self.table._endpoints.items())
+        return (*(Handle(session.descriptor) for _, record in records for session in queue(record)), *self.held)
+
+    def key(self, now_ns: int, names: Mapping[Handle, int]) -> Hashable:
+        table = self.table
+
+        def seen(session: Session) -> tuple[bytes, int, int]:
+            return session.properties, names.get(Handle(session.descriptor), -1), session.expiry_ns - now_ns
+
+        def due(instant: int) -> tuple[int, bool, tuple[bytes, int, int] | tuple[()]]:
+            item = table._timed.get(instant)
+            remaining_ns = (instant >> _SERIAL_BITS) - now_ns
+            return remaining_ns, item is not None, seen(item) if isinstance(item, Session) else ()
+
+        return (
+            tuple(
+                (label, tuple(map(seen, queue(each))), each.sessions, each.bindings, each.newest and seen(each.newest))
+                for label, each in sorted(table._endpoints.items())
+            ),
+            tuple(
+                (label, tuple((*name, b.properties, (b.due >> _SERIAL_BITS) - now_ns) for name, b in bindings.items()))
+                for label, bindings in sorted(table._destinations.items())
+            ),
+            # Two tables that hold the same may differ in the stale instants that a lazy heap still has; a bug may
+            # hide there, so they are states of their own. Which of two equal instants comes first does not matter.
+            tuple(sorted(map(due, table._heap))),
+            is_heap(table._heap),
+            len(table._timed),
+            tuple((s.endpoint, s.properties, names[h], max(0, s.expiry_ns - now_ns)) for h, s in self.held.items()),
+        )
+
+    def copier(self) -> Callable[[], Self]:
+        # Pickled whole: a copy that the table makes of itself may mend what is broken in it.
+        frozen, counters = pickle.dumps((self.table, self.held), pickle.HIGHEST_PROTOCOL), self.counters
+        return lambda: self._thaw(frozen, counters)
+
+    def _thaw(self, frozen: bytes, counters: Counters) -> Self:
+        twin = type(self).__new__(type(self))
+        twin.limits = self.limits
+        twin.statistics = Statistics(start_s=0.0)
+        twin.table, twin.held = pickle.loads(frozen)
+        twin.counters = counters
+        return twin
+
+
+def is_heap(numbers: list[int]) -> bool:
+    """Return whether no number is smaller than its parent."""
+    return all(numbers[(place - 1) // 2] <= numbers[place] for place in range(1, len(numbers)))
+
+
+def queue(record: _Endpoint) -> list[Session]:
+    """Return an endpoint's sessions, the oldest first."""
+    sessions = []
+    session = record.oldest
+    while session is not None:
+        sessions.append(session)
+        session = session.newer
+    return sessions

@@ -1,0 +1,84 @@
+"""How far the exploration reaches: the committed scopes and the counts they must have.
+
+Three small scopes, each sharp at one thing, take seconds and run with every test run; the wide one is for
+`python -m tests.side_by_side.exploration wide`. The counts are those of the specification beside the production table,
+which has more states than it shows (see FastTable.key).
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from tests.side_by_side.exploration.explorer import Scope
+
+from scache_spec.vocabulary import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A scope, how lazy the production table's heap is in it, and the expected size of the space.
+
+    A space that shrinks unnoticed is the classic way for an exhaustive check to check nothing.
+    """
+
+    scope: Scope
+    stale_max: int
+    states: int
+    transitions: int
+
+    def setup(self) -> tuple[str, ...]:
+        """Return the lines that a program needs to make the heap as lazy as it is here."""
+        return ("import scache_fast.engine.table", f"scache_fast.engine.table.STALE_MAX = {self.stale_max}")
+
+
+BINDINGS: Final = ((b"a", b"q", b"a"), (b"a", b"r", b"a"), (b"a", b"q", b"b"))
+"""From one destination: two that differ in their properties alone, two in their endpoint alone."""
+
+ORDER: Final = Scope(
+    limits=Limits(ttl_limit_s=2, sessions_max=2, sessions_per_endpoint_max=1, bindings_max=2),
+    endpoints=(b"a", b"b"),
+    bindings=BINDINGS,
+    ttls_s=(1, 3),
+    handles_max=2,
+)
+"""Which binding leads where, renewal, name spaces, the limits on bindings and on sessions of one endpoint."""
+
+QUEUE: Final = Scope(
+    limits=Limits(ttl_limit_s=2, sessions_max=2, sessions_per_endpoint_max=3, bindings_max=1),
+    endpoints=(b"a",),
+    bindings=((b"a", b"q", b"a"),),
+    endpoint_properties=(b"p", b"o"),
+    ttls_s=(1, 3),
+    handles_max=3,
+    held_max=2,
+)
+"""One queue: turn by turn, two sessions held at once, put back beyond the limit, equal sessions side by side."""
+
+PEAKS: Final = Scope(
+    limits=Limits(ttl_limit_s=1, sessions_max=2, sessions_per_endpoint_max=9, bindings_max=2),
+    endpoints=(b"a", b"b"),
+    bindings=((b"a", b"q", b"a"), (b"b", b"q", b"a"), (b"a", b"q", b"b")),
+    ttls_s=(1,),
+    handles_max=2,
+    remember_peaks=True,
+)
+"""Counters that remember, and two destinations."""
+
+WIDE: Final = Scope(
+    limits=Limits(ttl_limit_s=2, sessions_max=2, sessions_per_endpoint_max=2, bindings_max=2),
+    endpoints=(b"a", b"b"),
+    bindings=(*BINDINGS, (b"b", b"q", b"a")),
+    ttls_s=(1, 3),
+    handles_max=3,
+)
+"""All of it together, and a heap that may be lazier."""
+
+SMALL: Final = {"order": ORDER, "queue": QUEUE, "peaks": PEAKS}
+
+# -2: with two entries or fewer each removal rebuilds the heap, with four it keeps two stale instants. 0: as many stale
+# instants as entries. The default of 1024 would never rebuild within any scope.
+COMMITTED: Final = {
+    "order": Committed(ORDER, stale_max=-2, states=4885, transitions=54901),
+    "queue": Committed(QUEUE, stale_max=-2, states=2459, transitions=19354),
+    "peaks": Committed(PEAKS, stale_max=-2, states=1509, transitions=12733),
+    "wide": Committed(WIDE, stale_max=0, states=96751, transitions=1331344),
+}
