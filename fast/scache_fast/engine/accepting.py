@@ -140,7 +140,7 @@ class Accepting:
     def _pause(self, error: OSError, now_ns: int) -> None:
         # The listeners stay readable all the while: asking epoll about them now would be a loop without a wait.
         self._heed(0)
-        self.again_ns = now_ns + ACCEPT_PAUSE_NS
+        self.again_ns = now_ns + ACCEPT_PAUSE_NS  # LIMIT-8
         if not self._is_pause_logged:
             self._is_pause_logged = True  # said once, not 20 times a second
             self._log.warning(f"no room for another client, accepting pauses: {error.strerror}")

@@ -20,33 +20,34 @@ from scache_spec.vocabulary import TTL_S_MAX
 
 _NUL: Final = b"\0"
 
-_TTL: Final = re.compile(rb"[ \t\n\v\f\r]*\+?0*([0-9]{1,10})")
+_TTL: Final = re.compile(rb"[ \t\n\v\f\r]*\+?0*([0-9]{1,10})")  # WIRE-8, WIRE-10
 """What C's sscanf("%u") takes without wrapping: ten digits hold TTL_S_MAX; int() never sees a longer number."""
 
 
 def encode(*fields: bytes) -> bytes:
     """Return the bytes of one list, given its names and values in turn."""
-    return _NUL.join(fields) + b"\0\0" if fields else _NUL
+    return _NUL.join(fields) + b"\0\0" if fields else _NUL  # WIRE-1
 
 
 def whole_list(data: bytes) -> list[bytes] | None:
     """Return the fields of the list that data is, or None when data is anything but exactly one whole list."""
-    fields = data.split(_NUL)
+    fields = data.split(_NUL)  # WIRE-3
     # The closing NUL leaves an empty last name and, behind it, the empty rest; names and values come in pairs.
-    if len(fields) & 1 or fields.pop() or fields.pop() or b"" in fields[::2]:
+    if len(fields) & 1 or fields.pop() or fields.pop() or b"" in fields[::2]:  # WIRE-2
         return None
     return fields
 
 
 def parse_ttl(value: bytes) -> int | None:
     """Return the seconds that a ttl spells, 1 to TTL_S_MAX, or None when it is malformed."""
+    # WIRE-8
     if len(value) < 10 and value.isdigit():  # the cheap way, for what everybody sends
-        return int(value) or None
+        return int(value) or None  # WIRE-9
     match = _TTL.fullmatch(value)
-    if match is None:
+    if match is None:  # WIRE-8, WIRE-10
         return None
     ttl_s = int(match[1])
-    return ttl_s if 0 < ttl_s <= TTL_S_MAX else None
+    return ttl_s if 0 < ttl_s <= TTL_S_MAX else None  # WIRE-9, WIRE-10
 
 
 class Decoder:
@@ -79,13 +80,13 @@ class Decoder:
             del self._fields[: self._start]
             self._scanned -= self._start
             self._start = 0
-        finished = data.split(_NUL)
+        finished = data.split(_NUL)  # WIRE-3
         tail = finished.pop()
         if finished:
-            finished[0] = bytes(self._tail) + finished[0]
+            finished[0] = bytes(self._tail) + finished[0]  # WIRE-4
             self._fields += finished
             self._tail.clear()
-        self._tail += tail
+        self._tail += tail  # WIRE-4
 
     def next_list(self) -> list[bytes] | None:
         """Return the fields of the next whole list, or None when none is there yet (or `overlong` is set)."""
@@ -93,14 +94,14 @@ class Decoder:
         count = len(fields)
         while self._scanned < count and not self.overlong:
             name = fields[self._scanned]
-            if not name:
+            if not name:  # WIRE-2
                 return self._finish()
-            if self._scanned + 1 == count:
+            if self._scanned + 1 == count:  # WIRE-5
                 break
             self._list_bytes += len(name) + len(fields[self._scanned + 1]) + 2
             self._scanned += 2
         unfinished = len(self._tail) + (len(fields[self._scanned]) + 1 if self._scanned < count else 0)
-        self.overlong = self._list_bytes + unfinished >= self._bytes_max
+        self.overlong = self._list_bytes + unfinished >= self._bytes_max  # LIMIT-1
         return None
 
     def skip_byte(self) -> bool:
@@ -108,18 +109,18 @@ class Decoder:
         if self._start < len(self._fields):
             first = self._fields[self._start]
             if first:
-                self._fields[self._start] = first[1:]
+                self._fields[self._start] = first[1:]  # FD-12
             else:
                 self._start += 1
                 self._scanned = self._start
             return True
         if self._tail:
-            del self._tail[0]
+            del self._tail[0]  # FD-12
             return True
         return False
 
     def _finish(self) -> list[bytes] | None:
-        if self._list_bytes >= self._bytes_max:
+        if self._list_bytes >= self._bytes_max:  # LIMIT-1
             self.overlong = True
             return None
         done = self._fields[self._start : self._scanned]

@@ -94,7 +94,7 @@ _DUMMY: Final = encode(words.DUMMY, b"")
 
 def _status(status: Status, *properties: bytes) -> bytes:
     fields = [field for value in properties for field in (words.PROPERTY, value)]
-    return encode(words.STATUS, b"%d" % status, *fields)
+    return encode(words.STATUS, b"%d" % status, *fields)  # CONN-13
 
 
 _DONE: Final = _status(Status.DONE)
@@ -102,6 +102,7 @@ _FAILED: Final = _status(Status.FAILED)
 _UNKNOWN: Final = _status(Status.MALFORMED)
 _MISSED_ENDP: Final = _status(Status.FAILED, b"")
 _MISSED_DEST: Final = _status(Status.FAILED, b"", b"")
+# CONN-13
 _MALFORMED: Final = {
     request: _status(Status.MALFORMED, *[b""] * count) for request, count in words.REPLY_PROPERTIES.items()
 }
@@ -151,24 +152,24 @@ class Conversations:
             self._receive_descriptor(client)
             return
         try:
-            data = client.sock.recv(READ_BYTES_MAX)
+            data = client.sock.recv(READ_BYTES_MAX)  # FD-1
         except BlockingIOError:
             return
         except OSError as error:
             self._lose(client, error)
             return
         if not data:
-            client.state = CLOSED
+            client.state = CLOSED  # CONN-11
             return
         if client.decoder is None:
             # The cheap way: nothing is left over from before, and this is exactly one list, perhaps behind the list
             # that says "received", as smtp(8) likes to write it.
-            if len(data) <= self._list_bytes_max:
-                if client.state is READY and data == _DUMMY:
+            if len(data) <= self._list_bytes_max:  # LIMIT-1
+                if client.state is READY and data == _DUMMY:  # FD-6
                     client.since_ns = self.now_ns
                     client.state = SENDING
                     return
-                if client.state is RECEIVED and data.startswith(_DUMMY):
+                if client.state is RECEIVED and data.startswith(_DUMMY):  # FD-9
                     client.since_ns = self.now_ns
                     client.state = REQUEST
                     data = data[len(_DUMMY) :]
@@ -179,7 +180,7 @@ class Conversations:
                     self._on_list(client, fields)
                     return
             client.decoder = Decoder(self._list_bytes_max)
-        client.decoder.feed(data)
+        client.decoder.feed(data)  # CONN-3
         self.advance(client)
 
     def answer(self, client: Client) -> None:
@@ -194,7 +195,7 @@ class Conversations:
                 self._lose(client, error)
                 return
             if sent != len(output):
-                client.output = output[sent:]
+                client.output = output[sent:]  # LIMIT-6
                 return
             client.output = b""
         if client.state is SENDING:
@@ -215,24 +216,25 @@ class Conversations:
         for _ in range(LISTS_PER_TURN_MAX):
             if client.state is SENDING or len(client.output) > self._output_bytes_max:
                 self.answer(client)
+            # LIMIT-6
             if client.state is SENDING or client.state is CLOSED or len(client.output) > self._output_bytes_max:
                 break
             if client.state is DESCRIPTOR:
-                if not decoder.skip_byte():
+                if not decoder.skip_byte():  # FD-12
                     client.is_backlogged = False
                     break
                 # Race 1: it came with the request, so no descriptor can have come with it.
                 self._refuse_descriptor(client, "its byte came with the request, so without a descriptor")
             else:
                 fields = decoder.next_list()
-                if fields is None:
+                if fields is None:  # WIRE-5
                     client.is_backlogged = False
                     break
-                self._on_list(client, fields)
-        if decoder.overlong:
+                self._on_list(client, fields)  # CONN-3
+        if decoder.overlong:  # LIMIT-1
             self.answer(client)
             self._meet_limit(Limit.ATTRIBUTE_LIST_BYTES, "client closed: its attribute list does not end")
-            client.state = CLOSED
+            client.state = CLOSED  # CONN-11
         elif decoder.is_empty:
             client.decoder = None
             client.is_backlogged = False
@@ -242,8 +244,8 @@ class Conversations:
         session = client.session
         if session is not None:
             client.session = None
-            if not self._table.put_back(session, self.now_ns):
-                self.discard(session)
+            if not self._table.put_back(session, self.now_ns):  # FD-10, ENDP-5
+                self.discard(session)  # ENDP-6
 
     def discard(self, session: Session) -> None:
         """Close the descriptor of a session that nobody will get, a farewell first where one is wanted."""
@@ -257,22 +259,22 @@ class Conversations:
         """Serve a list, which is never read in DESCRIPTOR, SENDING and CLOSED."""
         client.since_ns = self.now_ns
         if client.state is READY:
-            if fields and fields[0] == _DUMMY_NAME:
+            if fields and fields[0] == _DUMMY_NAME:  # FD-6, FD-7
                 client.state = SENDING
             else:
                 client.state = REQUEST
-                self.abandon(client)
+                self.abandon(client)  # FD-7
             return
-        if client.state is RECEIVED:
+        if client.state is RECEIVED:  # FD-9
             client.state = REQUEST
             return
-        if not fields or fields[0] != _REQUEST_NAME:
+        if not fields or fields[0] != _REQUEST_NAME:  # CONN-4, CONN-5
             return
         self.served += 1
-        serve = self._requests.get(fields[1])
+        serve = self._requests.get(fields[1])  # CONN-12
         if serve is None:
             self._log.warning(f"unknown request {printable(fields[1])}")
-            client.output += _UNKNOWN
+            client.output += _UNKNOWN  # CONN-6
             return
         serve(client, fields)
         if self._verbose:
@@ -281,16 +283,16 @@ class Conversations:
     # The four requests. Names are matched in order right behind the request; what follows the last does not matter.
 
     def _save_endp(self, client: Client, fields: list[bytes]) -> None:
-        ttl_s = parse_ttl(fields[3]) if fields[2:8:2] == _SAVE_ENDP_NAMES else None
-        if ttl_s is None:
+        ttl_s = parse_ttl(fields[3]) if fields[2:8:2] == _SAVE_ENDP_NAMES else None  # WIRE-6, WIRE-7
+        if ttl_s is None:  # CONN-7
             self._malformed(client, fields)
             return
         client.saving = fields[5], fields[7], ttl_s
         client.state = DESCRIPTOR
-        client.output += _DUMMY
+        client.output += _DUMMY  # FD-2
 
     def _find_endp(self, client: Client, fields: list[bytes]) -> None:
-        if fields[2:3] != _LABEL_NAME:
+        if fields[2:3] != _LABEL_NAME:  # WIRE-6, WIRE-7, CONN-7
             self._malformed(client, fields)
             return
         label = fields[3]
@@ -299,30 +301,30 @@ class Conversations:
             discard(session.descriptor, self._log)
             session = self._table.find_endp(label)
         if session is None:
-            self._statistics.endp_misses += 1
-            client.output += _MISSED_ENDP
+            self._statistics.endp_misses += 1  # STAT-2
+            client.output += _MISSED_ENDP  # CONN-9
             return
-        self._statistics.endp_hits += 1
-        client.session = session
+        self._statistics.endp_hits += 1  # STAT-2, STAT-3
+        client.session = session  # CONN-10
         client.state = READY
-        client.output += b"status\x000\x00property\x00%b\0\0" % session.properties
+        client.output += b"status\x000\x00property\x00%b\0\0" % session.properties  # CONN-10, CONN-13
 
     def _save_dest(self, client: Client, fields: list[bytes]) -> None:
-        ttl_s = parse_ttl(fields[3]) if fields[2:10:2] == _SAVE_DEST_NAMES else None
-        if ttl_s is None:
+        ttl_s = parse_ttl(fields[3]) if fields[2:10:2] == _SAVE_DEST_NAMES else None  # WIRE-6, WIRE-7
+        if ttl_s is None:  # CONN-7
             self._malformed(client, fields)
             return
         table = self._table
         destination = fields[5]
-        if table.save_dest(destination, fields[7], fields[9], ttl_s, self.now_ns) is DONE:
-            self._statistics.saved_dest(table.destinations, table.used)
-            client.output += _DONE
+        if table.save_dest(destination, fields[7], fields[9], ttl_s, self.now_ns) is DONE:  # CONN-8
+            self._statistics.saved_dest(table.destinations, table.used)  # STAT-4
+            client.output += _DONE  # CONN-8
         else:
             self._meet_limit(Limit.BINDINGS, f"save_dest {printable(destination)} refused")
-            client.output += _FAILED
+            client.output += _FAILED  # LIMIT-4
 
     def _find_dest(self, client: Client, fields: list[bytes]) -> None:
-        if fields[2:3] != _LABEL_NAME:
+        if fields[2:3] != _LABEL_NAME:  # WIRE-6, WIRE-7, CONN-7
             self._malformed(client, fields)
             return
         label = fields[3]
@@ -331,23 +333,24 @@ class Conversations:
             discard(found[1].descriptor, self._log)
             found = self._table.find_dest(label)
         if found is None:
-            self._statistics.dest_misses += 1
-            client.output += _MISSED_DEST
+            self._statistics.dest_misses += 1  # STAT-2
+            client.output += _MISSED_DEST  # CONN-9
             return
-        self._statistics.dest_hits += 1
-        client.session = found[1]
+        self._statistics.dest_hits += 1  # STAT-2, STAT-3
+        client.session = found[1]  # CONN-10
         client.state = READY
+        # CONN-13, DEST-4
         client.output += b"status\x000\x00property\x00%b\0property\x00%b\0\0" % (found[0], found[1].properties)
 
     def _malformed(self, client: Client, fields: list[bytes]) -> None:
         self._log.warning(f"bad or missing attribute in {printable(fields[1])}: {printable(encode(*fields[2:]))}")
-        client.output += _MALFORMED[fields[1]]
+        client.output += _MALFORMED[fields[1]]  # CONN-7, CONN-13
 
     # Descriptors.
 
     def _receive_descriptor(self, client: Client) -> None:
         try:
-            data, ancillary, flags, _ = client.sock.recvmsg(1, _ANCILLARY_BYTES, _CLOSE_ON_EXEC)
+            data, ancillary, flags, _ = client.sock.recvmsg(1, _ANCILLARY_BYTES, _CLOSE_ON_EXEC)  # FD-1, FD-12
         except BlockingIOError:
             return
         except OSError as error:
@@ -357,17 +360,17 @@ class Conversations:
             client.state = CLOSED
             return
         descriptors = _descriptors(ancillary)
-        if len(descriptors) != 1 or flags & _TRUNCATED:
+        if len(descriptors) != 1 or flags & _TRUNCATED:  # FD-4, FD-5
             for descriptor in descriptors:
-                discard(descriptor, self._log)
+                discard(descriptor, self._log)  # FD-4
             # With the descriptor table full the kernel hands over what fits and says so in MSG_CTRUNC.
             truncated = ", and there were more than could be received" if flags & _TRUNCATED else ""
             self._refuse_descriptor(client, f"{len(descriptors)} descriptors came with the byte, not one{truncated}")
-        elif self._first_reserved is not None and descriptors[0] >= self._first_reserved:
+        elif self._first_reserved is not None and descriptors[0] >= self._first_reserved:  # LIMIT-8
             discard(descriptors[0], self._log)
             self._refuse_descriptor(client, "the descriptors that are left are kept in reserve")
         else:
-            self._park(client, descriptors[0])
+            self._park(client, descriptors[0])  # FD-3
 
     def _park(self, client: Client, descriptor: int) -> None:
         table = self._table
@@ -375,26 +378,26 @@ class Conversations:
         client.since_ns = self.now_ns
         client.state = REQUEST
         if table.save_endp(endpoint, properties, descriptor, ttl_s, self.now_ns) is DONE:
-            self._statistics.saved_endp(table.used, table.sessions)
-            client.output += _DONE
+            self._statistics.saved_endp(table.used, table.sessions)  # STAT-4
+            client.output += _DONE  # FD-3
             return
         limit = table.session_limit(endpoint)
-        discard(descriptor, self._log)
+        discard(descriptor, self._log)  # LIMIT-2, LIMIT-3
         self._meet_limit(limit or Limit.SESSIONS, f"save_endp {printable(endpoint)} refused")
-        client.output += _FAILED
+        client.output += _FAILED  # LIMIT-2, LIMIT-3
 
     def _refuse_descriptor(self, client: Client, reason: str) -> None:
         self._log.warning(f"save_endp {printable(client.saving[0])} refused: {reason}")
         client.since_ns = self.now_ns
         client.state = REQUEST
-        client.output += _FAILED
+        client.output += _FAILED  # FD-4
 
     def _send_descriptor(self, client: Client) -> None:
         """Send what was found; stays in SENDING when the socket is full."""
         session = client.session
         assert session is not None
         try:
-            client.sock.sendmsg(_CARRIER, ((_LEVEL, _RIGHTS, _DESCRIPTOR.pack(session.descriptor)),))
+            client.sock.sendmsg(_CARRIER, ((_LEVEL, _RIGHTS, _DESCRIPTOR.pack(session.descriptor)),))  # FD-6, FD-13
         except BlockingIOError:
             return
         except OSError as error:
@@ -402,8 +405,8 @@ class Conversations:
             return
         client.since_ns = self.now_ns
         client.state = RECEIVED
-        client.session = None
-        close(session.descriptor, self._log)
+        client.session = None  # FD-8, FD-11
+        close(session.descriptor, self._log)  # FD-8
 
     # Failures.
 

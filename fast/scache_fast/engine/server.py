@@ -147,9 +147,9 @@ class Server:
         """Close everything the server owns: clients, parked descriptors, listeners. It cannot be used after."""
         self.turn = self._turns + 1
         for client in list(self._clients.values()):
-            self._drop(client)
+            self._drop(client)  # LIFE-4
         for session in self.table.flush():
-            self._conversations.discard(session)
+            self._conversations.discard(session)  # LIFE-4
         self._accepting.close()
         self._epoll.close()
 
@@ -166,7 +166,7 @@ class Server:
         conversations = self._conversations
         now_ns = self._now_ns = conversations.now_ns = self._clock()
         if now_ns >= self._due_ns:
-            self._do_what_is_due()
+            self._do_what_is_due()  # TTL-5
         clients, readable, answer = self._clients, conversations.readable, conversations.answer
         backlog = list(self._backlog)  # those that join it in this turn have had their share
         served: list[Client] = []
@@ -196,11 +196,11 @@ class Server:
             elif self._steps_due_ns is None:
                 self._steps_due_ns = now_ns + self._ipc_timeout_ns
         if backlog:
-            self._serve_on(backlog)
+            self._serve_on(backlog)  # CONN-3
         # Once told to end, whoever waits to be let in is left to the next process behind the same sockets.
         if self._accepting.is_wanted and self.is_running:
             self._accepting.accept_all(now_ns)
-        if not clients and self._is_idle_too_long():
+        if not clients and self._is_idle_too_long():  # LIFE-2
             self.is_running = False
         if self._hooks.after_turn is not None:
             self._hooks.after_turn(self._conversations.served)
@@ -232,7 +232,7 @@ class Server:
         due_ns = self._statistics_due_ns
         expiry_ns = self.table.next_expiry_ns
         if expiry_ns is not None and expiry_ns < due_ns:
-            due_ns = expiry_ns
+            due_ns = expiry_ns  # TTL-6
         if self._steps_due_ns is not None:
             due_ns = min(due_ns, self._steps_due_ns)
         if self._accepting.again_ns is not None:
@@ -248,16 +248,16 @@ class Server:
 
     def _do_what_is_due(self) -> None:
         for session in self.table.pop_expired(self._now_ns):
-            self._conversations.discard(session)
-        if self._now_ns >= self._statistics_due_ns:
+            self._conversations.discard(session)  # TTL-3
+        if self._now_ns >= self._statistics_due_ns:  # STAT-7
             self.print_statistics()
         self._time_out()
 
     def _is_idle_too_long(self) -> bool:
         return (
             self._max_idle_ns is not None
-            and not self.table.sessions
-            and self._now_ns - self._idle_since_ns >= self._max_idle_ns
+            and not self.table.sessions  # LIFE-3
+            and self._now_ns - self._idle_since_ns >= self._max_idle_ns  # LIFE-2
         )
 
     def _time_out(self) -> None:
@@ -265,9 +265,9 @@ class Server:
             return
         oldest_ns = None
         for client in list(self._clients.values()):
-            if client.since_ns is None:
+            if client.since_ns is None:  # LIMIT-7
                 continue
-            if self._now_ns - client.since_ns < self._ipc_timeout_ns:
+            if self._now_ns - client.since_ns < self._ipc_timeout_ns:  # LIMIT-7
                 oldest_ns = client.since_ns if oldest_ns is None else min(oldest_ns, client.since_ns)
                 continue
             self.statistics.limit_hits[Limit.IPC_TIMEOUT] += 1
@@ -275,7 +275,7 @@ class Server:
                 f"client {client.fd} closed: unfinished in {client.state.name} for "
                 f"{Limit.IPC_TIMEOUT.value}={self._limits.ipc_timeout_s}"
             )
-            self._drop(client)
+            self._drop(client)  # LIMIT-7
         self._steps_due_ns = None if oldest_ns is None else oldest_ns + self._ipc_timeout_ns
 
     # Clients.
@@ -307,13 +307,13 @@ class Server:
         interest = _IN
         if state is REQUEST and client.decoder is None and not client.output:
             # At rest: nothing is unfinished, and it may stay so for ever.
-            client.since_ns = None
+            client.since_ns = None  # LIMIT-7
         else:
             if client.since_ns is None:
                 client.since_ns = self._now_ns
             if self._steps_due_ns is None:
                 self._steps_due_ns = self._now_ns + self._ipc_timeout_ns
-            if len(client.output) > self._limits.output_bytes_max:
+            if len(client.output) > self._limits.output_bytes_max:  # LIMIT-6
                 interest = _OUT
                 if client.interest != _OUT:
                     self.statistics.limit_hits[Limit.OUTPUT_BYTES] += 1
@@ -342,10 +342,10 @@ class Server:
     def _drop(self, client: Client) -> None:
         del self._clients[client.fd]
         self._backlog.pop(client, None)
-        self._conversations.abandon(client)
+        self._conversations.abandon(client)  # FD-10
         close(client.sock, self._log)
         if not self._clients:
-            self._idle_since_ns = self._now_ns
+            self._idle_since_ns = self._now_ns  # LIFE-2
 
     # Those who want to come in, and others who are waited for.
 
@@ -356,7 +356,7 @@ class Server:
 
     def _welcome(self, sock: socket.socket) -> None:
         """Let an accepted client in, or not; raises OSError when it cannot be waited for."""
-        if len(self._clients) >= self._limits.clients_max:
+        if len(self._clients) >= self._limits.clients_max:  # LIMIT-5
             close(sock, self._log)
             self.statistics.limit_hits[Limit.CLIENTS] += 1
             self._log.warning(f"client closed: limit {Limit.CLIENTS.value}={self._limits.clients_max}")
@@ -364,11 +364,13 @@ class Server:
         if self._hooks.may_connect is not None and not self._hooks.may_connect(sock):
             close(sock, self._log)
             return
-        sock.setblocking(False)
+        sock.setblocking(False)  # CONN-2
         client = Client(sock, sock.fileno(), _IN)
         try:
+            # CONN-1
             sock.send(_GREETING)  # a new socket has room for it
         except BlockingIOError:
+            # CONN-1
             client.output = _GREETING  # unless there is no memory for it just now
         except OSError as error:
             close(sock, self._log)

@@ -35,16 +35,16 @@ class Statistics:
     def saved_endp(self, endpoints: int, sessions: int) -> None:
         """Raise the peaks that a saved session can raise; sizes are those after the save."""
         if endpoints > self.endpoints_max:
-            self.endpoints_max = endpoints
+            self.endpoints_max = endpoints  # STAT-4
         if sessions > self.sessions_max:
-            self.sessions_max = sessions
+            self.sessions_max = sessions  # STAT-4
 
     def saved_dest(self, destinations: int, endpoints: int) -> None:
         """Raise the peaks that a saved binding can raise; sizes are those after the save."""
         if destinations > self.destinations_max:
-            self.destinations_max = destinations
+            self.destinations_max = destinations  # STAT-4
         if endpoints > self.endpoints_max:
-            self.endpoints_max = endpoints
+            self.endpoints_max = endpoints  # STAT-4
 
     def close_interval(self, now_s: float) -> list[str]:
         """Return the lines of the interval that ends now, and begin the next."""
@@ -52,23 +52,23 @@ class Statistics:
         endp_lookups = self.endp_hits + self.endp_misses
         peaks = (self.destinations_max, self.endpoints_max, self.sessions_max)
         lines = []
-        if dest_lookups or endp_lookups or any(peaks):
+        if dest_lookups or endp_lookups or any(peaks):  # STAT-5
             # ctime reads "Sat Nov 22 11:03:25 2025\n"; the log has always shown the middle of it.
             lines.append(f"statistics: start interval {time.ctime(self.start_s)[4:19]}")
-        if dest_lookups:
+        if dest_lookups:  # STAT-5
             lines.append(_lookups("domain", self.dest_hits, self.dest_misses))
-        if endp_lookups:
+        if endp_lookups:  # STAT-5
             lines.append(_lookups("address", self.endp_hits, self.endp_misses))
-        if any(peaks):
+        if any(peaks):  # STAT-5
             domains, addresses, connections = peaks
             lines.append(
                 f"statistics: max simultaneous domains={domains} addresses={addresses} connection={connections}"
             )
-        self.dest_hits = self.dest_misses = self.endp_hits = self.endp_misses = 0
-        self.destinations_max = self.endpoints_max = self.sessions_max = 0
-        self.start_s = now_s
+        self.dest_hits = self.dest_misses = self.endp_hits = self.endp_misses = 0  # STAT-5
+        self.destinations_max = self.endpoints_max = self.sessions_max = 0  # STAT-5
+        self.start_s = now_s  # STAT-5
         return lines
 
 
 def _lookups(kind: str, hits: int, misses: int) -> str:
-    return f"statistics: {kind} lookup hits={hits} miss={misses} success={hits * 100 // (hits + misses)}%"
+    return f"statistics: {kind} lookup hits={hits} miss={misses} success={hits * 100 // (hits + misses)}%"  # STAT-6

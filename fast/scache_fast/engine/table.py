@@ -132,6 +132,7 @@ class Table:
         is_new = record is None
         if record is None:
             record = _Endpoint(endpoint)
+        # LIMIT-2, LIMIT-3
         if self.sessions >= self._limits.sessions_max or record.sessions >= self._limits.sessions_per_endpoint_max:
             return FAILED
         if is_new:
@@ -142,7 +143,7 @@ class Table:
             record.oldest = session
             self.used += 1
         else:
-            last.newer = session
+            last.newer = session  # ENDP-2
         record.sessions += 1
         self.sessions += 1
         self._schedule(session, self._expiry_ns(ttl_s, now_ns))
@@ -150,27 +151,27 @@ class Table:
 
     def find_endp(self, endpoint: bytes) -> Session | None:
         """Take the oldest session of an endpoint out of the table."""
-        record = self._endpoints.get(endpoint)
+        record = self._endpoints.get(endpoint)  # ENDP-1
         if record is None or record.oldest is None:
             return None
-        return self._take(record, record.oldest)
+        return self._take(record, record.oldest)  # ENDP-3
 
     def save_dest(self, destination: bytes, properties: bytes, endpoint: bytes, ttl_s: int, now_ns: int) -> Status:
         """Bind a destination to an endpoint, or renew that binding in its place; FAILED: a limit forbids a new one."""
         bindings = self._destinations.get(destination)
-        binding = None if bindings is None else bindings.get((endpoint, properties))
+        binding = None if bindings is None else bindings.get((endpoint, properties))  # DEST-2, DEST-3
         if binding is not None:
             del self._timed[binding.due]
-            self._schedule(binding, self._expiry_ns(ttl_s, now_ns))
+            self._schedule(binding, self._expiry_ns(ttl_s, now_ns))  # DEST-2
             if len(self._heap) > 2 * len(self._timed) + STALE_MAX:
                 self._compact()
             return DONE
-        if self.bindings >= self._limits.bindings_max:
+        if self.bindings >= self._limits.bindings_max:  # LIMIT-4
             return FAILED
         if bindings is None:
             bindings = self._destinations[destination] = {}
         record = self._endpoint(endpoint)
-        binding = bindings[record.label, properties] = _Binding(destination, record, properties, 0)
+        binding = bindings[record.label, properties] = _Binding(destination, record, properties, 0)  # DEST-3
         record.bindings += 1
         self.bindings += 1
         self._schedule(binding, self._expiry_ns(ttl_s, now_ns))
@@ -178,10 +179,10 @@ class Table:
 
     def find_dest(self, destination: bytes) -> tuple[bytes, Session] | None:
         """Take the oldest session of the first bound endpoint that has one, and return the binding's properties too."""
-        for binding in self._destinations.get(destination, {}).values():
+        for binding in self._destinations.get(destination, {}).values():  # ENDP-1, DEST-4
             oldest = binding.endpoint.oldest
             if oldest is not None:
-                return binding.properties, self._take(binding.endpoint, oldest)
+                return binding.properties, self._take(binding.endpoint, oldest)  # DEST-4, DEST-5
         return None
 
     # Sessions that come back, and time.
@@ -191,7 +192,7 @@ class Table:
 
         False: it has expired meanwhile, and its descriptor is the caller's to close.
         """
-        if session.expiry_ns <= now_ns:
+        if session.expiry_ns <= now_ns:  # ENDP-6
             return False
         record = self._endpoint(session.endpoint)
         first = record.oldest
@@ -200,25 +201,25 @@ class Table:
             self.used += 1
         else:
             first.older = session
-            session.newer = first
-        record.oldest = session
+            session.newer = first  # ENDP-5
+        record.oldest = session  # ENDP-5
         record.sessions += 1
         self.sessions += 1
-        self._schedule(session, session.expiry_ns)
+        self._schedule(session, session.expiry_ns)  # ENDP-5
         return True
 
     def pop_expired(self, now_ns: int) -> list[Session]:
         """Remove everything whose expiry has come; return its sessions, whose descriptors are to be closed."""
         expired: list[Session] = []
-        horizon = (now_ns + 1) << _SERIAL_BITS
+        horizon = (now_ns + 1) << _SERIAL_BITS  # TTL-2
         heap = self._heap
         while heap and heap[0] < horizon:
             item = self._timed.pop(heappop(heap), None)
             if isinstance(item, Session):
                 self._unlink(self._endpoints[item.endpoint], item)
-                expired.append(item)
+                expired.append(item)  # TTL-3
             elif item is not None:
-                self._unbind(item)
+                self._unbind(item)  # TTL-4
         return expired
 
     def expire(self, now_ns: int) -> list[int]:
@@ -259,7 +260,7 @@ class Table:
     @property
     def destinations(self) -> int:
         """Return how many destinations have a binding."""
-        return len(self._destinations)
+        return len(self._destinations)  # STAT-1
 
     @property
     def sizes(self) -> Sizes:
@@ -320,7 +321,7 @@ class Table:
 
     def _expiry_ns(self, ttl_s: int, now_ns: int) -> int:
         limit_s = self._limits.ttl_limit_s
-        return now_ns + (ttl_s if ttl_s < limit_s else limit_s) * NS_PER_S
+        return now_ns + (ttl_s if ttl_s < limit_s else limit_s) * NS_PER_S  # TTL-1, TTL-2
 
     def _endpoint(self, label: bytes) -> _Endpoint:
         record = self._endpoints.get(label)
@@ -341,7 +342,7 @@ class Table:
 
     def _take(self, record: _Endpoint, session: Session) -> Session:
         del self._timed[session.due]
-        self._unlink(record, session)
+        self._unlink(record, session)  # ENDP-4
         if len(self._heap) > 2 * len(self._timed) + STALE_MAX:
             self._compact()
         return session
@@ -360,19 +361,19 @@ class Table:
         record.sessions -= 1
         self.sessions -= 1
         if not record.sessions:
-            self.used -= 1
-            if not record.bindings:
+            self.used -= 1  # STAT-1
+            if not record.bindings:  # DEST-1
                 del self._endpoints[record.label]
 
     def _unbind(self, binding: _Binding) -> None:
         record = binding.endpoint
         bindings = self._destinations[binding.destination]
         del bindings[record.label, binding.properties]
-        if not bindings:
+        if not bindings:  # STAT-1
             del self._destinations[binding.destination]
         self.bindings -= 1
         record.bindings -= 1
-        if not record.bindings and not record.sessions:
+        if not record.bindings and not record.sessions:  # DEST-1
             del self._endpoints[record.label]
 
 

@@ -115,4 +115,4 @@ def _run(server: Server, log: Logger, surroundings: Surroundings) -> None:
         server.step(surroundings.turn_s_max)
     if surroundings.stopping is not None:
         surroundings.stopping()
-    server.print_statistics()
+    server.print_statistics()  # STAT-7, LIFE-4
