@@ -45,6 +45,9 @@ class Verb:
     script: Callable[[Pair], list[Action]]
     ask: Callable[[Shell, Pair], object]
 
+    def __str__(self) -> str:
+        return self.name
+
 
 def _close(found: Found | None) -> object:
     assert found is not None
@@ -68,16 +71,12 @@ VERBS = [
         lambda s, _: _close(s.find_dest(b"d")),
     ),
 ]
-STEPS = [
-    pytest.param(verb, done, id=f"{verb.name}-{done}")
-    for verb, length in zip(VERBS, (5, 5, 3, 5), strict=True)
-    for done in range(length)
-]
+STEPS = [(verb, done) for verb, length in zip(VERBS, (5, 5, 3, 5), strict=True) for done in range(length)]
 """Each verb with each number of things, the greeting among them, that the server does before it is lost. A find is done
 when its descriptor has come: what happens after that is another test."""
 
 
-REPEATED = [step for step in STEPS if 1 <= step.values[1] < (3 if step.values[0].name == "save_endp" else 5)]
+REPEATED = [(verb, done) for verb, done in STEPS if 1 <= done < (3 if verb.name == "save_endp" else 5)]
 """Those at which the server is lost to a request on a kept connection, and it is safe to begin again."""
 
 
@@ -162,7 +161,7 @@ def test_replies_may_come_byte_by_byte(shell: Shell, peer: Peer, pair: Pair, ver
     verb.ask(shell, pair)
 
 
-@pytest.mark.parametrize(("verb", "done"), STEPS)
+@pytest.mark.parametrize(("verb", "done"), STEPS, ids=str)
 def test_server_that_dies_is_gone(shell: Shell, peer: Peer, pair: Pair, verb: Verb, done: int) -> None:
     peer.serve([say(GREETING), *verb.script(pair)][:done])
     with pytest.raises(ServerGone) as caught:
@@ -176,7 +175,7 @@ def test_server_that_dies_is_gone(shell: Shell, peer: Peer, pair: Pair, verb: Ve
         assert not caught.value.maybe_parked
 
 
-@pytest.mark.parametrize(("verb", "done"), STEPS)
+@pytest.mark.parametrize(("verb", "done"), STEPS, ids=str)
 def test_server_that_falls_silent_is_left(shell: Shell, peer: Peer, pair: Pair, verb: Verb, done: int) -> None:
     peer.serve([*[say(GREETING), *verb.script(pair)][:done], stall])
     shell.give_up_when_stalled = True
@@ -188,7 +187,7 @@ def test_server_that_falls_silent_is_left(shell: Shell, peer: Peer, pair: Pair, 
     peer.finish()  # which waits for the client to have closed its end: the dance is not gone on with
 
 
-@pytest.mark.parametrize(("verb", "done"), REPEATED)
+@pytest.mark.parametrize(("verb", "done"), REPEATED, ids=str)
 def test_request_is_repeated_on_a_fresh_connection(shell: Shell, peer: Peer, pair: Pair, verb: Verb, done: int) -> None:
     """Counted from the second request on: the connection that it finds is the one kept from the first."""
     whole = [say(GREETING), *verb.script(pair)]
@@ -426,14 +425,15 @@ def test_ttl_out_of_range_is_a_value_error(shell: Shell, pair: Pair, ttl_s: int)
 
 
 def test_nul_is_a_value_error_and_connects_nowhere(shell: Shell, peer: Peer, pair: Pair) -> None:
-    for ask in (
+    requests: list[Callable[[], object]] = [
         lambda: shell.save_endp(b"a\0b", b"", 5, pair.mine),
         lambda: shell.save_endp(b"", b"a\0b", 5, pair.mine),
         lambda: shell.find_endp(b"a\0b"),
         lambda: shell.save_dest(b"a\0b", b"", b"", 5),
         lambda: shell.save_dest(b"", b"", b"a\0b", 5),
         lambda: shell.find_dest(b"a\0b"),
-    ):
+    ]
+    for ask in requests:
         with pytest.raises(ValueError, match="NUL byte at 1"):
             ask()
 

@@ -42,7 +42,7 @@ class Cache(Client):
         self._fail()
         properties, endpoint = self.bound.get(destination, (b"", b""))
         found = self.find_endp(endpoint)
-        return found and FoundDest(found.detach(), found.properties, Properties(properties))
+        return None if found is None else FoundDest(found.detach(), found.properties, Properties(properties))
 
     def _fail(self) -> None:
         if self.failure is not None:

@@ -147,9 +147,12 @@ def test_threads_take_turns(peer: Peer) -> None:
     """`hear` fails when a request comes before the reply to the one before it."""
     peer.serve([say(GREETING), *[hear, say(DONE)] * 40])
     with Client(peer.path) as client:
-        threads = [
-            threading.Thread(target=lambda: [client.save_dest(b"d", b"", b"e", 5) for _ in range(10)]) for _ in range(4)
-        ]
+
+        def save() -> None:
+            for _ in range(10):
+                client.save_dest(b"d", b"", b"e", 5)
+
+        threads = [threading.Thread(target=save) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,7 +13,6 @@ import pytest
 from tests.conformance.scripted import GREETING, scripted
 
 from scache_conformance.__main__ import main
-from scache_conformance.generated import command as generated
 from scache_conformance.generated import histories, model
 from scache_conformance.generated.command import Progress
 from scache_conformance.servers.target import PLACEHOLDERS, CommandServer, Told
@@ -199,7 +199,7 @@ def test_long_run_tells_its_seed_and_how_far_it_is(capsys: pytest.CaptureFixture
 
 def test_progress_is_told_now_and_then(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     instants_s = iter([0.0, 9.0, 10.0, 11.0, 20.0])
-    monkeypatch.setattr(generated.time, "monotonic", lambda: next(instants_s))
+    monkeypatch.setattr(time, "monotonic", lambda: next(instants_s))
     with Progress("traces of x", "traces", 50) as progress:
         for done in (1, 2, 3, 4):
             progress(done)

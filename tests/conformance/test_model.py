@@ -10,9 +10,9 @@ import pytest
 from tests.conformance import plugged
 from tests.conftest import SAMPLE, Volume
 
-from scache_conformance.generated import model, oracle, traces
+from scache_conformance.generated import model, moves, oracle, traces
 from scache_conformance.generated.model import PLAN_BYTES, make_up
-from scache_conformance.generated.moves import Manners, Names
+from scache_conformance.generated.moves import Crowd, Manners, Names
 from scache_conformance.generated.player import play
 from scache_conformance.generated.steps import (
     FindDest,
@@ -68,10 +68,10 @@ def test_no_client_is_left_waiting_by_a_server_for_one_dance_at_a_time(manners: 
     names = Names.tagged(b"")
     waiting = 0
     for seed in range(50):
-        crowd = model.Crowd(names, LIMITS, True)
+        crowd = Crowd(names, LIMITS, True)
         for piece in range(0, PLAN_BYTES, 3):
-            model.moves.make(crowd, manners, random.Random(f"{seed}.{piece}").randbytes(3))
-            waiting += not all(crowd.rests(client) for client in model.moves.CLIENTS)
+            moves.make(crowd, manners, random.Random(f"{seed}.{piece}").randbytes(3))
+            waiting += not all(crowd.rests(client) for client in moves.CLIENTS)
     assert (waiting == 0) == (manners is Manners.POSTFIX)
 
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 from tests.wrong.mutants import table
-from tests.wrong.mutants.__main__ import MUTANTS
+from tests.wrong.mutants.registry import MUTANTS
 
 
 def test_there_are_many() -> None:

@@ -15,10 +15,11 @@ def test_hangup_waits_for_a_process_that_starts_and_is_noticed_at_once(monkeypat
     forked, executed = threading.Event(), threading.Event()
     right = subprocess.Popen
 
-    def slow(command: list[str], **options: int) -> "subprocess.Popen[bytes]":
+    def slow(command: list[str], *, stdout: int, stderr: int, text: bool) -> "subprocess.Popen[str]":
+        assert text
         forked.set()
         assert executed.wait(10)
-        return right(command, **options)
+        return right(command, stdout=stdout, stderr=stderr, text=True)
 
     monkeypatch.setattr(subprocess, "Popen", slow)
     starting = threading.Thread(target=processes.run, args=[["true"]])

@@ -14,6 +14,7 @@ from scache_conformance.generated.steps import (
     Connect,
     Descriptor,
     End,
+    FindEndp,
     Found,
     HangUp,
     Outcome,
@@ -180,7 +181,7 @@ def test_found_that_is_another_session_is_a_departure(tmp_path: Path) -> None:
         Played(Connect("A"), Outcome()),
         Played(SaveEndp("A", 2, b"e", b"p", 1), Outcome(status=0)),
         Played(SaveEndp("A", 2, b"e", b"p", 2), Outcome(status=0)),
-        Played(traces.FindEndp("A", b"e"), Outcome(found=Found(2, (b"p",)))),
+        Played(FindEndp("A", b"e"), Outcome(found=Found(2, (b"p",)))),
         Played(Tick(2), Outcome(closed=(1,))),
     )
     with plugged.server("fast", tmp_path) as target:

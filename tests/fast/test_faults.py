@@ -139,9 +139,9 @@ class FaultyEpoll:
         self.close = self._epoll.close
         self.unregister = self._epoll.unregister
 
-    def poll(self, *arguments: float) -> list[tuple[int, int]]:
+    def poll(self, timeout_s: float, events_max: int) -> list[tuple[int, int]]:
         self._edge.passes("epoll.poll")
-        return self._epoll.poll(*arguments)
+        return self._epoll.poll(timeout_s, events_max)
 
     def register(self, *arguments: int) -> None:
         self._edge.passes("epoll.register")
@@ -270,9 +270,12 @@ def playing(edge: Edge) -> Iterator[tuple[Play, Peer]]:
         constants = {name: getattr(select, name) for name in dir(select) if name.startswith("EPOLL")}
         quiet = Edge()
         epolls: list[FaultyEpoll] = []
-        patch.setattr(
-            server, "select", SimpleNamespace(epoll=lambda: epolls.append(FaultyEpoll(quiet)) or epolls[0], **constants)
-        )
+
+        def epoll() -> FaultyEpoll:
+            epolls.append(FaultyEpoll(quiet))
+            return epolls[0]
+
+        patch.setattr(server, "select", SimpleNamespace(epoll=epoll, **constants))
 
         def close(descriptor: int) -> None:
             os.close(descriptor)

@@ -234,7 +234,7 @@ def test_lines_have_priorities_where_journald_reads_them(tmp_path: Path) -> None
     with near, far:
         status = os.fstat(far.fileno())
         process = subprocess.Popen(
-            [*COMMAND, "--listen", str(tmp_path / "s")], stderr=far,
+            [*COMMAND, "--listen", str(tmp_path / "s")], stderr=far.fileno(),
             env=environment({"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}),
         )  # fmt: skip
         try:

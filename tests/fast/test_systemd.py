@@ -270,8 +270,8 @@ def test_everything_is_told_by_a_real_process_and_it_ends_when_told(tmp_path: Pa
 
 def test_ready_descriptor_gets_a_newline_and_is_closed(tmp_path: Path) -> None:
     read, write = os.pipe()
-    arguments = ["--listen", tmp_path / "s", "--ready-fd", str(write)]
-    with open(read, "rb") as ready, running(*arguments, pass_fds=[write]) as server:
+    arguments = ["--ready-fd", str(write)]
+    with open(read, "rb") as ready, running("--listen", tmp_path / "s", *arguments, pass_fds=[write]) as server:
         os.close(write)
         assert ready.read() == b"\n"
         assert not os.path.exists(f"/proc/{server.pid}/fd/{write}")

@@ -317,14 +317,15 @@ def test_process_that_gets_no_turn_ends_when_it_gets_one(start: Starter) -> None
 def test_idle_child_is_left_alone_by_the_watchdog(start: Starter, tmp_path: Path) -> None:
     program, trace = traced(tmp_path, "alarm")
     child = start("daemon_timeout=1s", program=program)
-    pid = 0
+    alarms: list[str] = []
     for _ in range(int(PATIENCE_S * 20)):
         alarms = [line for line in trace.read_text().splitlines() if "alarm(" in line]
         if len(alarms) >= 6:
-            pid = int(alarms[0].split()[0])
             break
         assert not ended(child.pid, 50), child.log()
-    assert pid, "the alarm is not set again"
+    else:
+        pytest.fail("the alarm is not set again")
+    pid = int(alarms[0].split()[0])
     assert all(re.search(r"alarm\(1\) += [01]$", line) for line in alarms), alarms
     miss(child)
     os.kill(pid, signal.SIGTERM)

@@ -20,6 +20,7 @@ from tests.postfix.launcher import scached
 from scache_conformance.servers.postfix import MasterChild, ServerDied
 from scache_conformance.suite.unavailable import Unavailable
 from scache_fast.process import master
+from scache_fast.process.serving import StartError
 
 pytestmark = pytest.mark.postfix
 
@@ -236,11 +237,11 @@ def test_postconf_that_gives_no_answer_is_named(
 ) -> None:
     monkeypatch.setattr(master, "_POSTCONF", (str(silent_postconf(tmp_path, script)),))
     monkeypatch.setattr(master, "_POSTCONF_TIMEOUT_S", 0.1)
-    with pytest.raises(master.StartError, match=complaint):
+    with pytest.raises(StartError, match=complaint):
         master.read_parameters("/etc/postfix", {})
 
 
 def test_missing_postconf_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(master, "_POSTCONF", (str(tmp_path / "postconf"),))
-    with pytest.raises(master.StartError, match=r"there is no postconf command at .*: install Postfix's tools"):
+    with pytest.raises(StartError, match=r"there is no postconf command at .*: install Postfix's tools"):
         master.read_parameters("/etc/postfix", {})

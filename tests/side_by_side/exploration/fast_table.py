@@ -52,7 +52,7 @@ class FastTable:
             self.statistics.endp_misses += 1
             return None
         self.statistics.endp_hits += 1
-        return session.properties, self._hold(session)
+        return Properties(session.properties), self._hold(session)
 
     def save_dest(self, destination: Label, properties: Properties, endpoint: Label, ttl_s: int, now_ns: int) -> Status:
         status = self.table.save_dest(destination, properties, endpoint, ttl_s, now_ns)
@@ -67,7 +67,7 @@ class FastTable:
             return None
         self.statistics.dest_hits += 1
         properties, session = found
-        return properties, session.properties, self._hold(session)
+        return Properties(properties), Properties(session.properties), self._hold(session)
 
     def put_back(self, handle: Handle, now_ns: int) -> tuple[Handle, ...]:
         return () if self.table.put_back(self.held.pop(handle), now_ns) else (handle,)

@@ -5,7 +5,6 @@ import io
 from collections.abc import Hashable, Iterator
 
 import pytest
-from tests.side_by_side.exploration import wrong_versions
 from tests.side_by_side.exploration.breadth_first import reachable
 from tests.side_by_side.exploration.catching import first_difference
 from tests.side_by_side.exploration.explorer import Pair, Scope, enabled, explore, pair_key, script
@@ -15,6 +14,7 @@ from tests.side_by_side.exploration.operations import Operation, apply, instant_
 from tests.side_by_side.exploration.scopes import COMMITTED, ORDER, PEAKS, QUEUE, SMALL
 from tests.side_by_side.exploration.server_table import ServerTable
 from tests.side_by_side.exploration.spec_table import SpecTable
+from tests.wrong import versions
 from tests.wrong.versions import WRONG_VERSIONS
 
 OPERATIONS_MAX = 8
@@ -53,17 +53,17 @@ def test_specification_keeps_its_invariants_in_every_state(scope: Scope) -> None
 @pytest.mark.parametrize(
     "wrong",
     [
-        wrong_versions.HandsOutTwice,
-        wrong_versions.NewestFirst,
-        wrong_versions.PutBackForgotten,
-        wrong_versions.SessionNeverExpires,
-        wrong_versions.ExpiryLeaks,
-        wrong_versions.SavedTwice,
-        wrong_versions.LastBindingFirst,
-        wrong_versions.BindingConsumed,
-        wrong_versions.BindingTtlWithoutLimit,
-        wrong_versions.RefusalLeaks,
-        wrong_versions.NoBindingsLimit,
+        versions.HandsOutTwice,
+        versions.NewestFirst,
+        versions.PutBackForgotten,
+        versions.SessionNeverExpires,
+        versions.ExpiryLeaks,
+        versions.SavedTwice,
+        versions.LastBindingFirst,
+        versions.BindingConsumed,
+        versions.BindingTtlWithoutLimit,
+        versions.RefusalLeaks,
+        versions.NoBindingsLimit,
     ],
 )
 def test_invariant_is_seen_broken(wrong: type[SpecTable]) -> None:
