@@ -6,6 +6,7 @@ Decides how a test speaks and listens. Refuses to know what is right: bytes go o
 import array
 import os
 import socket
+from collections.abc import Callable
 from typing import Final, Self
 
 from scache_fast.engine.hooks import Hooks
@@ -84,8 +85,15 @@ class House:
     """A server in this process and everybody who visits it."""
 
     def __init__(
-        self, limits: Limits | None = None, *, hooks: Hooks | None = None, verbose: bool = False, looks_max: int = 0
+        self,
+        limits: Limits | None = None,
+        *,
+        hooks: Hooks | None = None,
+        verbose: bool = False,
+        polls_before_blocking: int = 0,
+        after_turn: Callable[[int], None] | None = None,
     ) -> None:
+        self._after_turn = after_turn
         self.clock = Clock()
         self.log = Lines(verbose=verbose)
         self._listener = socket.socket(socket.AF_UNIX)
@@ -99,7 +107,7 @@ class House:
             wall_clock=lambda: 0.0,
             log=self.log,
             hooks=hooks,
-            looks_max=looks_max,
+            polls_before_blocking=polls_before_blocking,
         )
         self.peers: list[Peer] = []
 
@@ -114,6 +122,8 @@ class House:
     def turn(self, turns: int = 1) -> None:
         for _ in range(turns):
             self.server.step(0)
+            if self._after_turn is not None:
+                self._after_turn(self.server.served)
 
     def advance(self, seconds: float) -> None:
         """Let time pass, and the server notice."""

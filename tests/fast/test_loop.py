@@ -1,7 +1,6 @@
 """What the loop decides: who may come in, how long things take, when it ends."""
 
 import os
-import select
 import socket
 from collections.abc import Callable
 
@@ -268,8 +267,8 @@ class Waits:
         self._epoll.close()
 
 
-def test_looks_in_vain_are_left_out_for_more_and_more_waits() -> None:
-    with House(looks_max=2) as house:
+def test_polls_that_find_nothing_are_left_out_for_more_and_more_waits() -> None:
+    with House(polls_before_blocking=2) as house:
         waits = Waits(house)
         in_vain = []
         for turn in range(300):
@@ -280,8 +279,8 @@ def test_looks_in_vain_are_left_out_for_more_and_more_waits() -> None:
         assert in_vain == [0, 2, 6, 14, 30, 62, 126, 190, 254]  # 1, 3, 7 … 63, 63 waits between them
 
 
-def test_look_that_finds_something_saves_the_sleep_and_brings_back_the_next_look() -> None:
-    with House(looks_max=3) as house:
+def test_poll_that_finds_something_saves_the_wait_and_brings_back_the_next_poll() -> None:
+    with House(polls_before_blocking=3) as house:
         peer = house.peer()
         waits = Waits(house)
 
@@ -306,23 +305,21 @@ def test_look_that_finds_something_saves_the_sleep_and_brings_back_the_next_look
         assert waits.of(turn) == [0, 0, 0, 9.0]
 
 
-def test_turn_that_is_not_to_wait_looks_once() -> None:
-    with House(looks_max=3) as house:
+def test_turn_that_does_not_wait_polls_once() -> None:
+    with House(polls_before_blocking=3) as house:
         assert Waits(house).of(house.turn) == [0]
 
 
-def test_loop_that_is_not_to_look_sleeps() -> None:
-    with House(looks_max=0) as house:
+def test_loop_without_busy_polling_blocks_at_once() -> None:
+    with House(polls_before_blocking=0) as house:
         assert Waits(house).of(lambda: house.server.step(9.0)) == [9.0]
 
 
-def test_turn_ends_with_the_hook() -> None:
-    served: list[int] = []
-    with House(hooks=Hooks(after_turn=served.append)) as house:
-        peer = house.peer()
-        peer.say(find_endp(b"zz") * 2)
-        peer.say(b"\0")
-        assert served == [0, 2, 2]
+def test_served_counts_lists_that_are_requests(house: House) -> None:
+    peer = house.peer()
+    peer.say(find_endp(b"zz") * 2)
+    peer.say(b"\0")
+    assert house.server.served == 2
 
 
 def test_farewell_is_told_before_the_descriptor_is_closed() -> None:
@@ -370,7 +367,10 @@ def test_listener_that_somebody_else_shut_down_costs_no_turns() -> None:
 
 def test_turn_is_known_while_it_lasts_and_none_while_the_loop_waits() -> None:
     turns: list[int | None] = []
-    with House(hooks=Hooks(after_turn=lambda served: turns.append(house.server.turn))) as house:
+    near, far = socket.socketpair()
+    with House() as house, near, far:
+        house.server.watch(near.fileno(), lambda: turns.append(house.server.turn))
+        far.send(b"x")
         assert house.server.turn is None
         house.turn(3)
         assert house.server.turn is None
@@ -425,16 +425,6 @@ def test_several_listeners() -> None:
     server.close()
     for peer in peers:
         peer.close()
-
-
-def test_run_ends_after_stop(house: House) -> None:
-    near, far = socket.socketpair()
-    with near, far:
-        house.server.watch(near.fileno(), house.server.stop)
-        far.send(b"x")
-        house.server.run()
-        assert not house.server.is_running
-        assert select.select([near], [], [], 0)[0]
 
 
 def test_descriptors_are_at_their_baseline_after_every_step(house: House) -> None:

@@ -14,7 +14,6 @@ import pytest
 from tests.fast.peer import MISSED, Clock, House, Lines, find_endp, save_dest
 from tests.fast.process import COMMAND, PATIENCE_S, Client, environment, running
 
-from scache_fast.engine.hooks import Hooks
 from scache_fast.process import systemd
 from scache_fast.process.logger import Logger
 from scache_spec.vocabulary import NS_PER_S
@@ -149,7 +148,7 @@ class Supervised:
             {name: value for name, value in variables.items() if value is not None}, None, log, self.clock
         )
         self.surroundings = self._notifier.surroundings()
-        self.house = House(hooks=Hooks(after_turn=self.surroundings.after_turn))
+        self.house = House(after_turn=self.surroundings.after_turn)
 
     def __enter__(self) -> "Supervised":
         assert self.surroundings.ready is not None

@@ -16,6 +16,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from scache_fast.engine import wire
 from scache_fast.engine.log import Log
 
 ACCEPT_PAUSE_NS: Final = 50_000_000
@@ -86,7 +87,7 @@ class Accepting:
             self._log.warning("a listening socket was shut down by somebody else, and is closed")
             del self._listeners[fd]
             self._epoll.unregister(fd)
-            close(listener, self._log)
+            wire.close_socket(listener, self._log)
         else:
             self._ready.append(listener)
         return True
@@ -101,7 +102,7 @@ class Accepting:
         if self.again_ns is not None:
             if now_ns < self.again_ns:
                 return
-            if not self._heed(_IN):
+            if not self._set_interest(_IN):
                 self.again_ns = now_ns + ACCEPT_PAUSE_NS
                 return
             self.again_ns = None
@@ -115,14 +116,14 @@ class Accepting:
     def close(self) -> None:
         """Close the listening sockets."""
         for listener in self._listeners.values():
-            close(listener, self._log)
+            wire.close_socket(listener, self._log)
 
     def _accept(self, listener: socket.socket, now_ns: int) -> bool:
         """Take one client in; False: there is no other to be taken in now."""
         if self.again_ns is not None:
             return False
         try:
-            sock, _ = listener.accept()
+            sock = wire.accept(listener)
         except BlockingIOError:
             self._is_pause_logged = False
             return False
@@ -139,25 +140,17 @@ class Accepting:
 
     def _pause(self, error: OSError, now_ns: int) -> None:
         # The listeners stay readable all the while: asking epoll about them now would be a loop without a wait.
-        self._heed(0)
+        self._set_interest(0)
         self.again_ns = now_ns + ACCEPT_PAUSE_NS  # LIMIT-8
         if not self._is_pause_logged:
             self._is_pause_logged = True  # said once, not 20 times a second
             self._log.warning(f"no room for another client, accepting pauses: {error.strerror}")
 
-    def _heed(self, interest: int) -> bool:
-        """Let epoll report those who want to come in, or not; False: it cannot be told so now."""
+    def _set_interest(self, interest: int) -> bool:
+        """Have epoll report who wants to connect (or, with 0, not); False: epoll has no memory for the change."""
         try:
             for listener in self._listeners.values():
                 self._epoll.modify(listener.fileno(), interest)
         except OSError:
             return False  # ENOMEM
         return True
-
-
-def close(sock: socket.socket, log: Log) -> None:
-    """Close a listening socket or a client's. Whatever close reports, Linux has let go of it: close(2)."""
-    try:
-        sock.close()
-    except OSError as error:
-        log.warning(f"closing a socket: {error.strerror}")

@@ -13,7 +13,7 @@ from scache_fast.engine.table import Session
 
 
 class State(IntEnum):
-    """What the server waits for. Numbers, because the handlers of lists are found by index."""
+    """What the server waits for. Numbers compare faster than other members of enumerations."""
 
     REQUEST = 0
     """A list with a request."""
@@ -58,9 +58,9 @@ class Client:
         "output",
         "saving",
         "session",
-        "since_ns",
         "sock",
         "state",
+        "step_since_ns",
     )
 
     def __init__(self, sock: socket.socket, fd: int, interest: int) -> None:
@@ -76,7 +76,7 @@ class Client:
         """Endpoint, properties and ttl of the save_endp whose descriptor is awaited."""
         self.session: Session | None = None
         """The session that was found for this client and is not handed over yet."""
-        self.since_ns: int | None = None
+        self.step_since_ns: int | None = None
         """When its unfinished step began: a list or a descriptor byte was consumed, a descriptor was sent, or something
         came after a rest. None while nothing is unfinished; only the loop knows that, and sets it."""
         self.is_backlogged = False

@@ -31,18 +31,16 @@ Races worth telling:
 """
 
 import errno
-import socket
-import struct
 from collections.abc import Callable
 from typing import Final
 
+from scache_fast.engine import wire
 from scache_fast.engine.attributes import Decoder, encode, parse_ttl, whole_list
 from scache_fast.engine.client import CLOSED, DESCRIPTOR, READY, RECEIVED, REQUEST, SENDING, Client
 from scache_fast.engine.hooks import Hooks
 from scache_fast.engine.log import Log, printable
 from scache_fast.engine.statistics import Statistics
 from scache_fast.engine.table import DONE, Session, Table
-from scache_fast.engine.wire import close, discard
 from scache_spec import vocabulary as words
 from scache_spec.vocabulary import Limit, Limits, Status
 
@@ -51,19 +49,6 @@ READ_BYTES_MAX: Final = 16_384
 
 LISTS_PER_TURN_MAX: Final = 32
 """How much of a pipeline one turn serves for one client: about as long as a turn with 32 polite clients."""
-
-_DESCRIPTORS_MAX: Final = 253
-"""The kernel's SCM_MAX_FD: more cannot ride on one message. With room for all of them, none is left unseen."""
-
-_DESCRIPTOR: Final = struct.Struct("i")
-_ANCILLARY_BYTES: Final = socket.CMSG_SPACE(_DESCRIPTORS_MAX * _DESCRIPTOR.size)
-_LEVEL: Final = int(socket.SOL_SOCKET)
-_RIGHTS: Final = int(socket.SCM_RIGHTS)
-_CARRIER: Final = (words.DESCRIPTOR_BYTE,)
-
-# Plain numbers: the enumerations of the socket module cost more than a system call when they are combined.
-_CLOSE_ON_EXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
-_TRUNCATED: Final = int(socket.MSG_CTRUNC)
 
 CLIENT_LOST: Final = frozenset(
     {
@@ -152,7 +137,7 @@ class Conversations:
             self._receive_descriptor(client)
             return
         try:
-            data = client.sock.recv(READ_BYTES_MAX)  # FD-1
+            data = wire.receive(client.sock, READ_BYTES_MAX)  # FD-1
         except BlockingIOError:
             return
         except OSError as error:
@@ -166,11 +151,11 @@ class Conversations:
             # that says "received", as smtp(8) likes to write it.
             if len(data) <= self._list_bytes_max:  # LIMIT-1
                 if client.state is READY and data == _DUMMY:  # FD-6
-                    client.since_ns = self.now_ns
+                    client.step_since_ns = self.now_ns
                     client.state = SENDING
                     return
                 if client.state is RECEIVED and data.startswith(_DUMMY):  # FD-9
-                    client.since_ns = self.now_ns
+                    client.step_since_ns = self.now_ns
                     client.state = REQUEST
                     data = data[len(_DUMMY) :]
                     if not data:
@@ -188,7 +173,7 @@ class Conversations:
         output = client.output
         if output and client.state is not CLOSED:
             try:
-                sent = client.sock.send(output)
+                sent = wire.send(client.sock, output)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -251,13 +236,13 @@ class Conversations:
         """Close the descriptor of a session that nobody will get, a farewell first where one is wanted."""
         if self._before_close is not None:
             self._before_close(session)
-        discard(session.descriptor, self._log)
+        wire.discard(session.descriptor, self._log)
 
     # Lists.
 
     def _on_list(self, client: Client, fields: list[bytes]) -> None:
         """Serve a list, which is never read in DESCRIPTOR, SENDING and CLOSED."""
-        client.since_ns = self.now_ns
+        client.step_since_ns = self.now_ns
         if client.state is READY:
             if fields and fields[0] == _DUMMY_NAME:  # FD-6, FD-7
                 client.state = SENDING
@@ -298,7 +283,7 @@ class Conversations:
         label = fields[3]
         session = self._table.find_endp(label)
         while session is not None and self._is_alive is not None and not self._is_alive(session):
-            discard(session.descriptor, self._log)
+            wire.discard(session.descriptor, self._log)
             session = self._table.find_endp(label)
         if session is None:
             self._statistics.endp_misses += 1  # STAT-2
@@ -330,7 +315,7 @@ class Conversations:
         label = fields[3]
         found = self._table.find_dest(label)
         while found is not None and self._is_alive is not None and not self._is_alive(found[1]):
-            discard(found[1].descriptor, self._log)
+            wire.discard(found[1].descriptor, self._log)
             found = self._table.find_dest(label)
         if found is None:
             self._statistics.dest_misses += 1  # STAT-2
@@ -350,7 +335,7 @@ class Conversations:
 
     def _receive_descriptor(self, client: Client) -> None:
         try:
-            data, ancillary, flags, _ = client.sock.recvmsg(1, _ANCILLARY_BYTES, _CLOSE_ON_EXEC)  # FD-1, FD-12
+            data, descriptors, is_truncated = wire.receive_descriptors(client.sock, 1)  # FD-1, FD-12
         except BlockingIOError:
             return
         except OSError as error:
@@ -359,15 +344,14 @@ class Conversations:
         if not data:
             client.state = CLOSED
             return
-        descriptors = _descriptors(ancillary)
-        if len(descriptors) != 1 or flags & _TRUNCATED:  # FD-4, FD-5
+        if len(descriptors) != 1 or is_truncated:  # FD-4, FD-5
             for descriptor in descriptors:
-                discard(descriptor, self._log)  # FD-4
+                wire.discard(descriptor, self._log)  # FD-4
             # With the descriptor table full the kernel hands over what fits and says so in MSG_CTRUNC.
-            truncated = ", and there were more than could be received" if flags & _TRUNCATED else ""
+            truncated = ", and there were more than could be received" if is_truncated else ""
             self._refuse_descriptor(client, f"{len(descriptors)} descriptors came with the byte, not one{truncated}")
         elif self._first_reserved is not None and descriptors[0] >= self._first_reserved:  # LIMIT-8
-            discard(descriptors[0], self._log)
+            wire.discard(descriptors[0], self._log)
             self._refuse_descriptor(client, "the descriptors that are left are kept in reserve")
         else:
             self._park(client, descriptors[0])  # FD-3
@@ -375,20 +359,20 @@ class Conversations:
     def _park(self, client: Client, descriptor: int) -> None:
         table = self._table
         endpoint, properties, ttl_s = client.saving
-        client.since_ns = self.now_ns
+        client.step_since_ns = self.now_ns
         client.state = REQUEST
         if table.save_endp(endpoint, properties, descriptor, ttl_s, self.now_ns) is DONE:
             self._statistics.saved_endp(table.used, table.sessions)  # STAT-4
             client.output += _DONE  # FD-3
             return
         limit = table.session_limit(endpoint)
-        discard(descriptor, self._log)  # LIMIT-2, LIMIT-3
+        wire.discard(descriptor, self._log)  # LIMIT-2, LIMIT-3
         self._meet_limit(limit or Limit.SESSIONS, f"save_endp {printable(endpoint)} refused")
         client.output += _FAILED  # LIMIT-2, LIMIT-3
 
     def _refuse_descriptor(self, client: Client, reason: str) -> None:
         self._log.warning(f"save_endp {printable(client.saving[0])} refused: {reason}")
-        client.since_ns = self.now_ns
+        client.step_since_ns = self.now_ns
         client.state = REQUEST
         client.output += _FAILED  # FD-4
 
@@ -397,16 +381,16 @@ class Conversations:
         session = client.session
         assert session is not None
         try:
-            client.sock.sendmsg(_CARRIER, ((_LEVEL, _RIGHTS, _DESCRIPTOR.pack(session.descriptor)),))  # FD-6, FD-13
+            wire.send_descriptor(client.sock, session.descriptor)  # FD-6, FD-13
         except BlockingIOError:
             return
         except OSError as error:
             self._lose(client, error)
             return
-        client.since_ns = self.now_ns
+        client.step_since_ns = self.now_ns
         client.state = RECEIVED
         client.session = None  # FD-8, FD-11
-        close(session.descriptor, self._log)  # FD-8
+        wire.close(session.descriptor, self._log)  # FD-8
 
     # Failures.
 
@@ -420,16 +404,3 @@ class Conversations:
     def _meet_limit(self, limit: Limit, text: str) -> None:
         self._statistics.limit_hits[limit] += 1
         self._log.warning(f"{text}: limit {limit.value}={getattr(self._limits, limit.value)}")
-
-
-def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
-    descriptors: list[int] = []
-    for level, kind, payload in ancillary:
-        if level == _LEVEL and kind == _RIGHTS:
-            if len(payload) == _DESCRIPTOR.size:  # the cheap way, for what everybody sends
-                descriptors += _DESCRIPTOR.unpack(payload)
-                continue
-            # Truncated control data may end in the middle of a number that names nothing.
-            whole = payload[: len(payload) - len(payload) % _DESCRIPTOR.size]
-            descriptors += [descriptor for (descriptor,) in _DESCRIPTOR.iter_unpack(whole)]
-    return descriptors

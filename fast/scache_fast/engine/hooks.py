@@ -27,6 +27,3 @@ class Hooks:
 
     before_close: Callable[[Session], None] | None = None
     """Told about a session that expired or is flushed at the end, while its descriptor is still open."""
-
-    after_turn: Callable[[int], None] | None = None
-    """Told after each turn of the loop how many requests were served since the start."""

@@ -9,7 +9,7 @@ too old; serve those that are ready; write the replies; serve on those with more
 to end.
 
 Replies are written when everybody who was ready has been served. The first of them wakes whoever waits on another
-processor, and waking is dear: what is written while it gets up costs no second time.
+processor, and waking is expensive: what is written while it wakes costs no second time.
 
 Guarantees:
 
@@ -29,11 +29,12 @@ Races worth telling:
 3. A signal arrives between the decision to wait and the wait. Whoever handles it writes to a watched descriptor,
    which ends the wait whenever it was written to.
 
-Sleeping is dear: being woken takes 20 µs and more, and costs the processor more than some looks do. With one or two
-clients, whose next bytes are on the way whenever the loop waits, it was more than half of every dance. So the loop
-looks for events `looks_max` times before it sleeps. Looks in vain make it sleep at once for 1, 3, 7 … `SLEEPS_MAX`
-waits; a look that finds something makes it look again the next time. Between two looks the processor is kept: yielding
-it lets whoever else computes there have it for milliseconds, and the looks of one wait take 40 µs.
+Busy polling. Blocking is expensive: being woken takes 20 µs and more, and costs the CPU more than some polls do. With
+one or two clients, whose next bytes are on the way whenever the loop waits, it was more than half of every dance. So,
+before it blocks, the loop polls up to `polls_before_blocking` times. When these polls find nothing, the next 1, 3, 7 …
+`WAITS_WITHOUT_POLLS_MAX` waits block at once; a poll that finds something makes the loop poll again the next time.
+Between two polls the loop keeps the CPU: yielding it lets whoever else computes there have it for milliseconds, and all
+polls of one wait take 40 µs.
 
 Closing a socket takes it out of epoll by itself, as long as nobody else has the same open file: clients' sockets are
 never passed on and never inherited, so there is no call for it here.
@@ -46,7 +47,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from scache_fast.engine.accepting import Accepting, close
+from scache_fast.engine import wire
+from scache_fast.engine.accepting import Accepting
 from scache_fast.engine.attributes import encode
 from scache_fast.engine.client import CLOSED, REQUEST, SENDING, Client
 from scache_fast.engine.conversation import CLIENT_LOST, Conversations
@@ -64,8 +66,8 @@ anew) comes from malloc's small bins; twice as many made no difference to anythi
 _WAIT_FAILURES: Final = frozenset({errno.EINTR, errno.ENOMEM})
 """What waiting may report without anything being wrong; EBADF, EFAULT and EINVAL say that there is no loop any more."""
 
-SLEEPS_MAX: Final = 63
-"""How many waits pass at most before another look is tried: what is looked for in vain then costs 1 µs a wait."""
+WAITS_WITHOUT_POLLS_MAX: Final = 63
+"""How many waits block at once before polling is tried again: polling in vain then costs 1 µs a wait."""
 
 _IN: Final = select.EPOLLIN
 _OUT: Final = select.EPOLLOUT
@@ -76,7 +78,7 @@ class Server:
     """A connection cache behind listening sockets, which it owns from now on.
 
     `clock` counts whole nanoseconds and never goes back; `wall_clock` gives seconds since 1970 for the log alone.
-    `looks_max` is how often the loop looks for events before it sleeps, while that is worth it.
+    `polls_before_blocking` is how often the loop polls for events before it blocks, while that is worth it.
     """
 
     def __init__(
@@ -88,16 +90,16 @@ class Server:
         wall_clock: Callable[[], float] = time.time,
         log: Log | None = None,
         hooks: Hooks | None = None,
-        looks_max: int = 0,
+        polls_before_blocking: int = 0,
     ) -> None:
         self._limits = limits
         self._clock = clock
         self._wall_clock = wall_clock
         self._log: Log = log or Silence()
         self._hooks = hooks or Hooks()
-        self._looks_max = looks_max
-        self._sleeps = 0  # how many waits were to pass without a look after the last look in vain
-        self._sleeps_left = 0
+        self._polls_before_blocking = polls_before_blocking
+        self._waits_without_polls = 0  # as decided after the last polls that found nothing
+        self._waits_without_polls_left = 0
         self.table = Table(limits)
         self.statistics = Statistics(wall_clock())
         self._conversations = Conversations(self.table, self.statistics, limits, self._log, self._hooks)
@@ -124,6 +126,11 @@ class Server:
         """Return how many clients are connected."""
         return len(self._clients)
 
+    @property
+    def served(self) -> int:
+        """Return how many lists were taken for requests since the start."""
+        return self._conversations.served
+
     def watch(self, fd: int, on_readable: Callable[[], None]) -> None:
         """Call back in each turn that finds a descriptor readable (or hung up); the caller goes on owning it."""
         self._watched[fd] = on_readable
@@ -133,11 +140,6 @@ class Server:
         """Stop watching a descriptor."""
         del self._watched[fd]
         self._epoll.unregister(fd)
-
-    def run(self) -> None:
-        """Take turns until `stop` is called or the server ends by itself for being idle."""
-        while self.is_running:
-            self.step(None)
 
     def stop(self) -> None:
         """End after the current turn."""
@@ -192,7 +194,7 @@ class Server:
             ):
                 self._settle(client)
             elif state is REQUEST:  # the cheap way, for what was served and answered at once
-                client.since_ns = None
+                client.step_since_ns = None
             elif self._steps_due_ns is None:
                 self._steps_due_ns = now_ns + self._ipc_timeout_ns
         if backlog:
@@ -202,8 +204,6 @@ class Server:
             self._accepting.accept_all(now_ns)
         if not clients and self._is_idle_too_long():  # LIFE-2
             self.is_running = False
-        if self._hooks.after_turn is not None:
-            self._hooks.after_turn(self._conversations.served)
         self.turn = None
 
     # Time.
@@ -211,15 +211,17 @@ class Server:
     def _wait(self, wait_s: float) -> list[tuple[int, int]]:
         poll = self._epoll.poll
         try:
-            if self._sleeps_left:
-                self._sleeps_left -= 1
-            elif self._looks_max and wait_s > 0:
-                for _ in range(self._looks_max):
+            if self._waits_without_polls_left:
+                self._waits_without_polls_left -= 1
+            elif self._polls_before_blocking and wait_s > 0:
+                for _ in range(self._polls_before_blocking):
                     events = poll(0, _EVENTS_PER_TURN_MAX)
                     if events:
-                        self._sleeps = 0
+                        self._waits_without_polls = 0
                         return events
-                self._sleeps = self._sleeps_left = min(2 * self._sleeps + 1, SLEEPS_MAX)
+                self._waits_without_polls = self._waits_without_polls_left = min(
+                    2 * self._waits_without_polls + 1, WAITS_WITHOUT_POLLS_MAX
+                )
             return poll(wait_s, _EVENTS_PER_TURN_MAX)
         except OSError as error:
             if error.errno not in _WAIT_FAILURES:
@@ -265,10 +267,10 @@ class Server:
             return
         oldest_ns = None
         for client in list(self._clients.values()):
-            if client.since_ns is None:  # LIMIT-7
+            if client.step_since_ns is None:  # LIMIT-7
                 continue
-            if self._now_ns - client.since_ns < self._ipc_timeout_ns:  # LIMIT-7
-                oldest_ns = client.since_ns if oldest_ns is None else min(oldest_ns, client.since_ns)
+            if self._now_ns - client.step_since_ns < self._ipc_timeout_ns:  # LIMIT-7
+                oldest_ns = client.step_since_ns if oldest_ns is None else min(oldest_ns, client.step_since_ns)
                 continue
             self.statistics.limit_hits[Limit.IPC_TIMEOUT] += 1
             self._log.warning(
@@ -307,10 +309,10 @@ class Server:
         interest = _IN
         if state is REQUEST and client.decoder is None and not client.output:
             # At rest: nothing is unfinished, and it may stay so for ever.
-            client.since_ns = None  # LIMIT-7
+            client.step_since_ns = None  # LIMIT-7
         else:
-            if client.since_ns is None:
-                client.since_ns = self._now_ns
+            if client.step_since_ns is None:
+                client.step_since_ns = self._now_ns
             if self._steps_due_ns is None:
                 self._steps_due_ns = self._now_ns + self._ipc_timeout_ns
             if len(client.output) > self._limits.output_bytes_max:  # LIMIT-6
@@ -343,7 +345,7 @@ class Server:
         del self._clients[client.fd]
         self._backlog.pop(client, None)
         self._conversations.abandon(client)  # FD-10
-        close(client.sock, self._log)
+        wire.close_socket(client.sock, self._log)
         if not self._clients:
             self._idle_since_ns = self._now_ns  # LIFE-2
 
@@ -357,23 +359,23 @@ class Server:
     def _welcome(self, sock: socket.socket) -> None:
         """Let an accepted client in, or not; raises OSError when it cannot be waited for."""
         if len(self._clients) >= self._limits.clients_max:  # LIMIT-5
-            close(sock, self._log)
+            wire.close_socket(sock, self._log)
             self.statistics.limit_hits[Limit.CLIENTS] += 1
             self._log.warning(f"client closed: limit {Limit.CLIENTS.value}={self._limits.clients_max}")
             return
         if self._hooks.may_connect is not None and not self._hooks.may_connect(sock):
-            close(sock, self._log)
+            wire.close_socket(sock, self._log)
             return
         sock.setblocking(False)  # CONN-2
         client = Client(sock, sock.fileno(), _IN)
         try:
             # CONN-1
-            sock.send(_GREETING)  # a new socket has room for it
+            wire.send(sock, _GREETING)  # a new socket has room for it
         except BlockingIOError:
             # CONN-1
             client.output = _GREETING  # unless there is no memory for it just now
         except OSError as error:
-            close(sock, self._log)
+            wire.close_socket(sock, self._log)
             if error.errno not in CLIENT_LOST:
                 self._log.warning(f"client {client.fd} closed: cannot be greeted: {error.strerror}")
             return
@@ -381,7 +383,7 @@ class Server:
             self._epoll.register(client.fd, _IN)
         except OSError:
             # ENOMEM, ENOSPC (fs.epoll.max_user_watches)
-            close(sock, self._log)
+            wire.close_socket(sock, self._log)
             raise
         self._clients[client.fd] = client
         self._settle(client)

@@ -98,16 +98,6 @@ class Sizes(NamedTuple):
     bindings: int
 
 
-class Snapshot(NamedTuple):
-    """Everything a table's future answers depend on: two tables with equal snapshots behave alike."""
-
-    endpoints: tuple[tuple[bytes, tuple[tuple[bytes, int, int], ...]], ...]
-    """Labels in byte order; under each, oldest first: properties, descriptor, remaining nanoseconds."""
-
-    destinations: tuple[tuple[bytes, tuple[tuple[bytes, bytes, int], ...]], ...]
-    """Labels in byte order; under each, in binding order: endpoint, properties, remaining nanoseconds."""
-
-
 class Table:
     """Sessions under endpoint labels, and bindings from destinations to endpoints."""
 
@@ -222,10 +212,6 @@ class Table:
                 self._unbind(item)  # TTL-4
         return expired
 
-    def expire(self, now_ns: int) -> list[int]:
-        """Remove everything whose expiry has come; return the descriptors to be closed, earliest expiry first."""
-        return [session.descriptor for session in self.pop_expired(now_ns)]
-
     def flush(self) -> list[Session]:
         """Remove everything; return the sessions, whose descriptors are to be closed."""
         sessions = [item for item in self._timed.values() if isinstance(item, Session)]
@@ -271,51 +257,6 @@ class Table:
     def instants(self) -> int:
         """Return how many instants the heap holds, stale ones included."""
         return len(self._heap)
-
-    def descriptors(self) -> list[int]:
-        """Return every parked descriptor."""
-        return [item.descriptor for item in self._timed.values() if isinstance(item, Session)]
-
-    def snapshot(self, now_ns: int) -> Snapshot:
-        """Return what is in the table in a canonical, hashable form, with remaining times in nanoseconds."""
-        return Snapshot(
-            tuple(
-                (label, tuple((s.properties, s.descriptor, s.expiry_ns - now_ns) for s in _oldest_first(record)))
-                for label, record in sorted(self._endpoints.items())
-                if record.sessions
-            ),
-            tuple(
-                (
-                    label,
-                    tuple(
-                        (b.endpoint.label, b.properties, (b.due >> _SERIAL_BITS) - now_ns) for b in bindings.values()
-                    ),
-                )
-                for label, bindings in sorted(self._destinations.items())
-            ),
-        )
-
-    def copy(self) -> "Table":
-        """Return an independent table in the same state, stale instants included."""
-        twin = Table(self._limits)
-        twin._serial, twin._heap = self._serial, self._heap.copy()
-        twin.sessions, twin.bindings, twin.used = self.sessions, self.bindings, self.used
-        for label, record in self._endpoints.items():
-            queue = twin._endpoints[label] = _Endpoint(label, sessions=record.sessions, bindings=record.bindings)
-            for session in _oldest_first(record):
-                same = Session(label, session.properties, session.descriptor, session.due, older=queue.newest)
-                if queue.newest is None:
-                    queue.oldest = same
-                else:
-                    queue.newest.newer = same
-                queue.newest = same
-                twin._timed[same.due] = same
-        for label, bindings in self._destinations.items():
-            twin._destinations[label] = {
-                key: _Binding(label, twin._endpoints[key[0]], b.properties, b.due) for key, b in bindings.items()
-            }
-            twin._timed.update((b.due, b) for b in twin._destinations[label].values())
-        return twin
 
     # Below here: how the parts are kept in step.
 
@@ -375,12 +316,3 @@ class Table:
         record.bindings -= 1
         if not record.bindings and not record.sessions:  # DEST-1
             del self._endpoints[record.label]
-
-
-def _oldest_first(record: _Endpoint) -> list[Session]:
-    queue: list[Session] = []
-    session = record.oldest
-    while session is not None:
-        queue.append(session)
-        session = session.newer
-    return queue

@@ -84,10 +84,9 @@ def serve(
         first_reserved=descriptors - settings.descriptors_reserve,
         is_alive=Looker(settings.liveness).is_alive if settings.liveness is not Liveness.OFF else None,
         before_close=Farewells(settings.farewells).before_close if settings.farewells else None,
-        after_turn=surroundings.after_turn,
     )
     try:
-        server = Server(listeners, settings.limits, log=log, hooks=hooks, looks_max=settings.busy_wait)
+        server = Server(listeners, settings.limits, log=log, hooks=hooks, polls_before_blocking=settings.busy_wait)
         signals = Signals(server)
     except OSError as error:
         # EMFILE, ENFILE, ENOMEM, ENOSPC: what the loop itself needs cannot be had.
@@ -113,6 +112,8 @@ def _run(server: Server, log: Logger, surroundings: Surroundings) -> None:
         surroundings.ready(server)
     while server.is_running:
         server.step(surroundings.turn_s_max)
+        if surroundings.after_turn is not None:
+            surroundings.after_turn(server.served)
     if surroundings.stopping is not None:
         surroundings.stopping()
     server.print_statistics()  # STAT-7, LIFE-4

@@ -76,7 +76,7 @@ class FastTable:
         del self.held[handle]
 
     def expire(self, now_ns: int) -> tuple[Handle, ...]:
-        return tuple(sorted(Handle(descriptor) for descriptor in self.table.expire(now_ns)))
+        return tuple(sorted(Handle(session.descriptor) for session in self.table.pop_expired(now_ns)))
 
     def next_expiry_ns(self) -> int | None:
         return self.table.next_expiry_ns
