@@ -30,7 +30,3 @@ class Spread:
     def of_ratios(cls, above: Sequence[float], below: Sequence[float]) -> Self:
         """Summarize the ratios of values measured in the same rounds. Raises ValueError when there are none."""
         return cls.of(a / b for a, b in zip(above, below, strict=True))
-
-    def scaled(self, factor: float) -> "Spread":
-        """Return the same in another unit."""
-        return Spread(self.median * factor, self.low * factor, self.high * factor)

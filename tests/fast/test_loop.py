@@ -145,9 +145,9 @@ def test_client_at_rest_may_stay_for_ever() -> None:
         house.advance(1000)
         assert peer.say(find_endp(b"zz")) == MISSED
         assert peer.say(find_endp(b"zz")[:9]) == b""
-        assert [client.since_ns is None for client in house.server._clients.values()] == [False]
+        assert [client.step_since_ns is None for client in house.server._clients.values()] == [False]
         assert peer.say(find_endp(b"zz")[9:]) == MISSED
-        assert [client.since_ns is None for client in house.server._clients.values()] == [True]
+        assert [client.step_since_ns is None for client in house.server._clients.values()] == [True]
         house.advance(1000)
         assert house.server.clients == 1
 
