@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Final
 
 from scache_bench import programs
-from scache_conformance.servers.postfix import MasterChild, ServerDied
-from scache_conformance.suite.unavailable import Unavailable
+from scache_conformance.servers.postfix import MasterChild
+from scache_conformance.servers.target import ServerDied
+from scache_conformance.servers.unavailable import Unavailable
 
 _ROOT: Final = Path(__file__).parents[2]
 

@@ -1,6 +1,6 @@
 """`scache-conformance`: hold a server against the specification and say how it came out.
 
-Decides the command line, where reports go and the exit status. Refuses to know any case.
+The command line, where reports go, and the exit status.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Final
 
 from scache_conformance.generated import command as generated
-from scache_conformance.generated.moves import Manners
+from scache_conformance.generated.rules import RuleSet
 from scache_conformance.reports import run as runs
 from scache_conformance.reports.html import to_html
 from scache_conformance.reports.junit import to_junit
@@ -28,13 +28,13 @@ from scache_conformance.reports.tap import to_tap
 from scache_conformance.reports.terminal import Terminal
 from scache_conformance.servers import plug
 from scache_conformance.servers.target import DEFAULTS, ServerDied, Target
+from scache_conformance.servers.unavailable import Unavailable
 from scache_conformance.suite import expectations
 from scache_conformance.suite.registry import CLAUSES, Case, all_cases, choose
 from scache_conformance.suite.runner import Runner
-from scache_conformance.suite.unavailable import Unavailable
 from scache_conformance.suite.unobservable import UNOBSERVABLE
 from scache_conformance.suite.verdicts import Exit, exit_status
-from scache_conformance.wire.peer import Unmet
+from scache_conformance.wire.unmet import Unmet
 
 NAME: Final = "scache-conformance - hold a shared connection cache server against its specification"
 
@@ -144,14 +144,14 @@ def run(words: Sequence[str]) -> Exit:
 
 def _generate(target: Target, options: argparse.Namespace) -> Exit:
     seed = options.seed if options.seed is not None else secrets.randbelow(1_000_000)
-    manners = Manners.POSTFIX if options.polite or plug.is_installed_scache(options) else Manners.SPECIFIED
+    rule_set = RuleSet.SEQUENTIAL if options.sequential or plug.is_installed_scache(options) else RuleSet.ALL
     statuses = []
     try:
         with target:
             if options.model is not None:
-                statuses.append(generated.run_model(target, options.model, seed, manners, options.save_trace))
+                statuses.append(generated.run_model(target, options.model, seed, rule_set, options.save_trace))
             if options.histories is not None:
-                statuses.append(generated.run_histories(target, options.histories, seed, manners))
+                statuses.append(generated.run_histories(target, options.histories, seed, rule_set))
             target.check_alive()
     except (ServerDied, Unavailable, Unmet) as error:
         return _no_verdict(str(error))
@@ -268,7 +268,7 @@ def _add_generated_options(parser: argparse.ArgumentParser) -> None:
     made_up.add_argument("--seed", metavar="N", type=int, help="make up the same runs again (default: any)")
     made_up.add_argument("--save-trace", metavar="FILE", type=Path, help="where --model writes a run that fails")
     made_up.add_argument(
-        "--polite",
+        "--sequential",
         action="store_true",
         help="one dance at a time, for servers that block; the installed scache's default",
     )
@@ -310,7 +310,7 @@ def _run(
     return runs.Run(
         server=target.name,
         plugged_in=plug.describe(options),
-        ttl_limit_s=target.told.ttl_limit_s,
+        ttl_limit_s=target.declared.ttl_limit_s,
         clock=clock,
         started=started,
         seconds=round(time.monotonic() - began_s, 1),

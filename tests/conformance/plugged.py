@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from scache_conformance.generated.moves import Manners
+from scache_conformance.generated.rules import RuleSet
 from scache_conformance.servers.postfix import scache_program
-from scache_conformance.servers.target import CommandServer, Target, Told
+from scache_conformance.servers.target import Declared, Target
+from scache_conformance.servers.target_command import CommandServer
 from scache_conformance.servers.target_postfix import PostfixServer
-from scache_conformance.suite.unavailable import Unavailable
+from scache_conformance.servers.unavailable import Unavailable
 from scache_conformance.wire.peer import DEADLINE_S
 
 UNDER_CLOCK = Path(__file__).with_name("under_virtual_clock.py")
@@ -23,9 +24,9 @@ SERVERS = [*OURS, pytest.param("scache", marks=pytest.mark.postfix)]
 """For pytest.mark.parametrize."""
 
 
-def manners(name: str) -> Manners:
+def rule_set(name: str) -> RuleSet:
     """Return what the server can take part in."""
-    return Manners.POSTFIX if name == "scache" else Manners.SPECIFIED
+    return RuleSet.SEQUENTIAL if name == "scache" else RuleSet.ALL
 
 
 def server(name: str, folder: Path, *, ttl_limit_s: int = 2, real_time: bool = False) -> Target:
@@ -35,11 +36,11 @@ def server(name: str, folder: Path, *, ttl_limit_s: int = 2, real_time: bool = F
             scache_program()
         except Unavailable as missing:
             pytest.skip(str(missing))
-        return PostfixServer(None, Told(ttl_limit_s=ttl_limit_s), virtual_clock=not real_time)
+        return PostfixServer(None, Declared(ttl_limit_s=ttl_limit_s), virtual_clock=not real_time)
     module = OURS[name]
     if real_time:
-        told = Told(ttl_limit_s=ttl_limit_s)
-        return CommandServer(f"{sys.executable} -m {module} --listen {{socket}} --ttl-limit {{ttl_limit_s}}", told)
+        declared = Declared(ttl_limit_s=ttl_limit_s)
+        return CommandServer(f"{sys.executable} -m {module} --listen {{socket}} --ttl-limit {{ttl_limit_s}}", declared)
     return under_clock(module, folder, ttl_limit_s=ttl_limit_s)
 
 
@@ -54,5 +55,5 @@ def under_clock(
     """Return a server that is a module of ours, with these words before its options, under a virtual clock."""
     command = [sys.executable, str(UNDER_CLOCK), "{clock}", module, *words]
     limits = ["--listen", "{socket}", "--ttl-limit", "{ttl_limit_s}", "--max-idle", "{max_idle_s}"]
-    told = Told(ttl_limit_s=ttl_limit_s, clock_path=folder / "clock", deadline_s=deadline_s)
-    return CommandServer(" ".join(command + limits), told, name=words[0] if words else module)
+    declared = Declared(ttl_limit_s=ttl_limit_s, clock_path=folder / "clock", deadline_s=deadline_s)
+    return CommandServer(" ".join(command + limits), declared, name=words[0] if words else module)

@@ -13,9 +13,10 @@ import pytest
 from tests.conformance.scripted import GREETING, scripted
 
 from scache_conformance.__main__ import main
-from scache_conformance.generated import histories, model
+from scache_conformance.generated import histories, lockstep
 from scache_conformance.generated.command import Progress
-from scache_conformance.servers.target import PLACEHOLDERS, CommandServer, Told
+from scache_conformance.servers.target import PLACEHOLDERS, Declared
+from scache_conformance.servers.target_command import CommandServer
 
 REFERENCE = f"{sys.executable} -m scache_reference --listen {{socket}} --ttl-limit {{ttl_limit_s}}"
 
@@ -290,11 +291,11 @@ def test_log_of_a_server_that_died_cannot_control_the_terminal(
 
 def test_server_that_does_not_answer_is_not_taken_for_a_slow_machine() -> None:
     mutant = f"{sys.executable} -m tests.wrong.mutants no-invitation --listen {{socket}}"
-    with CommandServer(mutant, Told(deadline_s=1.1)) as target:
-        lockstep = model.run(target, steps_min=100, seed_number=1, shorten_s_max=0.0)
+    with CommandServer(mutant, Declared(deadline_s=1.1)) as target:
+        run = lockstep.run(target, steps_min=100, seed_number=1, shorten_s_max=0.0)
         recorded = histories.run(target, count=3, seed_number=1)
-    assert lockstep.departure is not None
-    assert lockstep.departure.is_silence
+    assert run.divergence is not None
+    assert run.divergence.is_silence
     assert recorded.failure is not None
     assert "nothing within 1.1 s" in recorded.failure.reason
 

@@ -7,14 +7,14 @@ from tests.conformance import plugged
 from tests.conftest import Volume
 
 from scache_conformance.generated import histories
-from scache_conformance.generated.moves import Manners
+from scache_conformance.generated.rules import RuleSet
 
 
 @pytest.mark.generated
 @pytest.mark.parametrize("name", plugged.SERVERS)
 def test_histories_are_linearizable(name: str, tmp_path: Path, volume: Volume) -> None:
     with plugged.server(name, tmp_path, ttl_limit_s=600) as target:
-        result = histories.run(target, count=volume.histories, seed_number=1, manners=plugged.manners(name))
+        result = histories.run(target, count=volume.histories, seed_number=1, rule_set=plugged.rule_set(name))
     print(f"{name}: {result}")
     assert result.failure is None, str(result)
     assert result.operations >= volume.histories * 2 * 40
@@ -28,7 +28,7 @@ def test_histories_can_be_made_in_real_time(tmp_path: Path) -> None:
 
 def test_same_seed_asks_the_same(tmp_path: Path) -> None:
     with plugged.server("reference", tmp_path, ttl_limit_s=600) as target:
-        counts = [histories.run(target, count=2, seed_number=3, manners=Manners.POSTFIX) for _ in range(2)]
+        counts = [histories.run(target, count=2, seed_number=3, rule_set=RuleSet.SEQUENTIAL) for _ in range(2)]
     assert counts[0].histories == counts[1].histories == 2
 
 

@@ -10,7 +10,7 @@ from tests.conformance import plugged
 
 from scache_conformance.generated import histories
 from scache_conformance.generated.linearizability import Operation, PutBack, Verb, linearization
-from scache_conformance.generated.moves import Manners
+from scache_conformance.generated.rules import RuleSet
 from scache_conformance.generated.steps import FindDest, FindEndp, Found, SaveDest, SaveEndp
 
 
@@ -176,7 +176,7 @@ HISTORIES = 25
 def true_histories(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Operation, ...]]:
     folder = tmp_path_factory.mktemp("histories")
     with plugged.server("fast", folder, ttl_limit_s=600, real_time=True) as target, ThreadPoolExecutor(3) as threads:
-        recorded = [histories.record(target, threads, f"7.{n}", Manners.SPECIFIED) for n in range(HISTORIES)]
+        recorded = [histories.record(target, threads, f"7.{n}", RuleSet.ALL) for n in range(HISTORIES)]
     assert [history.complaint for history in recorded if history.complaint] == []
     return [tuple(history.operations) for history in recorded]
 

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 from tests.conformance.scripted import GREETING, scripted
 
-from scache_conformance.wire.peer import Line, Peer, Unmet, decode, encode, identity
+from scache_conformance.wire.line import Line, identity
+from scache_conformance.wire.lists import decode, encode
+from scache_conformance.wire.peer import Peer
+from scache_conformance.wire.unmet import Unmet
 
 SOON_S = 0.05
 """A deadline that passes at once: these servers say what they say without being asked."""

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from scache_conformance.servers import processes
-from scache_conformance.wire.peer import Line
+from scache_conformance.wire import processes
+from scache_conformance.wire.line import Line
 
 
 def test_hangup_waits_for_a_process_that_starts_and_is_noticed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

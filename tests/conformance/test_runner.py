@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 from tests.conformance.plugged import server
 
-from scache_conformance.servers.target import CommandServer, RunningServer, Target, Told
+from scache_conformance.servers.target import Declared, Target
+from scache_conformance.servers.target_command import CommandServer
+from scache_conformance.servers.target_running import RunningServer
 from scache_conformance.suite.lab import Inconclusive, Lab
 from scache_conformance.suite.registry import Case, Function
 from scache_conformance.suite.runner import TRIES_MAX, Runner
 from scache_conformance.suite.verdicts import Level, Result, Verdict
-from scache_conformance.wire.peer import Silence, Unmet
+from scache_conformance.wire.unmet import Silence, Unmet
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,7 @@ def test_another_try_is_for_what_the_machine_may_have_done(
         lab.waited_s -= delayed_s  # as good as a machine that was slow for so long
         raise raised
 
-    impatient = RunningServer(target.socket_path, Told(deadline_s=0.5))
+    impatient = RunningServer(target.socket_path, Declared(deadline_s=0.5))
     (result,) = run(impatient, made_up(function))
     assert len(tried) == tries
     assert result.verdict is (Verdict.SKIP if isinstance(raised, Inconclusive) else Verdict.FAIL)
@@ -99,7 +101,7 @@ def test_undisturbed_case_has_its_server_for_itself(target: Target) -> None:
     assert [each.verdict for each in run(target, *cases)] == [Verdict.PASS] * 2
     assert len({*used.values(), target.pid}) == 3
     # One that the suite cannot start has no second: there they take turns.
-    running = RunningServer(target.socket_path, Told(pid=target.pid))
+    running = RunningServer(target.socket_path, Declared(pid=target.pid))
     assert [each.verdict for each in run(running, *cases)] == [Verdict.PASS] * 2
     assert set(used.values()) == {target.pid}
 
@@ -118,7 +120,7 @@ def test_server_that_starts_only_once_is_shared(tmp_path: Path) -> None:
     reference = f"{sys.executable} -m scache_reference --listen {{socket}}"
     command = f"sh -c 'mkdir {tmp_path}/lock && exec {reference}'"
     used: list[int | None] = []
-    with CommandServer(command, Told()) as once:
+    with CommandServer(command, Declared()) as once:
         (result,) = run(once, made_up(lambda lab: used.append(lab.target.pid), undisturbed=True))
         assert used == [once.pid]
     assert result.verdict is Verdict.PASS
@@ -148,7 +150,7 @@ def test_what_passed_beside_the_case_that_a_server_died_of_stays_told(tmp_path: 
         raise Unmet("a server", "none")
 
     with server("reference", tmp_path, real_time=True) as started:
-        running = RunningServer(started.socket_path, Told(pid=started.pid))
+        running = RunningServer(started.socket_path, Declared(pid=started.pid))
         waiting = [replace(made_up(lambda lab: None, f"ttl/{name}"), waits=True) for name in "abc"]
         kills = replace(made_up(kill, "ttl/kills"), waits=True)
         never = replace(made_up(kill, "fd/never"), apart=True)

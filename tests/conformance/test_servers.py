@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from scache_conformance.servers.postfix import scache_program
+from scache_conformance.servers.unavailable import Unavailable
 from scache_conformance.servers.virtual_clock import VirtualClock
-from scache_conformance.suite.unavailable import Unavailable
 from scache_spec.vocabulary import Limits
 
 ROOT = Path(__file__).parents[2]

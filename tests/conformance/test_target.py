@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from scache_conformance.servers.target import CommandServer, RunningServer, Told
+from scache_conformance.servers.target import Declared
+from scache_conformance.servers.target_command import CommandServer
+from scache_conformance.servers.target_running import RunningServer
 
 BUSY = """
 import os, sys, time
@@ -39,7 +41,7 @@ def busy_process() -> Iterator[tuple["subprocess.Popen[bytes]", IO[bytes]]]:
 def test_TTL_5_server_has_come_to_rest_when_its_clock_is_moved(tmp_path: Path) -> None:
     with busy_process() as (process, stdout):
         began_s = time.monotonic()
-        RunningServer(tmp_path / "socket", Told(pid=process.pid)).come_to_rest()
+        RunningServer(tmp_path / "socket", Declared(pid=process.pid)).come_to_rest()
         rested_s = time.monotonic() - began_s
         assert stdout.readline() == b"done\n"
         assert time.monotonic() - began_s - rested_s < rested_s, "it was still busy"
@@ -47,7 +49,7 @@ def test_TTL_5_server_has_come_to_rest_when_its_clock_is_moved(tmp_path: Path) -
 
 def test_server_that_is_about_to_close_something_has_no_descriptor_left_either(tmp_path: Path) -> None:
     with busy_process() as (process, stdout):
-        target = RunningServer(tmp_path / "socket", Told(pid=process.pid))
+        target = RunningServer(tmp_path / "socket", Declared(pid=process.pid))
         with target.descriptors_exhausted():
             assert stdout.readline() == b"done\n"
             assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE)[0] == target.descriptor_count()
@@ -56,9 +58,11 @@ def test_server_that_is_about_to_close_something_has_no_descriptor_left_either(t
 def test_server_that_is_gone_is_not_waited_for(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
-    RunningServer(tmp_path / "socket", Told(pid=process.pid)).come_to_rest()
+    RunningServer(tmp_path / "socket", Declared(pid=process.pid)).come_to_rest()
 
 
 def test_process_is_that_which_listens_and_not_one_that_started_it() -> None:
-    with CommandServer(f"sh -c '{sys.executable} -m scache_reference --listen {{socket}} & wait'", Told()) as target:
+    with CommandServer(
+        f"sh -c '{sys.executable} -m scache_reference --listen {{socket}} & wait'", Declared()
+    ) as target:
         assert b"scache_reference\0--listen" in Path(f"/proc/{target.pid}/cmdline").read_bytes()

@@ -18,15 +18,15 @@ from scache_conformance.generated.steps import (
     Found,
     HangUp,
     Outcome,
-    Played,
     SaveEndp,
     Send,
     Tick,
     Trace,
+    TraceStep,
     trace_from_json,
     trace_to_json,
 )
-from scache_conformance.suite.unavailable import Unavailable
+from scache_conformance.servers.unavailable import Unavailable
 from scache_spec.vocabulary import Limits
 
 SPACE = traces.Space(states=527, transitions=7378)
@@ -52,13 +52,13 @@ def test_each_transition_has_a_trace_for_every_second(all_traces: list[Trace]) -
 def test_first_round_holds_every_transition_once(all_traces: list[Trace]) -> None:
     first_round = all_traces[: SPACE.transitions]
     for trace, (_, place) in zip(first_round, traces.transitions(), strict=True):
-        assert trace.played[: len(place.way)] == place.way
+        assert trace.steps[: len(place.way)] == place.way
 
 
 def test_every_trace_ends_with_an_empty_cache(all_traces: list[Trace]) -> None:
     for trace in islice(all_traces, 0, None, 97):
         server = oracle.start(Limits(ttl_limit_s=traces.TTL_LIMIT_S))
-        for each in trace.played:
+        for each in trace.steps:
             server, outcome = oracle.perform(server, each.step)
             assert outcome == each.outcome
         assert (server.cache.sessions, server.cache.bindings) == ((), ())
@@ -81,10 +81,10 @@ def test_file_is_read_as_it_was_written(all_traces: list[Trace]) -> None:
 
 def test_every_kind_of_step_can_be_written() -> None:
     played = (
-        Played(Connect("A"), Outcome()),
-        Played(Send("A", b"\0\xff", (4, 5)), Outcome(received=(b"x\n", Descriptor(4), End()), closed=(5,))),
-        Played(HangUp("A"), Outcome(closed=(4,))),
-        Played(Tick(3), Outcome()),
+        TraceStep(Connect("A"), Outcome()),
+        TraceStep(Send("A", b"\0\xff", (4, 5)), Outcome(received=(b"x\n", Descriptor(4), End()), closed=(5,))),
+        TraceStep(HangUp("A"), Outcome(closed=(4,))),
+        TraceStep(Tick(3), Outcome()),
     )
     trace = Trace(1, played)
     assert trace_from_json(json.loads(json.dumps(trace_to_json(trace)))) == trace
@@ -119,8 +119,8 @@ def test_server_follows_the_traces(name: str, all_traces: list[Trace], tmp_path:
     with plugged.server(name, tmp_path) as target:
         replayed = traces.replay(target, some)
     print(f"{name}: {replayed}")
-    assert replayed.departures == (), str(replayed.departures[0])
-    assert replayed.played == len(some)
+    assert replayed.divergences == (), str(replayed.divergences[0])
+    assert replayed.replayed == len(some)
     assert replayed.skipped == 0
 
 
@@ -128,9 +128,9 @@ def test_without_a_clock_traces_that_need_time_are_skipped(all_traces: list[Trac
     some = all_traces[::113]
     with plugged.server("fast", tmp_path, real_time=True) as target:
         replayed = traces.replay(target, some)
-    assert replayed.departures == ()
-    assert replayed.played == sum(not trace.needs_time for trace in some)
-    assert replayed.played + replayed.skipped == len(some)
+    assert replayed.divergences == ()
+    assert replayed.replayed == sum(not trace.needs_time for trace in some)
+    assert replayed.replayed + replayed.skipped == len(some)
     assert "they need a virtual clock" in str(replayed)
 
 
@@ -156,34 +156,34 @@ WRONG = [
 @pytest.mark.parametrize("wrong", WRONG)
 def test_wrong_server_departs_from_the_traces(wrong: str, all_traces: list[Trace], tmp_path: Path) -> None:
     with plugged.wrong(wrong, tmp_path) as target:
-        replayed = traces.replay(target, all_traces[:: SAMPLE.every], departures_max=1)
-    assert len(replayed.departures) == 1
-    assert replayed.departures[0].transcript
+        replayed = traces.replay(target, all_traces[:: SAMPLE.every], divergences_max=1)
+    assert len(replayed.divergences) == 1
+    assert replayed.divergences[0].transcript
 
 
 def test_departure_says_what_was_expected_and_what_was_seen(tmp_path: Path) -> None:
     step = SaveEndp("A", 1, b"e", b"p", 1)
     played = (
-        Played(Connect("A"), Outcome()),
-        Played(step, Outcome(status=0)),
-        Played(Tick(2), Outcome(closed=())),
-        Played(Tick(2), Outcome()),
+        TraceStep(Connect("A"), Outcome()),
+        TraceStep(step, Outcome(status=0)),
+        TraceStep(Tick(2), Outcome(closed=())),
+        TraceStep(Tick(2), Outcome()),
     )
     with plugged.server("fast", tmp_path) as target:
-        (departure,) = traces.replay(target, [Trace(8, played)]).departures
-    assert str(departure) == (
+        (divergence,) = traces.replay(target, [Trace(8, played)]).divergences
+    assert str(divergence) == (
         "trace 8, step 3: expected the descriptors of sessions [1] to stay open; got they are closed"
     )
 
 
 def test_found_that_is_another_session_is_a_departure(tmp_path: Path) -> None:
     played = (
-        Played(Connect("A"), Outcome()),
-        Played(SaveEndp("A", 2, b"e", b"p", 1), Outcome(status=0)),
-        Played(SaveEndp("A", 2, b"e", b"p", 2), Outcome(status=0)),
-        Played(FindEndp("A", b"e"), Outcome(found=Found(2, (b"p",)))),
-        Played(Tick(2), Outcome(closed=(1,))),
+        TraceStep(Connect("A"), Outcome()),
+        TraceStep(SaveEndp("A", 2, b"e", b"p", 1), Outcome(status=0)),
+        TraceStep(SaveEndp("A", 2, b"e", b"p", 2), Outcome(status=0)),
+        TraceStep(FindEndp("A", b"e"), Outcome(found=Found(2, (b"p",)))),
+        TraceStep(Tick(2), Outcome(closed=(1,))),
     )
     with plugged.server("fast", tmp_path) as target:
-        (departure,) = traces.replay(target, [Trace(9, played)]).departures
-    assert (departure.expected, departure.actual) == ("the descriptor of session 2", "that of session 1")
+        (divergence,) = traces.replay(target, [Trace(9, played)]).divergences
+    assert (divergence.expected, divergence.actual) == ("the descriptor of session 2", "that of session 1")

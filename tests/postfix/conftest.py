@@ -9,7 +9,7 @@ import pytest
 from tests.postfix.launcher import Starter
 
 from scache_conformance.servers.postfix import postfix_parameter
-from scache_conformance.suite.unavailable import Unavailable
+from scache_conformance.servers.unavailable import Unavailable
 
 
 @pytest.fixture

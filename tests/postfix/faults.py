@@ -22,7 +22,7 @@ from tests.postfix.peer import DONE, DUMMY, GREETING, Peer, find_endp, found, mi
 from tests.postfix.standing_server import ended
 
 from scache_conformance.servers.postfix import MasterChild, scache_program
-from scache_conformance.suite.unavailable import Unavailable
+from scache_conformance.servers.unavailable import Unavailable
 
 NO_ANSWER_S: Final = 3.0
 """How long a client waits before it counts as held up."""

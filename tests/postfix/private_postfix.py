@@ -26,7 +26,7 @@ from typing import Final, Self
 from tests.postfix.standing_server import PATIENCE_S, await_listener, ended
 
 from scache_conformance.servers.postfix import postfix_parameter
-from scache_conformance.suite.unavailable import Unavailable
+from scache_conformance.servers.unavailable import Unavailable
 
 DELIVERY_PATIENCE_S = 60.0
 

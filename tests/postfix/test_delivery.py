@@ -11,7 +11,7 @@ import pytest
 from tests.postfix.private_postfix import Deliveries, PrivatePostfix, read_deliveries
 from tests.postfix.standing_server import ended, standing_server
 
-from scache_conformance.suite.unavailable import Unavailable
+from scache_conformance.servers.unavailable import Unavailable
 
 pytestmark = pytest.mark.postfix
 

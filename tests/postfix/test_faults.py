@@ -15,7 +15,7 @@ import pytest
 from tests.postfix.faults import EXPERIMENTS, Servers, experiment, wall_clock_jumps
 
 from scache_conformance.servers.postfix import scache_program
-from scache_conformance.suite.unavailable import Unavailable
+from scache_conformance.servers.unavailable import Unavailable
 
 pytestmark = pytest.mark.postfix
 

@@ -16,7 +16,8 @@ from tests.postfix.launcher import Starter, miss, scached, texts
 from tests.postfix.peer import DUMMY, Peer, find_endp, missed, request, save_dest
 from tests.postfix.standing_server import PATIENCE_S
 
-from scache_conformance.servers.postfix import MasterChild, ServerDied
+from scache_conformance.servers.postfix import MasterChild
+from scache_conformance.servers.target import ServerDied
 
 pytestmark = pytest.mark.postfix
 

@@ -28,7 +28,7 @@ from tests.postfix.peer import DUMMY, Peer, find_endp, found, missed, same_file
 from tests.postfix.standing_server import standing_server
 
 from scache_conformance.servers.postfix import MasterChild
-from scache_conformance.suite.unavailable import Unavailable
+from scache_conformance.servers.unavailable import Unavailable
 
 CASES = (*LIST_CASES, *DANCE_CASES)
 

@@ -15,8 +15,9 @@ import pytest
 from tests.postfix.peer import Peer, find_dest, find_endp, missed, request, same_file, save_dest
 
 from scache_conformance.servers.master_channels import StatusMessage
-from scache_conformance.servers.postfix import MasterChild, ServerDied
-from scache_conformance.suite.unavailable import Unavailable
+from scache_conformance.servers.postfix import MasterChild
+from scache_conformance.servers.target import ServerDied
+from scache_conformance.servers.unavailable import Unavailable
 
 pytestmark = pytest.mark.postfix
 

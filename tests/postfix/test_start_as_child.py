@@ -17,8 +17,9 @@ from typing import Final
 import pytest
 from tests.postfix.launcher import scached
 
-from scache_conformance.servers.postfix import MasterChild, ServerDied
-from scache_conformance.suite.unavailable import Unavailable
+from scache_conformance.servers.postfix import MasterChild
+from scache_conformance.servers.target import ServerDied
+from scache_conformance.servers.unavailable import Unavailable
 from scache_fast.process import master
 from scache_fast.process.serving import StartError
 

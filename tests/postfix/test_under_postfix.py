@@ -21,7 +21,7 @@ from tests.postfix.private_postfix import Deliveries, PrivatePostfix, read_deliv
 from tests.postfix.standing_server import PATIENCE_S, ended
 
 from scache_conformance.servers.postfix import postfix_parameter
-from scache_conformance.suite.unavailable import Unavailable
+from scache_conformance.servers.unavailable import Unavailable
 
 pytestmark = pytest.mark.postfix
 

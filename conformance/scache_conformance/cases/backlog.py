@@ -12,21 +12,15 @@ from functools import partial
 from pathlib import Path
 
 from scache_conformance.servers.target import Target
+from scache_conformance.servers.unavailable import Unavailable
 from scache_conformance.suite.lab import Lab, Lifetime, Skipped, require, require_found, require_miss
 from scache_conformance.suite.registry import case
-from scache_conformance.suite.unavailable import Unavailable
 from scache_conformance.suite.verdicts import Level
-from scache_conformance.wire.peer import (
-    DONE,
-    DUMMY_LIST,
-    FAILED,
-    GREETING,
-    Found,
-    Peer,
-    Unmet,
-    encode_request,
-    identity,
-)
+from scache_conformance.wire import lists
+from scache_conformance.wire.line import identity
+from scache_conformance.wire.lists import DONE, DUMMY_LIST, FAILED, GREETING
+from scache_conformance.wire.peer import Found, Peer
+from scache_conformance.wire.unmet import Unmet
 
 DANCES = 200
 """A reply and a descriptor each; Linux by default queues about 280 messages of that size for a socket."""
@@ -88,7 +82,7 @@ def _tries(lab: Lab) -> range:
 
 def _found_in_time(lab: Lab, find: Callable[[], Found | None]) -> Found | None:
     """Find again until something is found: in which order it serves several clients is left to the server."""
-    deadline_s = time.monotonic() + lab.target.told.deadline_s
+    deadline_s = time.monotonic() + lab.target.declared.deadline_s
     while (found := find()) is None and time.monotonic() < deadline_s:
         lab.sleep(0.02)
     return found
@@ -106,7 +100,7 @@ def request_sent(lab: Lab) -> None:
         line = lab.park(other, endpoint, b"p")
         ttl, dest = (b"ttl", b"%d" % lab.ttl_s), (b"label", destination)
         with late_server(lab):
-            peer.send_bytes(encode_request(b"save_dest", ttl, dest, (b"property", b"q"), (b"label", endpoint)))
+            peer.send_bytes(lists.request(b"save_dest", ttl, dest, (b"property", b"q"), (b"label", endpoint)))
             peer.hang_up()
         found = _found_in_time(lab, partial(other.find_dest, destination))
         require_found("find_dest", found, b"q", b"p", line=line)
@@ -118,7 +112,7 @@ def half_closed_after_a_request(lab: Lab) -> None:
     for _ in _tries(lab):
         peer = lab.peer()
         with late_server(lab):
-            peer.send_bytes(encode_request(b"find_endp", (b"label", lab.label("nothing"))))
+            peer.send_bytes(lists.request(b"find_endp", (b"label", lab.label("nothing"))))
             peer.shut_down_sending()
         require("status of find_endp", peer.receive_reply(1).status, FAILED)
         peer.insist_on_hangup()
@@ -130,7 +124,7 @@ def half_closed(lab: Lab) -> None:
     for _ in _tries(lab):
         peer, nothing = lab.peer(), (b"label", lab.label("nothing"))
         with late_server(lab):
-            peer.send_bytes(encode_request(b"find_endp", nothing) + encode_request(b"find_dest", nothing) * 3)
+            peer.send_bytes(lists.request(b"find_endp", nothing) + lists.request(b"find_dest", nothing) * 3)
             peer.shut_down_sending()
         require("status of the first", peer.receive_reply(1).status, FAILED)
         for _ in range(3):
@@ -162,7 +156,7 @@ def _park_many(lab: Lab, server: Target, ttl_s: int, endpoint: bytes) -> tuple[L
 
 
 def _dances(endpoint: bytes, count: int) -> bytes:
-    return (encode_request(b"find_endp", (b"label", endpoint)) + DUMMY_LIST * 2) * count
+    return (lists.request(b"find_endp", (b"label", endpoint)) + DUMMY_LIST * 2) * count
 
 
 def _receive_dance(peer: Peer, life: Lifetime, number: int) -> int:
@@ -184,7 +178,7 @@ def dances_unread(lab: Lab) -> None:
         for replies_before in range(2):  # so that once it is a reply that finds the socket full, and once a descriptor
             endpoint, nothing = (
                 lab.label(f"e{replies_before}"),
-                encode_request(b"find_endp", (b"label", lab.label("nothing"))),
+                lists.request(b"find_endp", (b"label", lab.label("nothing"))),
             )
             life, inodes = _park_many(lab, server, ttl_s, endpoint)
             peer = lab.peer(target=server)
@@ -210,7 +204,7 @@ def long_replies_unread(lab: Lab) -> None:
                 lab.bind(peer, destination, endpoint, properties, ttl_s)
             line = lab.park(peer, endpoint, long, ttl_s)
         not_ready = b"\0"  # so that the session is put back, and found again
-        finds = [encode_request(b"find_dest", (b"label", destination)) + not_ready for destination in bindings]
+        finds = [lists.request(b"find_dest", (b"label", destination)) + not_ready for destination in bindings]
         peer.send_bytes(b"".join(finds * 7))
         peer.wait_until_taken()
         with lab.peer("B", target=server) as other:
@@ -228,7 +222,7 @@ def long_replies_unread(lab: Lab) -> None:
 def _impatient_peer(lab: Lab, server: Target) -> Peer:
     """Connect as somebody who, once greeted, waits only a moment for what is due."""
     peer = lab.peer(target=server, greeted=False, deadline_s=AT_ONCE_S)
-    deadline_s = time.monotonic() + lab.target.told.deadline_s
+    deadline_s = time.monotonic() + lab.target.declared.deadline_s
     while True:
         try:
             require("the greeting", peer.receive("the greeting"), GREETING)

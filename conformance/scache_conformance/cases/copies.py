@@ -3,7 +3,9 @@
 from scache_conformance.cases.fd import require_closed
 from scache_conformance.suite.lab import Lab, Skipped, require, require_found, require_miss
 from scache_conformance.suite.registry import case
-from scache_conformance.wire.peer import DONE, FAILED, Line, Unmet
+from scache_conformance.wire.line import Line
+from scache_conformance.wire.lists import DONE, FAILED
+from scache_conformance.wire.unmet import Unmet
 
 SESSIONS = 1_100
 """More than the 1 024 descriptors that select(2) knows."""

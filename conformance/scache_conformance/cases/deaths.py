@@ -6,11 +6,13 @@ import sys
 from collections.abc import Callable
 
 from scache_conformance.cases.backlog import late_server
-from scache_conformance.servers import processes
 from scache_conformance.suite.lab import Lab, require, require_found, require_miss
 from scache_conformance.suite.registry import add, case
 from scache_conformance.suite.verdicts import Level
-from scache_conformance.wire.peer import DONE, DUMMY_LIST, FAILED, Line, Peer, identity
+from scache_conformance.wire import processes
+from scache_conformance.wire.line import Line, identity
+from scache_conformance.wire.lists import DONE, DUMMY_LIST, FAILED
+from scache_conformance.wire.peer import Peer
 
 
 def _require_served(lab: Lab) -> None:
@@ -25,7 +27,7 @@ def _require_found_or_closed(lab: Lab, endpoint: bytes, line: Line) -> None:
         if found is not None:
             require("that what is found is the parked one", line.is_other_end_of(found.fd), True)
             return
-    line.insist_on_hangup("the session, as it is not in the cache,", lab.target.told.deadline_s)
+    line.insist_on_hangup("the session, as it is not in the cache,", lab.target.declared.deadline_s)
 
 
 # Before anything was found or saved.
@@ -182,7 +184,7 @@ def put_back_too_late(lab: Lab) -> None:
     life.reach_end()
     require("that it is open while it is held", line.hung_up(0), False)
     finder.hang_up()
-    line.insist_on_hangup("the connection", lab.target.told.deadline_s)
+    line.insist_on_hangup("the connection", lab.target.declared.deadline_s)
     require_miss("find_endp", lab.peer("B").find_endp(endpoint))
 
 
@@ -206,7 +208,7 @@ def put_back_keeps_its_end(lab: Lab) -> None:
     require_miss("find_endp after it", other.find_endp(endpoint))
     require("how many of the two are left", len(left), 1)
     for line in left:
-        line.insist_on_hangup("the other one", lab.target.told.deadline_s)
+        line.insist_on_hangup("the other one", lab.target.declared.deadline_s)
 
 
 @case("deaths/after-ready", "CONN-11", "FD-10", "FD-11")
@@ -232,7 +234,7 @@ def before_received(lab: Lab) -> None:
     require("that the descriptor is the parked one", line.is_other_end_of(peer.receive_descriptor()), True)
     peer.close()
     require_miss("find_endp", lab.peer("B").find_endp(endpoint))
-    line.insist_on_hangup("the connection, which its finder was the last to have,", lab.target.told.deadline_s)
+    line.insist_on_hangup("the connection, which its finder was the last to have,", lab.target.declared.deadline_s)
 
 
 _VICTIM = """
@@ -251,7 +253,7 @@ signal.pause()
 def killed(lab: Lab) -> None:
     """A client process that is killed in the middle of a request leaves what it saved, and nothing else."""
     endpoint, line = lab.label("e"), lab.line()
-    path, deadline_s = lab.target.socket_path, lab.target.told.deadline_s
+    path, deadline_s = lab.target.socket_path, lab.target.declared.deadline_s
     arguments = [str(path), str(deadline_s), str(lab.ttl_s), endpoint.hex(), str(line.far.fileno())]
     with processes.STARTING:
         victim = subprocess.Popen(
@@ -268,4 +270,4 @@ def killed(lab: Lab) -> None:
     line.let_go()
     with lab.peer("B") as other:
         require_found("find_endp", other.find_endp(endpoint), b"p", line=line)
-    line.insist_on_hangup("the connection, with its finder,", lab.target.told.deadline_s)
+    line.insist_on_hangup("the connection, with its finder,", lab.target.declared.deadline_s)

@@ -4,7 +4,8 @@ import threading
 
 from scache_conformance.suite.lab import Lab, require, require_found, require_miss
 from scache_conformance.suite.registry import case
-from scache_conformance.wire.peer import DONE, Unmet
+from scache_conformance.wire.lists import DONE
+from scache_conformance.wire.unmet import Unmet
 
 
 @case("endp/found-session-is-gone", "ENDP-4")

@@ -9,7 +9,9 @@ from scache_conformance.servers.target import Target
 from scache_conformance.suite.lab import Lab, require, require_found, require_miss
 from scache_conformance.suite.registry import add, case
 from scache_conformance.suite.verdicts import Level
-from scache_conformance.wire.peer import DONE, DUMMY_LIST, FAILED, Line, Peer, encode, identity
+from scache_conformance.wire.line import Line, identity
+from scache_conformance.wire.lists import DONE, DUMMY_LIST, FAILED, encode
+from scache_conformance.wire.peer import Peer
 
 SILENCE_S = 0.05
 
@@ -17,7 +19,7 @@ SILENCE_S = 0.05
 def require_closed(lab: Lab, what: str, line: Line) -> None:
     """Raise Unmet unless the server closes its copy, which shows as the end of stream at our end of the line."""
     lab.transcript.note("", f"watching for the end of {what}")
-    line.insist_on_hangup(what, lab.target.told.deadline_s)
+    line.insist_on_hangup(what, lab.target.declared.deadline_s)
 
 
 # What is handed over.
@@ -424,7 +426,7 @@ def _save_and_find(lab: Lab, server: Target) -> None:
 
 def _fewest_descriptors(lab: Lab, server: Target, enough: int) -> int:
     """Count descriptors when the server has had time to notice all hangups: the lowest of several counts."""
-    fewest, deadline_s = server.descriptor_count(), time.monotonic() + (server.told.deadline_s if enough else 0.5)
+    fewest, deadline_s = server.descriptor_count(), time.monotonic() + (server.declared.deadline_s if enough else 0.5)
     while fewest > enough and time.monotonic() < deadline_s:
         lab.sleep(0.01)
         fewest = min(fewest, server.descriptor_count())

@@ -3,7 +3,7 @@
 from scache_conformance.suite.lab import Lab, require
 from scache_conformance.suite.registry import case
 from scache_conformance.suite.verdicts import Level
-from scache_conformance.wire.peer import FAILED, GREETING
+from scache_conformance.wire.lists import FAILED, GREETING
 
 SILENCE_S = 0.05
 """How long nothing must come where nothing is due. Arbitrary: servers that say too much say it at once."""

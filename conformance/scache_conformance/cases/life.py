@@ -7,7 +7,7 @@ from scache_conformance.servers.target import Target
 from scache_conformance.suite.lab import Inconclusive, Lab, require, require_miss
 from scache_conformance.suite.registry import case
 from scache_conformance.suite.verdicts import Level
-from scache_conformance.wire.peer import Silence
+from scache_conformance.wire.unmet import Silence
 
 IDLE_S = 1
 
@@ -21,7 +21,7 @@ def begins_empty(lab: Lab) -> None:
             lab.bind(peer, destination, endpoint)
             line = lab.park(peer, endpoint)
         server.revive()
-        line.insist_on_hangup("the connection", server.told.deadline_s)
+        line.insist_on_hangup("the connection", server.declared.deadline_s)
         with lab.peer(target=server) as peer:
             require_miss("find_endp", peer.find_endp(endpoint))
             lab.park(peer, endpoint)
@@ -36,7 +36,7 @@ def exit_closes_everything(lab: Lab) -> None:
         server.ask_to_exit()
         peer.insist_on_hangup()
         resting.insist_on_hangup()
-        line.insist_on_hangup("the connection", server.told.deadline_s)
+        line.insist_on_hangup("the connection", server.declared.deadline_s)
         require("the exit status", server.wait_for_exit(0), 0)
 
 
@@ -111,7 +111,7 @@ def _forget(lab: Lab, server: Target) -> None:
 def _require_exit(lab: Lab, server: Target) -> None:
     _forget(lab, server)
     with lab.waiting():
-        status = server.wait_for_exit(IDLE_S + server.told.deadline_s)
+        status = server.wait_for_exit(IDLE_S + server.declared.deadline_s)
     if status is None:
         raise Silence(f"the server to exit {IDLE_S} s after its last client left", "it runs")
     require("the exit status", status, 0)

@@ -4,7 +4,9 @@ from scache_conformance.servers.target import Target
 from scache_conformance.suite.lab import LATENESS_S, Lab, require, require_found, require_miss
 from scache_conformance.suite.registry import case
 from scache_conformance.suite.verdicts import Level
-from scache_conformance.wire.peer import DONE, DUMMY_LIST, FAILED, Peer, Unmet, encode
+from scache_conformance.wire.lists import DONE, DUMMY_LIST, FAILED, encode
+from scache_conformance.wire.peer import Peer
+from scache_conformance.wire.unmet import Unmet
 
 SHOULD = Level.SHOULD
 

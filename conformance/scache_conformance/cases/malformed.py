@@ -5,7 +5,8 @@ from collections.abc import Callable
 from scache_conformance.suite.lab import Lab, require, require_miss
 from scache_conformance.suite.registry import add, case
 from scache_conformance.suite.verdicts import Level
-from scache_conformance.wire.peer import DONE, FAILED, MALFORMED, Attribute, Attributes, Peer, encode
+from scache_conformance.wire.lists import DONE, FAILED, MALFORMED, Attribute, Attributes, encode
+from scache_conformance.wire.peer import Peer
 
 PROPERTY_COUNT = {b"save_endp": 0, b"find_endp": 1, b"save_dest": 0, b"find_dest": 2}
 

@@ -3,7 +3,7 @@
 from scache_conformance.suite.lab import Lab, require, require_found, require_miss
 from scache_conformance.suite.registry import case
 from scache_conformance.suite.verdicts import Level
-from scache_conformance.wire.peer import DONE, DUMMY_LIST, FAILED, MALFORMED, encode
+from scache_conformance.wire.lists import DONE, DUMMY_LIST, FAILED, MALFORMED, encode
 
 
 def _find_endp(label: bytes) -> bytes:

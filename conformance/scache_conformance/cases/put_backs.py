@@ -7,7 +7,8 @@ would hold up the cases beside it.
 from scache_conformance.suite.lab import Lab, require, require_miss
 from scache_conformance.suite.registry import case
 from scache_conformance.suite.verdicts import Level
-from scache_conformance.wire.peer import Peer, identity
+from scache_conformance.wire.line import identity
+from scache_conformance.wire.peer import Peer
 
 
 @case("ttl/put-back-in-time", "ENDP-5", "FD-7", level=Level.SHOULD, undisturbed=True)

@@ -3,7 +3,8 @@
 from scache_conformance.suite.lab import Lab, require, require_found, require_miss
 from scache_conformance.suite.registry import add, case
 from scache_conformance.suite.verdicts import Level
-from scache_conformance.wire.peer import DONE, Attribute, Attributes, Unmet
+from scache_conformance.wire.lists import DONE, Attribute, Attributes
+from scache_conformance.wire.unmet import Unmet
 
 MISS_ENDP: Attributes = ((b"status", b"2"), (b"property", b""))
 MISS_DEST: Attributes = ((b"status", b"2"), (b"property", b""), (b"property", b""))

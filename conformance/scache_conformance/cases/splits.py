@@ -2,7 +2,9 @@
 
 from scache_conformance.suite.lab import Lab, require, require_found, require_miss
 from scache_conformance.suite.registry import case
-from scache_conformance.wire.peer import DONE, DUMMY_LIST, FAILED, Peer, encode_request
+from scache_conformance.wire import lists
+from scache_conformance.wire.lists import DONE, DUMMY_LIST, FAILED
+from scache_conformance.wire.peer import Peer
 
 
 def send_in_two(peer: Peer, data: bytes, cut: int) -> None:
@@ -22,7 +24,7 @@ def send_byte_by_byte(peer: Peer, data: bytes) -> None:
 @case("splits/find-endp", "WIRE-4")
 def find_endp(lab: Lab) -> None:
     """find_endp cut in two at every byte."""
-    peer, data = lab.peer(), encode_request(b"find_endp", (b"label", lab.label("nothing")))
+    peer, data = lab.peer(), lists.request(b"find_endp", (b"label", lab.label("nothing")))
     for cut in range(1, len(data)):
         send_in_two(peer, data, cut)
         require(f"status, cut after {cut} bytes", peer.receive_reply(1).status, FAILED)
@@ -31,7 +33,7 @@ def find_endp(lab: Lab) -> None:
 @case("splits/find-dest", "WIRE-4")
 def find_dest(lab: Lab) -> None:
     """find_dest cut in two at every byte."""
-    peer, data = lab.peer(), encode_request(b"find_dest", (b"label", lab.label("nothing")))
+    peer, data = lab.peer(), lists.request(b"find_dest", (b"label", lab.label("nothing")))
     for cut in range(1, len(data)):
         send_in_two(peer, data, cut)
         require(f"status, cut after {cut} bytes", peer.receive_reply(2).status, FAILED)
@@ -51,14 +53,14 @@ def save_dest(lab: Lab) -> None:
 
 def _save_dest(lab: Lab, number: int) -> bytes:
     ttl, property_ = (b"ttl", b"%d" % lab.ttl_s), (b"property", b"%04d" % number)
-    return encode_request(b"save_dest", ttl, (b"label", lab.label("d")), property_, (b"label", lab.label("e")))
+    return lists.request(b"save_dest", ttl, (b"label", lab.label("d")), property_, (b"label", lab.label("e")))
 
 
 @case("splits/save-endp", "WIRE-4")
 def save_endp(lab: Lab) -> None:
     """save_endp cut in two at every byte; each parks what it says."""
     peer, endpoint = lab.peer(), lab.label("e")
-    data = encode_request(b"save_endp", (b"ttl", b"%d" % lab.ttl_s), (b"label", endpoint), (b"property", b"p"))
+    data = lists.request(b"save_endp", (b"ttl", b"%d" % lab.ttl_s), (b"label", endpoint), (b"property", b"p"))
     for cut in range(1, len(data)):
         line = lab.line()
         send_in_two(peer, data, cut)
@@ -86,18 +88,18 @@ def byte_by_byte(lab: Lab) -> None:
     """A whole conversation with each byte in a write of its own."""
     peer, line, destination, endpoint = lab.peer(), lab.line(), lab.label("d"), lab.label("e")
     ttl, dest, endp = (b"ttl", b"%d" % lab.ttl_s), (b"label", destination), (b"label", endpoint)
-    send_byte_by_byte(peer, encode_request(b"save_endp", ttl, endp, (b"property", b"p")))
+    send_byte_by_byte(peer, lists.request(b"save_endp", ttl, endp, (b"property", b"p")))
     peer.insist_on_invitation()
     peer.send_bytes(b"\0", [line.far.fileno()])
     require("status of save_endp", peer.receive_reply(0).status, DONE)
-    send_byte_by_byte(peer, encode_request(b"save_dest", ttl, dest, (b"property", b"q"), endp))
+    send_byte_by_byte(peer, lists.request(b"save_dest", ttl, dest, (b"property", b"q"), endp))
     require("status of save_dest", peer.receive_reply(0).status, DONE)
-    send_byte_by_byte(peer, encode_request(b"find_dest", dest))
+    send_byte_by_byte(peer, lists.request(b"find_dest", dest))
     require("properties of find_dest", peer.receive_reply(2).properties, (b"q", b"p"))
     send_byte_by_byte(peer, DUMMY_LIST)
     require("that the descriptor is the parked one", line.is_other_end_of(peer.receive_descriptor()), True)
     send_byte_by_byte(peer, DUMMY_LIST)
-    send_byte_by_byte(peer, encode_request(b"find_endp", endp))
+    send_byte_by_byte(peer, lists.request(b"find_endp", endp))
     require("status of find_endp", peer.receive_reply(1).status, FAILED)
 
 
@@ -108,7 +110,7 @@ def unfinished_list(lab: Lab) -> None:
     lab.park(watcher, endpoint)
     peer = lab.peer()
     ttl, dest = (b"ttl", b"%d" % lab.ttl_s), (b"label", destination)
-    peer.send_bytes(encode_request(b"save_dest", ttl, dest, (b"property", b""), (b"label", endpoint))[:-1])
+    peer.send_bytes(lists.request(b"save_dest", ttl, dest, (b"property", b""), (b"label", endpoint))[:-1])
     peer.wait_until_taken()
     peer.hang_up()
     require_miss("find_dest", watcher.find_dest(destination))

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from scache_conformance.suite.lab import Lab, require, require_found, require_miss
 from scache_conformance.suite.registry import add
 from scache_conformance.suite.verdicts import Level
-from scache_conformance.wire.peer import DONE, DUMMY_LIST, Peer, encode
+from scache_conformance.wire.lists import DONE, DUMMY_LIST, encode
+from scache_conformance.wire.peer import Peer
 
 
 def _nothing(lab: Lab, peer: Peer, endpoint: bytes) -> None:
@@ -51,7 +52,7 @@ def _not_reading(lab: Lab, peer: Peer, endpoint: bytes) -> None:
 
 def _stall(slug: str, where: str, stall: Callable[[Lab, Peer, bytes], None], level: Level = Level.SHOULD) -> None:
     def function(lab: Lab) -> None:
-        patience_s = lab.target.told.deadline_s if level is Level.MUST else lab.patience_s
+        patience_s = lab.target.declared.deadline_s if level is Level.MUST else lab.patience_s
         stalled, other = lab.peer("S"), lab.peer("B", deadline_s=patience_s)
         stall(lab, stalled, lab.label("of the stalled"))
         stalled.wait_until_taken()

@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 from scache_conformance.cases.limits import let_pass
 from scache_conformance.servers.target import Target
+from scache_conformance.servers.unavailable import Unavailable
 from scache_conformance.suite.lab import Lab, Skipped, require, require_found
 from scache_conformance.suite.registry import add, case
-from scache_conformance.suite.unavailable import Unavailable
 from scache_conformance.suite.verdicts import Level
-from scache_conformance.wire.peer import DONE, MALFORMED, Peer, Unmet
+from scache_conformance.wire.lists import DONE, MALFORMED
+from scache_conformance.wire.peer import Peer
+from scache_conformance.wire.unmet import Unmet
 
 _LINE = re.compile(r"statistics: .*")
 _START = re.compile(r"statistics: start interval [A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}")

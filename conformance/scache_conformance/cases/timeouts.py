@@ -14,17 +14,10 @@ from scache_conformance.servers.target import Target
 from scache_conformance.suite.lab import Inconclusive, Lab, require, require_found, require_miss
 from scache_conformance.suite.registry import case
 from scache_conformance.suite.verdicts import Level
-from scache_conformance.wire.peer import (
-    DONE,
-    DUMMY_LIST,
-    FAILED,
-    GREETING,
-    Peer,
-    Silence,
-    Unmet,
-    encode,
-    encode_request,
-)
+from scache_conformance.wire import lists
+from scache_conformance.wire.lists import DONE, DUMMY_LIST, FAILED, GREETING, encode
+from scache_conformance.wire.peer import Peer
+from scache_conformance.wire.unmet import Silence, Unmet
 
 SHOULD = Level.SHOULD
 
@@ -136,12 +129,12 @@ def untaken_output(lab: Lab) -> None:
         hangup = select.poll()
         hangup.register(client, 0)
         lab.transcript.note("A", "watches for the connection's end, reading nothing")
-        if hangup.poll(server.told.deadline_s * 1000):
+        if hangup.poll(server.declared.deadline_s * 1000):
             return
         replies = taken // len(_one_find(lab))
         if taken < FLOOD_BYTES_MAX and _unread_bytes(client) >= _GREETING_BYTES + replies * _REPLY_BYTES:
             raise Inconclusive("the flood: every reply has found room, this machine is busy")
-        raise Silence("the connection closed by the server", f"it is open {server.told.deadline_s} s later")
+        raise Silence("the connection closed by the server", f"it is open {server.declared.deadline_s} s later")
 
 
 def _flood(lab: Lab, server: Target, client: socket.socket) -> int:
@@ -163,7 +156,7 @@ def _flood(lab: Lab, server: Target, client: socket.socket) -> int:
 
 
 def _one_find(lab: Lab) -> bytes:
-    return encode_request(b"find_dest", (b"label", lab.label("nothing")))
+    return lists.request(b"find_dest", (b"label", lab.label("nothing")))
 
 
 def _unread_bytes(client: socket.socket) -> int:
@@ -225,12 +218,12 @@ def each_step_anew(lab: Lab) -> None:
         _in_time(server, 2) as steps,
     ):
         line, endpoint = lab.line(), lab.label("e")
-        steps.take(peer, encode_request(b"save_endp", (b"ttl", b"20"), (b"label", endpoint), (b"property", b"p")))
+        steps.take(peer, lists.request(b"save_endp", (b"ttl", b"20"), (b"label", endpoint), (b"property", b"p")))
         peer.insist_on_invitation()
         _pass_more_than_half_of_two_seconds(lab, server)
         steps.take(peer, b"\0", [line.far.fileno()])
         require("status of save_endp", peer.receive_reply(0).status, DONE)
-        steps.take(peer, encode_request(b"find_endp", (b"label", endpoint)))
+        steps.take(peer, lists.request(b"find_endp", (b"label", endpoint)))
         require("status of find_endp", peer.receive_reply(1).status, DONE)
         _pass_more_than_half_of_two_seconds(lab, server)
         steps.take(peer, DUMMY_LIST)
@@ -243,7 +236,7 @@ def each_step_anew(lab: Lab) -> None:
 @case("limits/each-list-anew", "LIMIT-7", "CONN-3", level=SHOULD, apart=True)
 def each_list_anew(lab: Lab) -> None:
     """A list that begins in the write that ended another has its own ipc_timeout_s."""
-    first, second = (encode_request(b"find_endp", (b"label", lab.label(each))) for each in ("first", "second"))
+    first, second = (lists.request(b"find_endp", (b"label", lab.label(each))) for each in ("first", "second"))
     with lab.server(ipc_timeout_s=2) as server, lab.peer(target=server) as peer, _in_time(server, 2) as steps:
         steps.take(peer, first[:10])
         for data in (first[10:] + second[:10], second[10:]):

@@ -9,7 +9,9 @@ import time
 from scache_conformance.suite.lab import Inconclusive, Lab, Lifetime, Skipped, require, require_found, require_miss
 from scache_conformance.suite.registry import case
 from scache_conformance.suite.verdicts import Level
-from scache_conformance.wire.peer import DONE, MALFORMED, Line, Silence, Unmet
+from scache_conformance.wire.line import Line
+from scache_conformance.wire.lists import DONE, MALFORMED
+from scache_conformance.wire.unmet import Silence, Unmet
 
 FOREVER_S = 2_147_483_647
 

@@ -1,7 +1,7 @@
 """The command's side of generated runs: lockstep, histories, traces.
 
-Decides what is said of them on a terminal and what that means for the exit status. Refuses to know how runs are made
-up: `model`, `histories` and `traces` do, the first with Hypothesis, which is imported when it is asked for.
+What is said of them on a terminal, and what that means for the exit status. Hypothesis, which makes up the runs of
+lockstep, is imported when it is asked for.
 """
 
 import sys
@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Final, Self
 
 from scache_conformance.generated import histories, traces
-from scache_conformance.generated.moves import Manners
-from scache_conformance.generated.player import Departure
+from scache_conformance.generated.driver import Divergence
+from scache_conformance.generated.rules import RuleSet
 from scache_conformance.servers.target import Target
-from scache_conformance.suite.unavailable import Unavailable
+from scache_conformance.servers.unavailable import Unavailable
 from scache_conformance.suite.verdicts import Exit
 
 STEPS: Final = 20_000
@@ -23,8 +23,8 @@ STEPS: Final = 20_000
 HISTORIES: Final = 1_000
 """How many histories there are unless told otherwise."""
 
-DEPARTURES_MAX: Final = 10
-"""How many departures from traces are shown before the rest is left alone. Arbitrary."""
+DIVERGENCES_MAX: Final = 10
+"""How many divergences from traces are shown before the rest is left alone. Arbitrary."""
 
 
 class Progress:
@@ -34,14 +34,14 @@ class Progress:
         """Say what begins."""
         self._unit: Final = unit if total is None else f"of {total} {unit}"
         self._is_terminal: Final = sys.stderr.isatty()
-        self._told_s = time.monotonic()
+        self._shown_s = time.monotonic()
         self._write(f"{what}\n")
 
     def __call__(self, done: int) -> None:
         """Say how many there are, not too often."""
         now_s = time.monotonic()
-        if now_s - self._told_s >= (0.1 if self._is_terminal else 10.0):
-            self._told_s = now_s
+        if now_s - self._shown_s >= (0.1 if self._is_terminal else 10.0):
+            self._shown_s = now_s
             self._write(f"\r\033[K{done} {self._unit}" if self._is_terminal else f"{done} {self._unit}\n")
 
     def __enter__(self) -> Self:
@@ -55,30 +55,30 @@ class Progress:
         print(text, end="", file=sys.stderr, flush=True)
 
 
-def run_model(target: Target, steps: int, seed: int, manners: Manners, trace_path: Path | None) -> Exit:
+def run_model(target: Target, steps: int, seed: int, rule_set: RuleSet, trace_path: Path | None) -> Exit:
     """Keep the server in lockstep with the specification; write the shortest run that fails. Raises Unavailable."""
     if find_spec("hypothesis") is None:
         raise Unavailable("--model needs Hypothesis: pip install 'scached[conformance]'")
-    from scache_conformance.generated import model  # here, because Hypothesis is not everybody's
+    from scache_conformance.generated import lockstep  # here, because Hypothesis is not everybody's
 
     still = "" if target.has_clock else ", in which no time passes: the server has no virtual clock"
     with Progress(f"lockstep, seed {seed}{still}", "steps", steps) as progress:
-        lockstep = model.run(target, steps_min=steps, seed_number=seed, manners=manners, progress=progress)
-    print(f"{target.name}: {lockstep}")
-    if lockstep.departure is None:
-        return Exit.GOOD if lockstep.steps else Exit.NO_VERDICT
-    _show(lockstep.departure)
+        result = lockstep.run(target, steps_min=steps, seed_number=seed, rule_set=rule_set, progress=progress)
+    print(f"{target.name}: {result}")
+    if result.divergence is None:
+        return Exit.GOOD if result.steps else Exit.NO_VERDICT
+    _show(result.divergence)
     if trace_path is not None:
         with trace_path.open("w", encoding="utf-8") as file:
-            traces.write(file, [lockstep.departure.trace], target.told.ttl_limit_s)
+            traces.write(file, [result.divergence.trace], target.declared.ttl_limit_s)
         print(f"the run is in {trace_path}; play it again with: scache-conformance replay {trace_path} …")
     return Exit.FAILED
 
 
-def run_histories(target: Target, count: int, seed: int, manners: Manners) -> Exit:
+def run_histories(target: Target, count: int, seed: int, rule_set: RuleSet) -> Exit:
     """Record concurrent histories and judge whether they are linearizable."""
     with Progress(f"concurrent histories, seed {seed}", "histories", count) as progress:
-        recorded = histories.run(target, count=count, seed_number=seed, manners=manners, progress=progress)
+        recorded = histories.run(target, count=count, seed_number=seed, rule_set=rule_set, progress=progress)
     print(f"{target.name}: {recorded}")
     if recorded.failure is not None:
         return Exit.FAILED
@@ -99,16 +99,16 @@ def write_traces(path: Path | None) -> Exit:
 def replay_traces(target: Target, path: Path) -> Exit:
     """Play a file of traces on a server. Raises Unavailable, ValueError for a file that is none, OSError."""
     with path.open(encoding="utf-8") as file, Progress(f"traces of {path}", "traces") as progress:
-        replayed = traces.replay(target, traces.read(file), departures_max=DEPARTURES_MAX, progress=progress)
+        replayed = traces.replay(target, traces.read(file), divergences_max=DIVERGENCES_MAX, progress=progress)
     print(f"{target.name}: {replayed}")
-    for departure in replayed.departures:
-        _show(departure)
-    if replayed.departures:
+    for divergence in replayed.divergences:
+        _show(divergence)
+    if replayed.divergences:
         return Exit.FAILED
-    return Exit.GOOD if replayed.played else Exit.NO_VERDICT
+    return Exit.GOOD if replayed.replayed else Exit.NO_VERDICT
 
 
-def _show(departure: Departure) -> None:
-    print(f"\n{departure}")
-    for line in departure.transcript:
+def _show(divergence: Divergence) -> None:
+    print(f"\n{divergence}")
+    for line in divergence.transcript:
         print(f"    {line}")

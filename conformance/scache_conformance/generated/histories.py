@@ -1,8 +1,8 @@
 """Several clients at once, each for itself, and afterwards the question whether one server can have done all that.
 
-Decides what the clients do and what is written down of it: when each operation was asked for, when its answer was
-there, what the answer was. Refuses to judge: `linearizability` does. Nothing is meant to expire, so every ttl is the
-server's limit; a history that took a large part of it in real time is made again.
+What is written down of each operation: when it was asked for, when its answer was there, what the answer was. Nothing
+is meant to expire, so every ttl is the server's limit; a history that took a large part of it in real time is made
+again.
 
 The order in which threads run is the machine's, so a seed repeats what is asked, not what comes of it: a history that
 failed is reported in full.
@@ -14,19 +14,21 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Final
 
-from scache_conformance.generated import oracle
 from scache_conformance.generated.linearizability import Operation, PutBack, Verb, linearization
-from scache_conformance.generated.moves import Manners
+from scache_conformance.generated.rules import RuleSet
+from scache_conformance.generated.scenario import CLIENTS, Names
 from scache_conformance.generated.steps import FindDest, FindEndp, Found, SaveDest, SaveEndp
 from scache_conformance.servers.target import Target
-from scache_conformance.suite.unavailable import Unavailable
-from scache_conformance.wire.peer import DONE, Line, Peer, Unmet
+from scache_conformance.servers.unavailable import Unavailable
+from scache_conformance.wire import lists
+from scache_conformance.wire.line import Line
+from scache_conformance.wire.lists import DONE
+from scache_conformance.wire.peer import Peer
 from scache_conformance.wire.transcript import Transcript
+from scache_conformance.wire.unmet import Unmet
 
-CLIENTS: Final = ("A", "B", "C")
 OPERATIONS_PER_CLIENT: Final = (40, 80)
 
 STALLED: Final = 0.5
@@ -36,20 +38,6 @@ TRIES_MAX: Final = 5
 
 SESSION: Final = b"session "
 """The properties of a session begin so, then comes its number: a reply alone tells which one was found."""
-
-
-@dataclass(frozen=True, slots=True)
-class Labels:
-    """Few, so that clients meet; those of one history are nobody else's."""
-
-    endpoints: tuple[bytes, ...]
-    destinations: tuple[bytes, ...]
-    nobodys: bytes
-
-    @classmethod
-    def tagged(cls, tag: bytes) -> "Labels":
-        """Return labels that no other tag has."""
-        return cls((tag + b"a", tag + b"b"), (tag + b"a", tag + b"c"), tag + b"nobody")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +83,14 @@ def run(
     *,
     count: int,
     seed_number: int,
-    manners: Manners = Manners.SPECIFIED,
+    rule_set: RuleSet = RuleSet.ALL,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Histories:
     """Record and judge so many histories, or until one fails; `progress` is told how many there are."""
     operations = overlapping = 0
     with ThreadPoolExecutor(len(CLIENTS)) as threads:
         for number in range(1, count + 1):
-            history = _record_undisturbed(target, threads, f"{seed_number}.{number}", manners)
+            history = _record_undisturbed(target, threads, f"{seed_number}.{number}", rule_set)
             operations += len(history.operations)
             overlapping += _overlapping(history.operations)
             reason = history.complaint
@@ -123,14 +111,14 @@ class History:
     complaint: str = ""
 
 
-def record(target: Target, threads: ThreadPoolExecutor, seed_text: str, manners: Manners) -> History:
+def record(target: Target, threads: ThreadPoolExecutor, seed_text: str, rule_set: RuleSet) -> History:
     """Let two or three clients loose on a server, then take out what they left; return all that was seen."""
     rng = random.Random(seed_text)
-    labels = Labels.tagged(b"%b:%b." % (seed_text.encode(), str(time.monotonic_ns()).encode()))
+    names = Names.tagged(b"%b:%d." % (seed_text.encode(), time.monotonic_ns()))
     clients = CLIENTS[: rng.randint(2, 3)]
-    table = _Lines()
+    lines = _Lines()
     actors = [
-        _Actor(target, client, number, labels, table, random.Random(f"{seed_text}.{client}"), manners)
+        _Actor(target, client, number, names, lines, random.Random(f"{seed_text}.{client}"), rule_set)
         for number, client in enumerate(clients)
     ]
     history = History()
@@ -144,20 +132,20 @@ def record(target: Target, threads: ThreadPoolExecutor, seed_text: str, manners:
         for actor in actors:
             history.operations += actor.seen
             actor.peer.close()
-        table.close()
+        lines.close()
     return history
 
 
-def _record_undisturbed(target: Target, threads: ThreadPoolExecutor, seed_text: str, manners: Manners) -> History:
+def _record_undisturbed(target: Target, threads: ThreadPoolExecutor, seed_text: str, rule_set: RuleSet) -> History:
     for _ in range(TRIES_MAX):
         begin_s = time.monotonic()
-        history = record(target, threads, seed_text, manners)
+        history = record(target, threads, seed_text, rule_set)
         # What no client may expect is not explained by an expiry, which is all that a slow machine brings about.
-        is_quick = time.monotonic() - begin_s < STALLED * target.told.ttl_limit_s
+        is_quick = time.monotonic() - begin_s < STALLED * target.declared.ttl_limit_s
         if target.has_clock or history.complaint or is_quick:
             return history
     raise Unavailable(
-        f"a history takes too long for a ttl limit of {target.told.ttl_limit_s} s: tell a --ttl-limit above"
+        f"a history takes too long for a ttl limit of {target.declared.ttl_limit_s} s: tell a --ttl-limit above"
     )
 
 
@@ -192,24 +180,17 @@ class _Actor:
     """One client: what it does, and what it saw."""
 
     def __init__(
-        self,
-        target: Target,
-        name: str,
-        number: int,
-        labels: Labels,
-        table: _Lines,
-        rng: random.Random,
-        manners: Manners,
+        self, target: Target, name: str, number: int, names: Names, lines: _Lines, rng: random.Random, rule_set: RuleSet
     ) -> None:
         self.peer: Final[Peer] = target.peer(Transcript(), name=name)
         self.seen: Final[list[Operation]] = []
-        self._ttl_s: Final = target.told.ttl_limit_s
+        self._ttl_s: Final = target.declared.ttl_limit_s
         self._name: Final = name
         self._next_session = 1000 * number
-        self._labels: Final = labels
-        self._table: Final = table
+        self._names: Final = names
+        self._lines: Final = lines
         self._rng: Final = rng
-        self._manners: Final = manners
+        self._rule_set: Final = rule_set
 
     def act(self, start: threading.Barrier, operation_count: int) -> str:
         """Do so many operations; return what the server did that no client may expect, empty if nothing."""
@@ -223,39 +204,39 @@ class _Actor:
 
     def drain(self) -> str:
         """Find until nothing is left, or more than was ever saved; return a complaint as `act` does."""
-        finds = [partial(self._find_dest, label) for label in self._labels.destinations]
-        finds += [partial(self._find_endp, label) for label in self._labels.endpoints]
-        left = self._table.count()
+        finds: list[FindEndp | FindDest] = [FindDest(self._name, label) for label in self._names.destinations]
+        finds += [FindEndp(self._name, label) for label in self._names.endpoints]
+        left = self._lines.count()
         try:
             for find in finds:
-                while left >= 0 and find() is not None:
+                while left >= 0 and self._find(find) is not None:
                     left -= 1
         except Unmet as unmet:
             return f"client {self._name}, at the end: {unmet}"
         return ""
 
     def _do_anything(self) -> None:
-        endpoint, destination = self._rng.choice(self._labels.endpoints), self._rng.choice(self._labels.destinations)
+        endpoint, destination = self._rng.choice(self._names.endpoints), self._rng.choice(self._names.destinations)
         kinds = ["save_endp"] * 5 + ["find_endp"] * 2 + ["find_dest"] * 3 + ["save_dest"]
-        if self._manners is Manners.SPECIFIED:
+        if self._rule_set is RuleSet.ALL:
             kinds += ["refuse"]
         match self._rng.choice(kinds):
             case "save_endp":
                 self._save_endp(endpoint)
             case "find_endp":
-                self._find_endp(endpoint)
+                self._find(FindEndp(self._name, endpoint))
             case "find_dest":
-                self._find_dest(destination)
+                self._find(FindDest(self._name, destination))
             case "save_dest":
                 self._save_dest(destination, self._rng.choice((b"p", b"q")), endpoint)
             case _:
-                self._refuse(endpoint)
+                self._refuse(FindEndp(self._name, endpoint))
 
     def _save_endp(self, endpoint: bytes) -> None:
         self._next_session += 1
         session = self._next_session
         properties = SESSION + b"%d" % session
-        with self._table.open(session).far as far:
+        with self._lines.open(session).far as far:
             self.peer.begin_save_endp(self._ttl_s, endpoint, properties)
             invoked = time.monotonic_ns()
             self.peer.send_bytes(b"\0", [far.fileno()])
@@ -267,36 +248,32 @@ class _Actor:
         self._insist_on_done(self.peer.save_dest(self._ttl_s, destination, properties, endpoint))
         self._note(SaveDest(self._name, self._ttl_s, destination, properties, endpoint), None, invoked)
 
-    def _find_endp(self, endpoint: bytes) -> Found | None:
+    def _ask(self, find: FindEndp | FindDest) -> Found | None:
+        """Find, up to the reply."""
         invoked = time.monotonic_ns()
-        reply = self.peer.begin_find_endp(endpoint)
+        if isinstance(find, FindEndp):
+            reply = self.peer.begin_find_endp(find.endpoint)
+        else:
+            reply = self.peer.begin_find_dest(find.destination)
         found = _found(reply.properties) if reply.status == DONE else None
-        self._note(FindEndp(self._name, endpoint), found, invoked)
-        if found is not None:
-            self._table.insist_on(found.session, self.peer.take())
+        self._note(find, found, invoked)
         return found
 
-    def _find_dest(self, destination: bytes) -> Found | None:
-        invoked = time.monotonic_ns()
-        reply = self.peer.begin_find_dest(destination)
-        found = _found(reply.properties) if reply.status == DONE else None
-        self._note(FindDest(self._name, destination), found, invoked)
+    def _find(self, find: FindEndp | FindDest) -> Found | None:
+        found = self._ask(find)
         if found is not None:
-            self._table.insist_on(found.session, self.peer.take())
+            self._lines.insist_on(found.session, self.peer.take())
         return found
 
-    def _refuse(self, endpoint: bytes) -> None:
+    def _refuse(self, find: FindEndp) -> None:
         """Find, and do not say "ready". The reply to the next request tells that the session is back."""
-        invoked = time.monotonic_ns()
-        reply = self.peer.begin_find_endp(endpoint)
-        found = _found(reply.properties) if reply.status == DONE else None
-        self._note(FindEndp(self._name, endpoint), found, invoked)
+        found = self._ask(find)
         if found is None:
             return
         invoked = time.monotonic_ns()
-        self.peer.send_bytes(b"\0" + oracle.find_endp_list(self._labels.nobodys))
+        self.peer.send_bytes(b"\0" + lists.find_endp(self._names.nobodys))
         self.peer.receive_reply(1)
-        self._note(PutBack(self._name, endpoint, found.properties[0], found.session), None, invoked)
+        self._note(PutBack(self._name, find.endpoint, found.properties[0], found.session), None, invoked)
 
     def _note(self, verb: Verb, found: Found | None, invoked: int) -> None:
         self.seen.append(Operation(verb, found, invoked, time.monotonic_ns()))

@@ -1,8 +1,7 @@
 """The specification as the one who knows what every step must lead to.
 
-Decides nothing of its own: a step becomes the events of scache_spec.server that it causes, and the effects become what
-is seen of them from outside. Refuses to know any server but the specified one; sockets that take all they are given at
-once are the only surroundings here.
+A step becomes the events of scache_spec.server that it causes, and the effects become what is seen of them from
+outside, over sockets that take all they are given at once.
 
 The state is the specification's own value, so that any number of futures can be tried from it. A session's number is
 its handle.
@@ -10,7 +9,7 @@ its handle.
 
 from collections import deque
 from dataclasses import dataclass, field, replace
-from typing import Final, assert_never
+from typing import assert_never
 
 from scache_conformance.generated.steps import (
     Connect,
@@ -28,15 +27,14 @@ from scache_conformance.generated.steps import (
     Step,
     Tick,
 )
+from scache_conformance.wire import lists
+from scache_conformance.wire.lists import DUMMY_LIST
 from scache_spec import cache as caches
 from scache_spec import server as spec
 from scache_spec import vocabulary
 from scache_spec.actions import Server
-from scache_spec.attributes import encode
 from scache_spec.cache import Binding, Session
-from scache_spec.vocabulary import Attribute, ClientId, Effects, Handle, Label, Limits, Properties, Status
-
-DUMMY_LIST: Final = encode(((vocabulary.DUMMY, b""),))
+from scache_spec.vocabulary import ClientId, Effects, Handle, Label, Limits, Properties, Status
 
 
 def start(limits: Limits) -> Server:
@@ -69,17 +67,11 @@ def perform(server: Server, step: Step) -> tuple[Server, Outcome]:
             found = Found(pair[1].handle, (pair[0].properties, pair[1].properties)) if pair else None
             return replace(server, cache=cache), Outcome(found=found)
         case Connect(client):
-            seen = _Seen(client_id(client))
-            server = seen.follow(*spec.on_connect(server, client_id(client)))
-            return server, Outcome(closed=seen.closed())
+            return _closed_by(*spec.on_connect(server, client_id(client)))
         case HangUp(client):
-            seen = _Seen(client_id(client))
-            server = seen.follow(*spec.on_gone(server, client_id(client)))
-            return server, Outcome(closed=seen.closed())
+            return _closed_by(*spec.on_gone(server, client_id(client)))
         case Tick(seconds):
-            seen = _Seen(None)
-            server = seen.follow(*spec.on_tick(server, server.now_ns + seconds * vocabulary.NS_PER_S))
-            return server, Outcome(closed=seen.closed())
+            return _closed_by(*spec.on_tick(server, server.now_ns + seconds * vocabulary.NS_PER_S))
         case Send():
             return _send(server, step)
         case _:
@@ -90,43 +82,20 @@ def as_dance(step: SaveEndp | SaveDest | FindEndp | FindDest) -> tuple[Send, ...
     """Return the writes that a verb consists of; a find that misses ends after the first."""
     match step:
         case SaveEndp(client, ttl_s, endpoint, properties, session):
-            return Send(client, save_endp_list(ttl_s, endpoint, properties)), Send(client, b"\0", (session,))
+            return Send(client, lists.save_endp(ttl_s, endpoint, properties)), Send(client, b"\0", (session,))
         case SaveDest(client, ttl_s, destination, properties, endpoint):
-            return (Send(client, save_dest_list(ttl_s, destination, properties, endpoint)),)
+            return (Send(client, lists.save_dest(ttl_s, destination, properties, endpoint)),)
         case FindEndp(client, endpoint):
-            return Send(client, find_endp_list(endpoint)), Send(client, DUMMY_LIST), Send(client, DUMMY_LIST)
+            return Send(client, lists.find_endp(endpoint)), *(Send(client, DUMMY_LIST),) * 2
         case FindDest(client, destination):
-            return Send(client, find_dest_list(destination)), Send(client, DUMMY_LIST), Send(client, DUMMY_LIST)
+            return Send(client, lists.find_dest(destination)), *(Send(client, DUMMY_LIST),) * 2
         case _:
             assert_never(step)
 
 
-def save_endp_list(ttl_s: int, endpoint: bytes, properties: bytes) -> bytes:
-    """Return the bytes of the request."""
-    ttl = (vocabulary.TTL, b"%d" % ttl_s)
-    return _request(
-        vocabulary.SAVE_ENDP, ttl, (vocabulary.LABEL, endpoint), (vocabulary.PROPERTY, properties)
-    )  # fmt: skip
-
-
-def save_dest_list(ttl_s: int, destination: bytes, properties: bytes, endpoint: bytes) -> bytes:
-    """Return the bytes of the request."""
-    ttl, labels = (vocabulary.TTL, b"%d" % ttl_s), ((vocabulary.LABEL, destination), (vocabulary.LABEL, endpoint))
-    return _request(vocabulary.SAVE_DEST, ttl, labels[0], (vocabulary.PROPERTY, properties), labels[1])
-
-
-def find_endp_list(endpoint: bytes) -> bytes:
-    """Return the bytes of the request."""
-    return _request(vocabulary.FIND_ENDP, (vocabulary.LABEL, endpoint))
-
-
-def find_dest_list(destination: bytes) -> bytes:
-    """Return the bytes of the request."""
-    return _request(vocabulary.FIND_DEST, (vocabulary.LABEL, destination))
-
-
-def _request(name: bytes, *attributes: Attribute) -> bytes:
-    return encode(((vocabulary.REQUEST, name), *attributes))
+def _closed_by(server: Server, effects: Effects) -> tuple[Server, Outcome]:
+    seen = _Seen(None)
+    return seen.follow(server, effects), Outcome(closed=seen.closed())
 
 
 def _send(server: Server, step: Send) -> tuple[Server, Outcome]:

@@ -1,15 +1,14 @@
 """What can be done to a server from outside, one step at a time, and what is seen when it is done.
 
-Decides the words that generated runs are made of, and how each is written as a line of JSON (TRACES.md describes that
-for other languages). Refuses to know which outcome is right (`oracle` does) and how a step is carried out (`player`).
+Generated runs are made of these words. Each is written as JSON, which TRACES.md describes for other languages.
 
 Two levels: the four verbs, each a whole dance by one client, and `Send`, bytes as they are, for everything between.
 Bytes are JSON strings of characters up to U+00FF, one for each byte.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, assert_never
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Final, assert_never
 
 Json = None | bool | int | str | Sequence["Json"] | Mapping[str, "Json"]
 
@@ -123,7 +122,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
+class TraceStep:
     """A step and its outcome."""
 
     step: Step
@@ -135,15 +134,15 @@ class Trace:
     """Steps on an empty cache, each with the outcome that the specification gives it."""
 
     id: int
-    played: tuple[Played, ...]
+    steps: tuple[TraceStep, ...]
 
     @property
     def needs_time(self) -> bool:
         """Tell whether more is asked of time than to empty the cache after everything else is done."""
-        return any(isinstance(each.step, Tick) for each in self.played[:-1])
+        return any(isinstance(each.step, Tick) for each in self.steps[:-1])
 
 
-VERBS: Final = {
+VERBS: Final[dict[str, type[Step]]] = {
     "connect": Connect,
     "hang_up": HangUp,
     "tick": Tick,
@@ -155,59 +154,49 @@ VERBS: Final = {
 }
 """The names of the steps in a file."""
 
+_NAMES: Final = {verb: name for name, verb in VERBS.items()}
+
+
+_KEYS: Final = {"data": "bytes"}
+"""Fields of steps that have another name in a file."""
+
 
 def trace_to_json(trace: Trace) -> Json:
     """Return what stands on one line of a file of traces."""
-    return {"trace": trace.id, "needs_time": trace.needs_time, "steps": [_to_json(each) for each in trace.played]}
+    return {"trace": trace.id, "needs_time": trace.needs_time, "steps": [_to_json(each) for each in trace.steps]}
 
 
 def trace_from_json(value: Json) -> Trace:
     """Return the trace that a line holds. Raises ValueError for a line that is none."""
-    fields = Fields(value)
-    return Trace(fields.number("trace"), tuple(_from_json(each) for each in fields.sequence("steps")))
+    given = Fields(value)
+    return Trace(given.number("trace"), tuple(_from_json(Fields(each)) for each in given.sequence("steps")))
 
 
-def _to_json(played: Played) -> Json:
-    step, outcome = played.step, played.outcome
-    closed: dict[str, Json] = {"closed": list(outcome.closed)} if outcome.closed else {}
+def _to_json(each: TraceStep) -> Json:
+    step, outcome = each.step, each.outcome
+    values = {_KEYS.get(field.name, field.name): getattr(step, field.name) for field in fields(step)}
+    said: dict[str, Json] = {"do": _NAMES[type(step)]}
+    said |= {key: _plain(value) for key, value in values.items() if value != ()}
     match step:
-        case Connect(client):
-            return {"do": "connect", "client": client}
-        case HangUp(client):
-            return {"do": "hang_up", "client": client, **closed}
-        case Tick(seconds):
-            return {"do": "tick", "seconds": seconds, **closed}
-        case SaveEndp(client, ttl_s, endpoint, properties, session):
-            return {
-                "do": "save_endp", "client": client, "ttl_s": ttl_s, "endpoint": _text(endpoint),
-                "properties": _text(properties), "session": session, "status": outcome.status, **closed,
-            }  # fmt: skip
-        case SaveDest(client, ttl_s, destination, properties, endpoint):
-            return {
-                "do": "save_dest", "client": client, "ttl_s": ttl_s, "destination": _text(destination),
-                "properties": _text(properties), "endpoint": _text(endpoint), "status": outcome.status,
-            }  # fmt: skip
-        case FindEndp(client, endpoint):
-            return {
-                "do": "find_endp", "client": client, "endpoint": _text(endpoint), "found": _found_to_json(outcome.found)
-            }  # fmt: skip
-        case FindDest(client, destination):
-            return {
-                "do": "find_dest", "client": client, "destination": _text(destination),
-                "found": _found_to_json(outcome.found),
-            }  # fmt: skip
-        case Send(client, data, sessions):
-            carried: dict[str, Json] = {"sessions": list(sessions)} if sessions else {}
-            received = [_item_to_json(item) for item in outcome.received]
-            return {"do": "send", "client": client, "bytes": _text(data), **carried, "receive": received, **closed}
+        case SaveEndp() | SaveDest():
+            said["status"] = outcome.status
+        case FindEndp() | FindDest():
+            said["found"] = None if outcome.found is None else _found_to_json(outcome.found)
+        case Send():
+            said["receive"] = [_item_to_json(item) for item in outcome.received]
+        case Connect() | HangUp() | Tick():
+            pass
         case _:
             assert_never(step)
+    return {**said, "closed": list(outcome.closed)} if outcome.closed else said
 
 
-def _found_to_json(found: Found | None) -> Json:
-    if found is None:
-        return None
+def _found_to_json(found: Found) -> Json:
     return {"session": found.session, "properties": [_text(each) for each in found.properties]}
+
+
+def _plain(value: bytes | str | int | tuple[int, ...]) -> Json:
+    return _text(value) if isinstance(value, bytes) else value
 
 
 def _item_to_json(item: Item) -> Json:
@@ -222,41 +211,26 @@ def _item_to_json(item: Item) -> Json:
             assert_never(item)
 
 
-def _from_json(value: Json) -> Played:
-    given = Fields(value)
+def _from_json(given: "Fields") -> TraceStep:
+    verb = VERBS.get(given.text("do"))
+    if verb is None:
+        raise ValueError(f"there is no step {given.text('do')!r}, only {', '.join(VERBS)}")
     outcome = Outcome(
         given.number("status") if given.has("status") else None,
         _found_from_json(given.value("found")) if given.has("found") else None,
-        tuple(_item_from_json(each) for each in given.sequence("receive")) if given.has("receive") else (),
+        tuple(_item_from_json(Fields(each)) for each in given.sequence("receive")) if given.has("receive") else (),
         given.numbers("closed") if given.has("closed") else (),
     )
-    return Played(_step_from_json(given), outcome)
+    return TraceStep(_step_from_json(verb, given), outcome)
 
 
-def _step_from_json(given: "Fields") -> Step:
-    match given.text("do"):
-        case "connect":
-            return Connect(given.text("client"))
-        case "hang_up":
-            return HangUp(given.text("client"))
-        case "tick":
-            return Tick(given.number("seconds"))
-        case "save_endp":
-            labels = given.bytes("endpoint"), given.bytes("properties")
-            return SaveEndp(given.text("client"), given.number("ttl_s"), *labels, given.number("session"))
-        case "save_dest":
-            properties, endpoint = given.bytes("properties"), given.bytes("endpoint")
-            destination = given.bytes("destination")
-            return SaveDest(given.text("client"), given.number("ttl_s"), destination, properties, endpoint)
-        case "find_endp":
-            return FindEndp(given.text("client"), given.bytes("endpoint"))
-        case "find_dest":
-            return FindDest(given.text("client"), given.bytes("destination"))
-        case "send":
-            sessions = given.numbers("sessions") if given.has("sessions") else ()
-            return Send(given.text("client"), given.bytes("bytes"), sessions)
-        case verb:
-            raise ValueError(f"there is no step {verb!r}, only {', '.join(VERBS)}")
+def _step_from_json(verb: type[Step], given: "Fields") -> Step:
+    values: dict[str, Any] = {}  # which field takes which type is what the table of readers follows
+    for field in fields(verb):
+        key = _KEYS.get(field.name, field.name)
+        if given.has(key) or field.default is MISSING:
+            values[field.name] = _READERS[field.type](given, key)
+    return verb(**values)
 
 
 def _found_from_json(value: Json) -> Found | None:
@@ -266,8 +240,7 @@ def _found_from_json(value: Json) -> Found | None:
     return Found(given.number("session"), tuple(_bytes(each) for each in given.sequence("properties")))
 
 
-def _item_from_json(value: Json) -> Item:
-    given = Fields(value)
+def _item_from_json(given: "Fields") -> Item:
     if given.has("bytes"):
         return given.bytes("bytes")
     return Descriptor(given.number("session")) if given.has("session") else End()
@@ -316,6 +289,15 @@ class Fields:
     def numbers(self, name: str) -> tuple[int, ...]:
         """Return a field that is an array of whole numbers."""
         return tuple(_number(each) for each in self.sequence(name))
+
+
+_READERS: Final[dict[object, Callable[[Fields, str], object]]] = {
+    str: Fields.text,
+    int: Fields.number,
+    bytes: Fields.bytes,
+    tuple[int, ...]: Fields.numbers,
+}
+"""How a field of each type is read."""
 
 
 def _text(data: bytes) -> str:

@@ -1,12 +1,10 @@
 """Every state of a small cache, and in each of them every operation: what must come of it, as data.
 
-Decides the scope, which states of it are the same, and how deep each outcome is looked into. Refuses to know any rule
-of the cache: the oracle supplies every outcome. TRACES.md describes the file for other languages.
+The oracle supplies every outcome. TRACES.md describes the file for other languages.
 
 Scope: two endpoints and a destination whose label is that of an endpoint, three bindings that may exist, two ttls of
 which one is above the limit of two seconds. At most two sessions and two bindings at once: an operation that leads
-beyond is tried, what follows it is not. A state is what is left to live of everything, in order; so
-they are finite.
+beyond is tried, what follows it is not. A state is what is left to live of everything, in order, so states are finite.
 
 A reply alone says little of what an operation did. So each is followed by a probe, once for every number of seconds up
 to the ttl limit: let them pass, take everything out, then park a session at every endpoint and see where the
@@ -23,7 +21,7 @@ from itertools import count
 from typing import Final, TextIO
 
 from scache_conformance.generated import oracle
-from scache_conformance.generated.player import Departure, play
+from scache_conformance.generated.driver import Divergence, drive
 from scache_conformance.generated.steps import (
     Connect,
     Fields,
@@ -31,18 +29,18 @@ from scache_conformance.generated.steps import (
     FindEndp,
     HangUp,
     Json,
-    Played,
     SaveDest,
     SaveEndp,
     Send,
     Step,
     Tick,
     Trace,
+    TraceStep,
     trace_from_json,
     trace_to_json,
 )
 from scache_conformance.servers.target import Target
-from scache_conformance.suite.unavailable import Unavailable
+from scache_conformance.servers.unavailable import Unavailable
 from scache_spec.actions import Server
 from scache_spec.cache import Session
 from scache_spec.vocabulary import Handle, Limits
@@ -86,7 +84,7 @@ class Place:
 
     server: Server
     next_session: int
-    way: tuple[Played, ...]
+    way: tuple[TraceStep, ...]
 
 
 def operations(session: int) -> tuple[Step, ...]:
@@ -132,7 +130,7 @@ def traces() -> Iterator[Trace]:
 
     They come in rounds. Each round holds every transition once, and each transition's times are spread over the rounds.
     """
-    probes: dict[tuple[Key, tuple[Handle, ...], int], tuple[Played, ...]] = {}
+    probes: dict[tuple[Key, tuple[Handle, ...], int], tuple[TraceStep, ...]] = {}
     numbers = count(1)
     places = [place for _, place in transitions()]
     for turn in range(ROUNDS):
@@ -200,7 +198,7 @@ def _insist_on_sense(trace: Trace) -> None:
     """Raise ValueError for a step of a client that is not connected, or a session that is parked twice."""
     connected: set[str] = set()
     parked: set[int] = set()
-    for number, each in enumerate(trace.played, 1):
+    for number, each in enumerate(trace.steps, 1):
         match each.step:
             case Tick():
                 continue
@@ -228,89 +226,89 @@ def _insist_on_sense(trace: Trace) -> None:
 class Replayed:
     """What became of a file of traces."""
 
-    played: int
+    replayed: int
     steps: int
     skipped: int
     skipped_because: str
-    departures: tuple[Departure, ...]
+    divergences: tuple[Divergence, ...]
 
     def __str__(self) -> str:
         """Say it in a line."""
         skipped = f", {self.skipped} skipped: {self.skipped_because}" if self.skipped else ""
-        failed = f"{len(self.departures)} failed" if self.departures else "none failed"
-        return f"{self.played} traces replayed, {self.steps} steps, {failed}{skipped}"
+        failed = f"{len(self.divergences)} failed" if self.divergences else "none failed"
+        return f"{self.replayed} traces replayed, {self.steps} steps, {failed}{skipped}"
 
 
 def replay(
     target: Target,
     given: Iterable[Trace],
     *,
-    departures_max: int = 10,
+    divergences_max: int = 10,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Replayed:
-    """Play traces on a server; stop after so many departures; `progress` is told how many were played.
+    """Carry out traces on a server; stop after so many divergences; `progress` is told how many were carried out.
 
     Under a virtual clock the server's ttl limit must be that of the traces, else Unavailable. Without one only traces
-    that need no time are played, each under labels of its own.
+    that need no time are carried out, each under labels of its own.
     """
     ttl_limit_s = given.ttl_limit_s if isinstance(given, File) else TTL_LIMIT_S
-    if target.has_clock and target.told.ttl_limit_s != ttl_limit_s:
+    if target.has_clock and target.declared.ttl_limit_s != ttl_limit_s:
         raise Unavailable(
-            f"the traces are for a ttl limit of {ttl_limit_s} s, the server has {target.told.ttl_limit_s}"
+            f"the traces are for a ttl limit of {ttl_limit_s} s, the server has {target.declared.ttl_limit_s}"
         )
     run_name = secrets.token_hex(4).encode()
-    departures: list[Departure] = []
-    played = steps = skipped = 0
+    divergences: list[Divergence] = []
+    replayed = steps = skipped = 0
     for trace in given:
         if trace.needs_time and not target.has_clock:
             skipped += 1
             continue
-        departure = _play(target, trace, b"" if target.has_clock else b"%b.%d." % (run_name, trace.id))
-        played += 1
-        steps += len(trace.played)
-        progress(played)
-        if departure is not None:
-            departures.append(departure)
-            if len(departures) == departures_max:
+        divergence = _drive(target, trace, b"" if target.has_clock else b"%b.%d." % (run_name, trace.id))
+        replayed += 1
+        steps += len(trace.steps)
+        progress(replayed)
+        if divergence is not None:
+            divergences.append(divergence)
+            if len(divergences) == divergences_max:
                 break
             _clean(target)
-    return Replayed(played, steps, skipped, "they need a virtual clock", tuple(departures))
+    return Replayed(replayed, steps, skipped, "they need a virtual clock", tuple(divergences))
 
 
-def _play(target: Target, trace: Trace, label_prefix: bytes) -> Departure | None:
+def _drive(target: Target, trace: Trace, label_prefix: bytes) -> Divergence | None:
     for attempt in range(TRIES_MAX):
         prefix = label_prefix + b"%d." % attempt if label_prefix else b""
         begin_s = time.monotonic()
         try:
-            play(target, trace, label_prefix=prefix)
-        except Departure as departure:
+            drive(target, trace, label_prefix=prefix)
+        except Divergence as divergence:
             # In real time a stall of this machine looks like a server that lets things expire.
-            if target.has_clock or departure.is_silence or time.monotonic() - begin_s < STALLED_S:
-                return departure
+            if target.has_clock or divergence.is_silence or time.monotonic() - begin_s < STALLED_S:
+                return divergence
         else:
             return None
     raise Unavailable(f"this machine stalls: {TRIES_MAX} times a trace of a few milliseconds took over {STALLED_S} s")
 
 
 def _clean(target: Target) -> None:
-    """Have an empty cache again after a departure left anything at all there."""
+    """Have an empty cache again after a divergence left anything at all there."""
     if target.can_be_started:
         target.revive()
     elif target.has_clock:
-        target.advance(target.told.ttl_limit_s)
+        target.advance(target.declared.ttl_limit_s)
 
 
 def _after(place: Place, step: Step) -> Place:
     server, outcome = oracle.perform(place.server, step)
     parked = isinstance(step, SaveEndp)
-    return Place(server, place.next_session + parked, (*place.way, Played(step, outcome)))
+    return Place(server, place.next_session + parked, (*place.way, TraceStep(step, outcome)))
 
 
 def _is_within(server: Server) -> bool:
     return len(server.cache.sessions) <= SESSIONS_MAX and len(server.cache.bindings) <= BINDINGS_MAX
 
 
-def _probe(server: Server, seconds: int) -> tuple[Played, ...]:
+def _probe(server: Server, seconds: int) -> tuple[TraceStep, ...]:
     """Return what shows everything there is in the cache after so many seconds, and then empties it."""
     place = Place(server, FIRST_PROBE_SESSION, ())
     if seconds:

@@ -1,7 +1,4 @@
-"""The options that say which server is held against the specification, and what was told of it.
-
-Decides what they are called and which go together. Refuses to know what is done with the server.
-"""
+"""The options that say which server is held against the specification, and what is declared of it."""
 
 import argparse
 import math
@@ -10,8 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from scache_conformance.servers.target import CLOCK_BYTES, LIMIT_NAMES, CommandServer, RunningServer, Target, Told
+from scache_conformance.servers.target import CLOCK_WORD, LIMIT_NAMES, Declared, Target
+from scache_conformance.servers.target_command import CommandServer
 from scache_conformance.servers.target_postfix import PostfixServer
+from scache_conformance.servers.target_running import RunningServer
 from scache_conformance.wire.peer import DEADLINE_S
 
 INSTALLED: Final = Path()
@@ -39,25 +38,27 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="Postfix's own scache(8), or a program that takes its place, started as master(8) would; the former under "
         "a virtual clock if there is a C compiler",
     )
-    told = parser.add_argument_group("what to know of it")
-    told.add_argument("--name", metavar="NAME", help="what reports call it")
-    told.add_argument("--ttl-limit", metavar="S", type=int, default=2, help="its ttl limit in seconds (default: 2)")
-    told.add_argument(
+    declared = parser.add_argument_group("what to know of it")
+    declared.add_argument("--name", metavar="NAME", help="what reports call it")
+    declared.add_argument("--ttl-limit", metavar="S", type=int, default=2, help="its ttl limit in seconds (default: 2)")
+    declared.add_argument(
         "--limit",
         metavar="NAME=N",
         action="append",
         default=[],
         help="another limit, such as clients_max=100; repeatable",
     )
-    told.add_argument(
+    declared.add_argument(
         "--clock-file",
         metavar="PATH",
         type=Path,
         help="its clock, which the suite moves: eight bytes, a signed 64-bit number of whole seconds in native order",
     )
-    told.add_argument("--pid", metavar="N", type=int, help="its process, if --socket is used, to count its descriptors")
-    told.add_argument("--real-time", action="store_true", help="no virtual clock for --postfix")
-    told.add_argument(
+    declared.add_argument(
+        "--pid", metavar="N", type=int, help="its process, if --socket is used, to count its descriptors"
+    )
+    declared.add_argument("--real-time", action="store_true", help="no virtual clock for --postfix")
+    declared.add_argument(
         "--deadline",
         metavar="S",
         type=float,
@@ -68,7 +69,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def target_from(options: argparse.Namespace) -> Target:
     """Return the server that the options describe, not started. Raises ValueError, with what to change."""
-    told = Told(
+    declared = Declared(
         ttl_limit_s=_at_least_one("--ttl-limit", options.ttl_limit),
         limits=dict(_limit(text) for text in options.limit),
         clock_path=options.clock_file,
@@ -76,19 +77,19 @@ def target_from(options: argparse.Namespace) -> Target:
         deadline_s=_seconds("--deadline", options.deadline),
     )
     clock: Path | None = options.clock_file
-    if clock is not None and clock.exists() and clock.stat().st_size != CLOCK_BYTES:
-        raise ValueError(f"--clock-file {clock}: a clock has {CLOCK_BYTES} bytes, and this is something else")
+    if clock is not None and clock.exists() and clock.stat().st_size != CLOCK_WORD.size:
+        raise ValueError(f"--clock-file {clock}: a clock has {CLOCK_WORD.size} bytes, and this is something else")
     if options.socket is not None:
-        target: Target = RunningServer(options.socket, told)
+        target: Target = RunningServer(options.socket, declared)
     elif options.exec is not None:
-        target = CommandServer(options.exec, told)
+        target = CommandServer(options.exec, declared)
     else:
         program = None if options.postfix == INSTALLED else options.postfix.resolve()
         if program is not None and not os.access(program, os.X_OK):
             raise ValueError(f"--postfix {options.postfix}: there is no program that can be run")
         # Only time(2) is replaced: what the installed scache looks at, and not what any other program need look at.
         virtual = program is None and not options.real_time and _has_compiler()
-        target = PostfixServer(program, told, virtual_clock=virtual)
+        target = PostfixServer(program, declared, virtual_clock=virtual)
     if options.name:
         target.name = options.name
     return target

@@ -1,15 +1,14 @@
 """Postfix's own scache(8), or any program in its place, started the way master(8) starts its children.
 
-Decides what such a child finds when it starts: descriptors, arguments, environment, configuration, working
-directory. Refuses to know the protocol beyond the greeting, and leaves the machine's own mail system alone: queue and
-configuration are private, and gone at the end together with the process.
+A child finds what master(8) gives it: descriptors, arguments, environment, configuration, working directory. The
+machine's own mail system is left alone: queue and configuration are private, and gone at the end together with the
+process.
 
 Sources: Postfix's master_spawn.c and multi_server.c; Debian's postfix 3.7.11, observed.
 """
 
 import os
 import pwd
-import select
 import shutil
 import signal
 import socket
@@ -21,13 +20,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Self
 
-from scache_conformance.servers import processes
 from scache_conformance.servers.master_channels import Channels, StatusMessage
+from scache_conformance.servers.target import ServerDied
+from scache_conformance.servers.unavailable import Unavailable
 from scache_conformance.servers.virtual_clock import VirtualClock
-from scache_conformance.suite.unavailable import Unavailable
-from scache_spec.vocabulary import PROTOCOL, PROTOCOL_NAME
+from scache_conformance.wire import lists, processes
+from scache_conformance.wire.line import readable
 
-GREETING: Final = PROTOCOL + b"\0" + PROTOCOL_NAME + b"\0\0"
+_GREETING: Final = lists.encode(*lists.GREETING)
 
 IDLE_S_MAX: Final = 36_000
 """Postfix's own max_idle of 100 s would end a server whose clock jumps, even with a client connected."""
@@ -37,10 +37,6 @@ PATIENCE_S: Final = 20.0
 
 _TAKEN_OVER: Final = ("MAIL_DEBUG", "MAIL_LOGTAG", "TZ")
 """The variables that master(8) passes on if it has them itself."""
-
-
-class ServerDied(Exception):  # noqa: N818 - it names what the server did, and reads so in an except clause.
-    """The child ended, or said nothing, when it had to serve. The text holds its exit status and its log."""
 
 
 def postfix_parameter(name: str) -> str:
@@ -245,10 +241,10 @@ class MasterChild:
             connection = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
             connection.connect(str(self.socket_path))
             greeting = b""
-            while len(greeting) < len(GREETING):
-                greeting += self._receive(connection, len(GREETING) - len(greeting))
-            if greeting != GREETING:
-                raise ServerDied(f"{self._program} greets with {greeting!r}, not with {GREETING!r}: {self._fate()}")
+            while len(greeting) < len(_GREETING):
+                greeting += self._receive(connection, len(_GREETING) - len(greeting))
+            if greeting != _GREETING:
+                raise ServerDied(f"{self._program} greets with {greeting!r}, not with {_GREETING!r}: {self._fate()}")
             undo.pop_all()
         return connection
 
@@ -257,7 +253,7 @@ class MasterChild:
         if self._started_process.poll() is None:
             pidfd = os.pidfd_open(self.pid)
             try:
-                ready = _readable([connection.fileno(), pidfd])
+                ready = readable([connection.fileno(), pidfd], PATIENCE_S)
             finally:
                 os.close(pidfd)
             if connection.fileno() in ready and (received := connection.recv(size)):
@@ -291,7 +287,7 @@ class MasterChild:
         return "".join(f"{record}\n" for record in self._open_channels.log_records())
 
     def read_status_messages(self) -> list[StatusMessage]:
-        """Hand out what the child told its master since the last call, oldest first."""
+        """Hand out what the child said to its master since the last call, oldest first."""
         return self._open_channels.take_status_messages()
 
     def descriptors(self) -> int:
@@ -319,13 +315,8 @@ class MasterChild:
     def stop(self) -> None:
         """End the child, by force if need be, and remove everything. May be called again, and at any time."""
         self.disconnect()
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(PATIENCE_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        if self._process is not None:
+            processes.end(self._process, PATIENCE_S)
         if self._listener is not None:
             self._listener.close()
         if self._channels is not None:
@@ -336,10 +327,3 @@ class MasterChild:
         if self._folder is not None:
             shutil.rmtree(self._folder)
             self._folder = None
-
-
-def _readable(descriptors: list[int]) -> list[int]:
-    poll = select.poll()
-    for fd in descriptors:
-        poll.register(fd, select.POLLIN)
-    return [fd for fd, _ in poll.poll(PATIENCE_S * 1000)]

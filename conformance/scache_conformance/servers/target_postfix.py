@@ -1,19 +1,18 @@
 """Postfix's own scache(8), or a program that takes its place, as the server under test.
 
-Decides which of the suite's wishes a child of master(8) can be granted, and how. Refuses to know how such a child is
-started: `scache_conformance.servers.postfix` does.
+It is a child of a private master(8), which `scache_conformance.servers.postfix` plays.
 """
 
 import os
-import select
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from scache_conformance.servers import postfix
-from scache_conformance.servers.target import ServerDied, Target, Told
-from scache_conformance.suite.unavailable import Unavailable
+from scache_conformance.servers.postfix import PATIENCE_S, MasterChild
+from scache_conformance.servers.target import Declared, ServerDied, Target
+from scache_conformance.servers.unavailable import Unavailable
+from scache_conformance.wire.line import readable
 from scache_conformance.wire.transcript import show
 
 PARAMETERS: Final = {
@@ -31,17 +30,17 @@ class PostfixServer(Target):
     def __init__(
         self,
         program: Path | None,
-        told: Told,
+        declared: Declared,
         *,
         virtual_clock: bool = True,
         limits: Mapping[str, int] | None = None,
     ) -> None:
         """Touch nothing yet; without a program it is the installed scache(8)."""
-        super().__init__("scache(8)" if program is None else program.name, told)
+        super().__init__("scache(8)" if program is None else program.name, declared)
         self._program: Final = program
         self._virtual: Final = virtual_clock
         self._limits: Final = dict(limits or {})
-        self._child: postfix.MasterChild | None = None
+        self._child: MasterChild | None = None
         self._exit_status: int | None = None
 
     @property
@@ -62,16 +61,11 @@ class PostfixServer(Target):
     def start(self) -> None:
         """Start the child and wait for the greeting."""
         options = [f"{PARAMETERS[name]}={value}s" for name, value in self._limits.items() if name in PARAMETERS]
-        ttl_limit_s = self._limits.get("ttl_limit_s", self.told.ttl_limit_s)
-        child = postfix.MasterChild(
-            self._program, ttl_limit_s=ttl_limit_s, options=options, virtual_clock=self._virtual
-        )
+        ttl_limit_s = self._limits.get("ttl_limit_s", self.declared.ttl_limit_s)
         with ExitStack() as undo:
-            undo.callback(child.stop)
-            try:
-                undo.enter_context(child)
-            except postfix.ServerDied as died:
-                raise ServerDied(str(died)) from died
+            child = undo.enter_context(
+                MasterChild(self._program, ttl_limit_s=ttl_limit_s, options=options, virtual_clock=self._virtual)
+            )
             undo.pop_all()
         self._child, self._exit_status = child, None
 
@@ -85,15 +79,17 @@ class PostfixServer(Target):
         """Return a second child. Raises Unavailable for a limit that Postfix has no parameter for."""
         for name in limits:
             if name not in PARAMETERS:
-                raise Unavailable(f"a child of master(8) cannot be told {name}: Postfix has no such parameter")
-        return PostfixServer(self._program, self.told, virtual_clock=self._virtual, limits={**self._limits, **limits})
+                raise Unavailable(f"a child of master(8) cannot be given {name}: Postfix has no such parameter")
+        return PostfixServer(
+            self._program, self.declared, virtual_clock=self._virtual, limits={**self._limits, **limits}
+        )
 
     def ask_to_exit(self) -> None:
         """Close the status channel, as a master does that reloads, and wait for the end: statistics are printed."""
         self._running.disconnect()
         self._running.hang_up()
-        if self.wait_for_exit(postfix.PATIENCE_S) is None:
-            raise ServerDied(f"{self.name} did not exit within {postfix.PATIENCE_S} s of its master's end")
+        if self.wait_for_exit(PATIENCE_S) is None:
+            raise ServerDied(f"{self.name} did not exit within {PATIENCE_S} s of its master's end")
 
     def leave_alone(self) -> None:
         """Close the connection that keeps the child from being idle."""
@@ -104,7 +100,7 @@ class PostfixServer(Target):
         if self._exit_status is None:
             ended = os.pidfd_open(self._running.pid)
             try:
-                if select.select([ended], [], [], within_s)[0]:
+                if readable([ended], within_s):
                     self._exit_status = self._running.wait()
             finally:
                 os.close(ended)
@@ -130,7 +126,7 @@ class PostfixServer(Target):
         return f"the end of its log: {show(' | '.join(self.log().splitlines()[-5:]).encode()) or 'nothing'}"
 
     @property
-    def _running(self) -> postfix.MasterChild:
+    def _running(self) -> MasterChild:
         if self._child is None:
             raise RuntimeError("there is no child before start(): use PostfixServer in a with statement")
         return self._child

@@ -13,8 +13,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Final, Self
 
-from scache_conformance.servers import processes
-from scache_conformance.suite.unavailable import Unavailable
+from scache_conformance.servers.unavailable import Unavailable
+from scache_conformance.wire import processes
 
 _WORD: Final = struct.Struct("=q")
 

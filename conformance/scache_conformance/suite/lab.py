@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from scache_conformance.servers.target import Target
-from scache_conformance.wire.peer import DONE, Found, Line, Peer, Reply, Unmet, identity
+from scache_conformance.wire.line import Line, identity
+from scache_conformance.wire.lists import DONE
+from scache_conformance.wire.peer import Found, Peer, Reply
 from scache_conformance.wire.transcript import Transcript, show
+from scache_conformance.wire.unmet import Unmet
 
 TTL_WAITED_FOR_S_MAX: Final = 5
 """In real time, no case waits longer than this for an expiry. Arbitrary: a full run is to take less than a minute."""
@@ -131,12 +134,12 @@ class Lab:
     @property
     def patience_s(self) -> float:
         """How long to wait for what a Postfix server never does, and a slow machine still does: half of a deadline."""
-        return self.target.told.deadline_s / 2
+        return self.target.declared.deadline_s / 2
 
     @property
     def ttl_s(self) -> int:
         """The longest ttl that this server grants: for what is to outlive the case."""
-        return self.target.told.ttl_limit_s
+        return self.target.declared.ttl_limit_s
 
     def short_ttl_s(self) -> int:
         """Return a ttl whose end this case may wait for. Raises Skipped if there is none."""

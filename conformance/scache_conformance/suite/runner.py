@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from scache_conformance.servers.target import ServerDied, Target
+from scache_conformance.servers.unavailable import Unavailable
 from scache_conformance.suite.lab import Inconclusive, Lab, Skipped
 from scache_conformance.suite.registry import Case
-from scache_conformance.suite.unavailable import Unavailable
 from scache_conformance.suite.verdicts import Level, Result, Verdict
-from scache_conformance.wire.peer import Silence, Unmet
+from scache_conformance.wire.unmet import Silence, Unmet
 
 TRIES_MAX: Final = 3
 """How often a case is tried on a machine that is too slow for it. Arbitrary."""
@@ -182,7 +182,7 @@ class Runner:
 
     def _may_have_expired(self, seconds: float) -> bool:
         """Tell whether a case was delayed by so much that what it had saved may have expired sooner than it thinks."""
-        return seconds >= self.target.told.ttl_limit_s - 1 and not self.target.has_clock
+        return seconds >= self.target.declared.ttl_limit_s - 1 and not self.target.has_clock
 
     def _attempt(self, case: Case) -> _Attempt:
         began_s = time.monotonic()

@@ -1,15 +1,13 @@
-"""A client that does what it is told, also what is wrong, and looks closely at what comes back.
+"""One connection to a server: a client that does what it is told, also what is wrong, and looks closely at the replies.
 
-Decides what a reply looks like on the wire, with an encoder and a decoder of its own: a bug shared with the server
-under test would be invisible. Every wait has a deadline. Everything received is read with room for descriptors, so that
-one that rides where none belongs is noticed. Refuses to know which reply is right: it hands out what came, or raises
-`Unmet` where no reply came, or none that could be read.
+Every wait has a deadline. Everything received is read with room for descriptors, so that one that rides where none
+belongs is noticed. Which reply is right is not decided here: what came is handed out, and `Unmet` raised where no reply
+came, or none that could be read.
 """
 
 import array
 import fcntl
 import os
-import select
 import socket
 import struct
 import termios
@@ -19,21 +17,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from scache_conformance.servers import processes
+from scache_conformance.wire import lists, processes
+from scache_conformance.wire.line import readable
+from scache_conformance.wire.lists import (
+    DONE,
+    DUMMY,
+    DUMMY_LIST,
+    FAILED,
+    GREETING,
+    MALFORMED,
+    Attribute,
+    Attributes,
+    decode,
+    describe,
+)
 from scache_conformance.wire.transcript import Transcript, show, show_with_descriptors
-
-Attribute = tuple[bytes, bytes]
-Attributes = tuple[Attribute, ...]
+from scache_conformance.wire.unmet import Silence, Unmet
 
 DEADLINE_S: Final = 2.0
 """How long a server may take for one reply. Good ones take less than a millisecond; Postfix's own client grants 5 s."""
-
-DONE: Final = 0
-MALFORMED: Final = 1
-FAILED: Final = 2
-
-DUMMY_LIST: Final = b"dummy\0\0\0"
-GREETING: Final[Attributes] = ((b"protocol", b"connection_cache_protocol"),)
 
 _CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid
 _POLL_S: Final = 0.000_2
@@ -41,55 +43,6 @@ _NOT_TAKEN_S: Final = 0.5  # arbitrary: a server that reads at all has read by t
 _READ_BYTES: Final = 65_536
 _DESCRIPTORS_MAX: Final = 253  # SCM_MAX_FD: the kernel passes no more with one message
 _CONTROL_BYTES: Final = socket.CMSG_SPACE(_DESCRIPTORS_MAX * array.array("i").itemsize)
-
-
-class Unmet(Exception):  # noqa: N818 - what a server did, not a mistake of this program
-    """Something expected of the server did not happen; what was expected, and what was seen instead."""
-
-    def __init__(self, expected: str, actual: str) -> None:
-        """Keep both sides."""
-        super().__init__(f"expected {expected}; got {actual}")
-        self.expected: Final = expected
-        self.actual: Final = actual
-
-
-def encode(*attributes: Attribute) -> bytes:
-    r"""Return the bytes of an attribute list.
-
-    >>> encode((b"dummy", b""))
-    b'dummy\x00\x00\x00'
-    """
-    return b"".join(b"%b\0%b\0" % attribute for attribute in attributes) + b"\0"
-
-
-def encode_request(name: bytes, *attributes: Attribute) -> bytes:
-    """Return the bytes of a request."""
-    return encode((b"request", name), *attributes)
-
-
-def decode(stream: bytes) -> tuple[Attributes, int] | None:
-    r"""Return the first attribute list of a stream and how many bytes it took; None while its end is missing.
-
-    >>> decode(b"status\0002\0\0rest")
-    (((b'status', b'2'),), 10)
-    """
-    fields: list[bytes] = []
-    at = 0
-    while (nul := stream.find(b"\0", at)) >= 0:
-        if nul == at and len(fields) % 2 == 0:
-            return tuple(zip(fields[::2], fields[1::2], strict=True)), nul + 1
-        fields.append(stream[at:nul])
-        at = nul + 1
-    return None
-
-
-def describe(attributes: Attributes) -> str:
-    """Show a list for people, without loss."""
-    return " ".join(f"{show(name)}={show(value)}" for name, value in attributes) or "an empty list"
-
-
-class Silence(Unmet):
-    """Nothing came before the deadline had passed: no expiry and no slow machine explains that away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,65 +59,6 @@ class Found:
 
     properties: tuple[bytes, ...]
     fd: int
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What makes two descriptors refer to the same open socket, pipe or file."""
-
-    device: int
-    inode: int
-
-
-def identity(fd: int) -> Identity:
-    """Return the identity of what a descriptor refers to."""
-    status = os.fstat(fd)
-    return Identity(status.st_dev, status.st_ino)
-
-
-class Line:
-    """A connection to park: a socket pair. Its `far` end goes to the server, its `near` end is kept and watched."""
-
-    def __init__(self) -> None:
-        """Open both ends."""
-        self.near, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.near.setblocking(False)
-        self.identity: Final = identity(self.far.fileno())
-
-    def let_go(self) -> None:
-        """Close our copy of the far end: only what was sent to the server keeps it open."""
-        processes.close(self.far)
-
-    def is_other_end_of(self, fd: int) -> bool:
-        """Tell whether the descriptor is the far end: by identity, and by a byte written to it that arrives here."""
-        if identity(fd) != self.identity:
-            return False
-        mark = os.urandom(4)
-        os.write(fd, mark)
-        received = b""
-        while select.select([self.near], [], [], DEADLINE_S)[0]:
-            more = self.near.recv(len(mark) - len(received))
-            received += more
-            if not more or len(received) == len(mark):
-                break
-        return received == mark
-
-    def hung_up(self, within_s: float) -> bool:
-        """Tell whether every copy of the far end gets closed within so many seconds: the near end reads its end."""
-        deadline_s = time.monotonic() + within_s
-        while select.select([self.near], [], [], max(0.0, deadline_s - time.monotonic()))[0]:
-            if not self.near.recv(_READ_BYTES):
-                return True
-        return False
-
-    def insist_on_hangup(self, what: str, within_s: float) -> None:
-        """Raise Silence unless every copy of the far end gets closed within so many seconds."""
-        if not self.hung_up(within_s):
-            raise Silence(f"{what} closed by the server", f"it is open {within_s} s later")
-
-    def close(self) -> None:
-        """Close what is still open of it here."""
-        processes.close(self.near, self.far)
 
 
 class Peer:
@@ -219,7 +113,7 @@ class Peer:
 
     def send(self, *attributes: Attribute) -> None:
         """Send one attribute list."""
-        self.send_bytes(encode(*attributes))
+        self.send_bytes(lists.encode(*attributes))
 
     def request(self, name: bytes, *attributes: Attribute) -> None:
         """Send one request."""
@@ -293,12 +187,12 @@ class Peer:
 
     def take_anything(self) -> None:
         """Read whatever comes first, the connection's end included, or nothing until the deadline has passed."""
-        if select.select([self._socket], [], [], self.deadline_s)[0]:
+        if readable([self._socket.fileno()], self.deadline_s):
             self._read(time.monotonic() + self.deadline_s, "anything")
 
     def insist_on_silence(self, seconds: float) -> None:
         """Raise Unmet if anything at all comes within so many seconds, the connection's end included."""
-        if not self._unread and not select.select([self._socket], [], [], seconds)[0]:
+        if not self._unread and not readable([self._socket.fileno()], seconds):
             self.transcript.note(self.name, f"nothing for {seconds} s")
             return
         data, fds = (self._unread, []) if self._unread else self._read(time.monotonic(), "silence")
@@ -320,19 +214,18 @@ class Peer:
 
     def begin_save_endp(self, ttl_s: int, endpoint: bytes, properties: bytes) -> None:
         """Ask to park a descriptor, up to the server's invitation to send it."""
-        self.request(b"save_endp", (b"ttl", b"%d" % ttl_s), (b"label", endpoint), (b"property", properties))
+        self.send_bytes(lists.save_endp(ttl_s, endpoint, properties))
         self.insist_on_invitation()
 
     def insist_on_invitation(self) -> None:
         """Raise Unmet unless the next list invites to send the descriptor."""
         invitation = self.receive("dummy=, the invitation to send the descriptor")
-        if invitation != ((b"dummy", b""),):
+        if invitation != DUMMY:
             raise Unmet("dummy=, the invitation to send the descriptor", describe(invitation))
 
     def save_dest(self, ttl_s: int, destination: bytes, properties: bytes, endpoint: bytes) -> int:
         """Bind a destination to an endpoint; return the status."""
-        ttl, label = (b"ttl", b"%d" % ttl_s), (b"label", destination)
-        self.request(b"save_dest", ttl, label, (b"property", properties), (b"label", endpoint))
+        self.send_bytes(lists.save_dest(ttl_s, destination, properties, endpoint))
         return self.receive_reply(0).status
 
     def find_endp(self, endpoint: bytes) -> Found | None:
@@ -347,12 +240,12 @@ class Peer:
 
     def begin_find_endp(self, endpoint: bytes) -> Reply:
         """Ask for a session of an endpoint; if the status is 0 the server waits for `take` now."""
-        self.request(b"find_endp", (b"label", endpoint))
+        self.send_bytes(lists.find_endp(endpoint))
         return self._insist_on_found_or_not(self.receive_reply(1))
 
     def begin_find_dest(self, destination: bytes) -> Reply:
         """Ask for a session that a destination leads to; if the status is 0 the server waits for `take` now."""
-        self.request(b"find_dest", (b"label", destination))
+        self.send_bytes(lists.find_dest(destination))
         return self._insist_on_found_or_not(self.receive_reply(2))
 
     def take(self) -> int:

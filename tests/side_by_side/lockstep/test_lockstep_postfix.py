@@ -12,7 +12,7 @@ from tests.side_by_side.lockstep.world import Difference, World
 from tests.wrong.references import WRONG
 
 from scache_conformance.servers.postfix import MasterChild
-from scache_conformance.suite.unavailable import Unavailable
+from scache_conformance.servers.unavailable import Unavailable
 from scache_spec.vocabulary import Limits
 
 pytestmark = pytest.mark.postfix

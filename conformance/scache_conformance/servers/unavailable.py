@@ -1,7 +1,4 @@
-"""The one exception for what this machine lacks.
-
-Decides nothing: it only keeps "cannot be tried here" apart from "was tried and failed".
-"""
+"""The one exception for what this machine, or this server, lacks: "cannot be tried" is not "was tried and failed"."""
 
 
 class Unavailable(Exception):  # noqa: N818 - it names a state of the machine, not a mistake.

@@ -1,8 +1,8 @@
 """Starting processes beside threads that close connections.
 
 Until it executes its program, a new process has a copy of every descriptor of this one. What is closed meanwhile stays
-open for that long, tens of milliseconds on a busy machine, and the server at the other end sees no hangup. Decides that
-connections are closed before a process starts or after. Refuses to know what is started, and why.
+open for that long, tens of milliseconds on a busy machine, and the server at the other end sees no hangup. So
+connections are closed before a process starts or after, never while it does.
 """
 
 import socket
@@ -29,3 +29,14 @@ def run(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
     with process:
         stdout, stderr = process.communicate()
     return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
+
+
+def end(process: "subprocess.Popen[bytes]", patience_s: float) -> None:
+    """End a process: by SIGTERM, and by force if that takes longer."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

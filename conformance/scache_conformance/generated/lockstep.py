@@ -1,7 +1,6 @@
 """Lockstep: Hypothesis makes up what clients do, the specification says what must come of it, a server does it.
 
-Decides how a run is made from numbers, how many there are, and how a failing one is shortened. Refuses to know which
-moves are worth making (`moves`), what must come of them (`oracle`) and how they are carried out (`player`).
+Which steps are worth taking is in `rules`, what must come of them in `oracle`, how they are carried out in `driver`.
 
 A run is made up in full before a server sees any of it, so a server cannot lead the choice, and the same seed gives
 the same runs. A run that fails is a trace like those of TRACES.md, and anybody can replay it.
@@ -18,18 +17,18 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 
-from scache_conformance.generated import moves
-from scache_conformance.generated.moves import MOVE_BYTES, Crowd, Manners, Names
-from scache_conformance.generated.player import Departure, play
+from scache_conformance.generated.driver import Divergence, drive
+from scache_conformance.generated.rules import BYTES_PER_RULE, RuleSet, follow
+from scache_conformance.generated.scenario import Names, Scenario
 from scache_conformance.generated.steps import FindDest, FindEndp, SaveDest, SaveEndp, Trace
 from scache_conformance.servers.target import ServerDied, Target
-from scache_conformance.suite.unavailable import Unavailable
+from scache_conformance.servers.unavailable import Unavailable
 from scache_spec.vocabulary import Limits
 
-MOVES_PER_RUN: Final = 60
-"""Long enough for states that take a dozen moves to reach, short enough to shorten in seconds."""
+RULES_PER_RUN: Final = 60
+"""Long enough for states that take a dozen steps to reach, short enough to shorten in seconds."""
 
-PLAN_BYTES: Final = MOVES_PER_RUN * MOVE_BYTES
+PLAN_BYTES: Final = RULES_PER_RUN * BYTES_PER_RULE
 
 IPC_TIMEOUT_S: Final = 60
 """What a server is taken to grant a client in mid-dance, if nothing else was told."""
@@ -49,21 +48,23 @@ class Lockstep:
     runs: int
     steps: int
     finds: Counter[str]
-    departure: Departure | None
+    divergence: Divergence | None
 
     def __str__(self) -> str:
         """Say it in a line."""
-        outcome = "no departure" if self.departure is None else f"DEPARTED: {self.departure}"
+        outcome = "no divergence" if self.divergence is None else f"DIVERGED: {self.divergence}"
         found = ", ".join(f"{number} {what}" for what, number in sorted(self.finds.items()))
         return f"seed {self.seed}: {self.runs} runs, {self.steps} steps in lockstep ({found}), {outcome}"
 
 
-def make_up(plan: bytes, names: Names, limits: Limits, manners: Manners, *, has_clock: bool, number: int = 1) -> Trace:
+def trace_of(
+    plan: bytes, names: Names, limits: Limits, rule_set: RuleSet, *, has_clock: bool, number: int = 1
+) -> Trace:
     """Return the trace that a plan comes to."""
-    crowd = Crowd(names, limits, has_clock)
-    moves.make(crowd, manners, plan)
-    moves.end(crowd)
-    return Trace(number, tuple(crowd.played))
+    scenario = Scenario(names, limits, has_clock)
+    follow(scenario, rule_set, plan)
+    scenario.tear_down()
+    return scenario.trace(number)
 
 
 def run(
@@ -71,21 +72,21 @@ def run(
     *,
     steps_min: int,
     seed_number: int,
-    manners: Manners = Manners.SPECIFIED,
+    rule_set: RuleSet = RuleSet.ALL,
     shorten_s_max: float = SHORTEN_S_MAX,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Lockstep:
-    """Keep a server in lockstep with the specification for at least so many steps, or until it departs from it.
+    """Keep a server in lockstep with the specification for at least so many steps, or until it diverges from it.
 
-    A run in which it departs is made shorter for at most so many seconds. `progress` is told how many steps there are.
+    A run in which it diverges is made shorter for at most so many seconds. `progress` is told how many steps there are.
     """
-    session = _Session(target, manners, shorten_s_max, progress)
+    session = _Session(target, rule_set, shorten_s_max, progress)
     for batch in count():
         left = steps_min - session.steps
-        if left <= 0 or session.departure is not None:
+        if left <= 0 or session.divergence is not None:
             break
-        _run_batch(session, 1 + left // MOVES_PER_RUN, f"{seed_number}.{batch}")
-    return Lockstep(seed_number, session.runs, session.steps, session.finds, session.departure)
+        _run_batch(session, 1 + left // RULES_PER_RUN, f"{seed_number}.{batch}")
+    return Lockstep(seed_number, session.runs, session.steps, session.finds, session.divergence)
 
 
 def _run_batch(session: "_Session", runs: int, seed_text: str) -> None:
@@ -108,44 +109,46 @@ def _run_batch(session: "_Session", runs: int, seed_text: str) -> None:
 
     try:
         lockstep()
-    except (Departure, Flaky):
+    except (Divergence, Flaky):
         pass  # the session kept the shortest
 
 
 class _Session:
     """Runs on one server: the tally, and the shortest run that it failed."""
 
-    def __init__(self, target: Target, manners: Manners, shorten_s_max: float, progress: Callable[[int], None]) -> None:
+    def __init__(
+        self, target: Target, rule_set: RuleSet, shorten_s_max: float, progress: Callable[[int], None]
+    ) -> None:
         self.runs = self.steps = 0
         self.finds: Final[Counter[str]] = Counter()
-        self.departure: Departure | None = None
+        self.divergence: Divergence | None = None
         self._target: Final = target
-        self._manners: Final = manners
+        self._rule_set: Final = rule_set
         self._progress: Final = progress
         self._limits: Final = Limits(
-            ttl_limit_s=target.told.ttl_limit_s,
-            **{"ipc_timeout_s": IPC_TIMEOUT_S, **target.told.limits},
+            ttl_limit_s=target.declared.ttl_limit_s,
+            **{"ipc_timeout_s": IPC_TIMEOUT_S, **target.declared.limits},
         )
         self._numbers: Final = count(1)
         self._shorten_s_max: Final = shorten_s_max
         self._shorten_until_s = 0.0
 
     def follow(self, plan: bytes) -> None:
-        """Play what a plan comes to. Raises Departure."""
-        if self.departure is not None and time.monotonic() > self._shorten_until_s:
+        """Play what a plan comes to. Raises Divergence."""
+        if self.divergence is not None and time.monotonic() > self._shorten_until_s:
             return  # Hypothesis then finds that the failure does not repeat, and stops
         try:
             trace = self._play(plan)
-        except Departure as departure:
-            if self.departure is None:
+        except Divergence as divergence:
+            if self.divergence is None:
                 self._shorten_until_s = time.monotonic() + self._shorten_s_max
-            if self.departure is None or len(departure.trace.played) <= len(self.departure.trace.played):
-                self.departure = departure
+            if self.divergence is None or len(divergence.trace.steps) <= len(self.divergence.trace.steps):
+                self.divergence = divergence
             self._clean()
             raise
-        if self.departure is None:
+        if self.divergence is None:
             self.runs += 1
-            self.steps += len(trace.played)
+            self.steps += len(trace.steps)
             self.finds.update(tally(trace))
             self._progress(self.steps)
 
@@ -153,13 +156,13 @@ class _Session:
         for _ in range(5):
             number = next(self._numbers)
             names = Names.tagged(b"%d." % number)
-            trace = make_up(plan, names, self._limits, self._manners, has_clock=self._target.has_clock, number=number)
+            trace = trace_of(plan, names, self._limits, self._rule_set, has_clock=self._target.has_clock, number=number)
             begin_s = time.monotonic()
             try:
-                play(self._target, trace)
-            except Departure as departure:
+                drive(self._target, trace)
+            except Divergence as divergence:
                 is_quick = time.monotonic() - begin_s < STALLED * self._limits.ttl_limit_s
-                if self._target.has_clock or departure.is_silence or is_quick:
+                if self._target.has_clock or divergence.is_silence or is_quick:
                     raise
             else:
                 return trace
@@ -178,7 +181,7 @@ class _Session:
 def tally(trace: Trace) -> Iterable[str]:
     """Yield, for each find by a whole dance, what came of it: `gone` is a label that had something saved before."""
     used: set[tuple[type, bytes]] = set()
-    for each in trace.played:
+    for each in trace.steps:
         match each.step:
             case SaveEndp(_, _, endpoint, _, _):
                 used.add((FindEndp, endpoint))

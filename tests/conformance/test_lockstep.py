@@ -10,10 +10,11 @@ import pytest
 from tests.conformance import plugged
 from tests.conftest import SAMPLE, Volume
 
-from scache_conformance.generated import model, moves, oracle, traces
-from scache_conformance.generated.model import PLAN_BYTES, make_up
-from scache_conformance.generated.moves import Crowd, Manners, Names
-from scache_conformance.generated.player import play
+from scache_conformance.generated import lockstep, oracle, rules, traces
+from scache_conformance.generated.driver import drive
+from scache_conformance.generated.lockstep import PLAN_BYTES, trace_of
+from scache_conformance.generated.rules import RuleSet
+from scache_conformance.generated.scenario import CLIENTS, Names, Scenario
 from scache_conformance.generated.steps import (
     FindDest,
     FindEndp,
@@ -25,20 +26,21 @@ from scache_conformance.generated.steps import (
     trace_from_json,
     trace_to_json,
 )
+from scache_spec.conversation import State
 from scache_spec.vocabulary import Limits
 
 LIMITS = Limits(ttl_limit_s=2, ipc_timeout_s=60)
 
 
-def made_up(manners: Manners, number: int) -> list[Trace]:
+def made_up(rule_set: RuleSet, number: int) -> list[Trace]:
     rng = random.Random(5)
     names = Names.tagged(b"")
-    return [make_up(rng.randbytes(PLAN_BYTES), names, LIMITS, manners, has_clock=True) for _ in range(number)]
+    return [trace_of(rng.randbytes(PLAN_BYTES), names, LIMITS, rule_set, has_clock=True) for _ in range(number)]
 
 
-@pytest.mark.parametrize("manners", Manners)
-def test_finds_hit_and_miss_often_enough(manners: Manners) -> None:
-    finds = Counter(what for trace in made_up(manners, 400) for what in model.tally(trace))
+@pytest.mark.parametrize("rule_set", RuleSet)
+def test_finds_hit_and_miss_often_enough(rule_set: RuleSet) -> None:
+    finds = Counter(what for trace in made_up(rule_set, 400) for what in lockstep.tally(trace))
     kinds = {f"{verb} {what}" for verb in ("find_endp", "find_dest") for what in ("hit", "gone", "unknown")}
     assert {kind: number for kind, number in finds.items() if number < 100} == {}
     assert set(finds) == kinds
@@ -46,41 +48,41 @@ def test_finds_hit_and_miss_often_enough(manners: Manners) -> None:
 
 
 def test_every_step_and_outcome_is_made_up() -> None:
-    runs = made_up(Manners.SPECIFIED, 200)
-    kinds = {type(each.step).__name__ for trace in runs for each in trace.played}
+    runs = made_up(RuleSet.ALL, 200)
+    kinds = {type(each.step).__name__ for trace in runs for each in trace.steps}
     assert kinds == {"Connect", "HangUp", "Tick", "SaveEndp", "SaveDest", "FindEndp", "FindDest", "Send"}
-    assert any(each.outcome.closed for trace in runs for each in trace.played if isinstance(each.step, Send))
-    assert sum(len(each.step.sessions) == 2 for trace in runs for each in trace.played if isinstance(each.step, Send))
+    assert any(each.outcome.closed for trace in runs for each in trace.steps if isinstance(each.step, Send))
+    assert sum(len(each.step.sessions) == 2 for trace in runs for each in trace.steps if isinstance(each.step, Send))
 
 
 def test_same_plan_is_the_same_run() -> None:
-    assert made_up(Manners.SPECIFIED, 5) == made_up(Manners.SPECIFIED, 5)
+    assert made_up(RuleSet.ALL, 5) == made_up(RuleSet.ALL, 5)
 
 
 def test_plan_of_zeros_does_nothing() -> None:
-    trace = make_up(bytes(PLAN_BYTES), Names.tagged(b""), LIMITS, Manners.SPECIFIED, has_clock=True)
-    assert not any(isinstance(each.step, Send | SaveEndp | FindEndp) for each in trace.played)
+    trace = trace_of(bytes(PLAN_BYTES), Names.tagged(b""), LIMITS, RuleSet.ALL, has_clock=True)
+    assert not any(isinstance(each.step, Send | SaveEndp | FindEndp) for each in trace.steps)
 
 
-@pytest.mark.parametrize("manners", Manners)
-def test_no_client_is_left_waiting_by_a_server_for_one_dance_at_a_time(manners: Manners) -> None:
-    """After each of its moves a Postfix server must be at rest: others come next."""
+@pytest.mark.parametrize("rule_set", RuleSet)
+def test_no_client_is_left_waiting_by_a_server_for_one_dance_at_a_time(rule_set: RuleSet) -> None:
+    """After each rule a Postfix server must be at rest: others come next."""
     names = Names.tagged(b"")
     waiting = 0
     for seed in range(50):
-        crowd = Crowd(names, LIMITS, True)
+        scenario = Scenario(names, LIMITS, True)
         for piece in range(0, PLAN_BYTES, 3):
-            moves.make(crowd, manners, random.Random(f"{seed}.{piece}").randbytes(3))
-            waiting += not all(crowd.rests(client) for client in moves.CLIENTS)
-    assert (waiting == 0) == (manners is Manners.POSTFIX)
+            rules.follow(scenario, rule_set, random.Random(f"{seed}.{piece}").randbytes(3))
+            waiting += not all(scenario.is_in(client, State.REQUEST) for client in CLIENTS)
+    assert (waiting == 0) == (rule_set is RuleSet.SEQUENTIAL)
 
 
 def test_verbs_are_what_their_dances_are() -> None:
     """The oracle's short way through the four verbs, held against the specification's conversation byte by byte."""
     compared = 0
-    for trace in made_up(Manners.POSTFIX, 60):
+    for trace in made_up(RuleSet.SEQUENTIAL, 60):
         short = long = oracle.start(LIMITS)
-        for each in trace.played:
+        for each in trace.steps:
             short, outcome = oracle.perform(short, each.step)
             if not isinstance(each.step, SaveEndp | SaveDest | FindEndp | FindDest):
                 long, seen = oracle.perform(long, each.step)
@@ -111,9 +113,9 @@ def _is_said_by(outcome: Outcome, received: list[object]) -> bool:
 @pytest.mark.parametrize("name", plugged.SERVERS)
 def test_server_keeps_step(name: str, tmp_path: Path, volume: Volume) -> None:
     with plugged.server(name, tmp_path) as target:
-        result = model.run(target, steps_min=volume.steps, seed_number=1, manners=plugged.manners(name))
+        result = lockstep.run(target, steps_min=volume.steps, seed_number=1, rule_set=plugged.rule_set(name))
     print(f"{name}: {result}")
-    assert result.departure is None, "\n".join([str(result), *result.departure.transcript])
+    assert result.divergence is None, "\n".join([str(result), *result.divergence.transcript])
     assert result.steps >= volume.steps
 
 
@@ -122,16 +124,18 @@ def test_server_keeps_step(name: str, tmp_path: Path, volume: Volume) -> None:
 def test_server_keeps_step_in_runs_that_nobody_has_seen(name: str, tmp_path: Path, volume: Volume) -> None:
     seed_number = secrets.randbelow(1_000_000)  # the result names it
     with plugged.server(name, tmp_path) as target:
-        result = model.run(target, steps_min=volume.steps // 4, seed_number=seed_number, manners=plugged.manners(name))
+        result = lockstep.run(
+            target, steps_min=volume.steps // 4, seed_number=seed_number, rule_set=plugged.rule_set(name)
+        )
     print(f"{name}: {result}")
-    assert result.departure is None, "\n".join([str(result), *result.departure.transcript])
+    assert result.divergence is None, "\n".join([str(result), *result.divergence.transcript])
 
 
 @pytest.mark.parametrize("name", plugged.SERVERS)
 def test_server_keeps_step_in_real_time(name: str, tmp_path: Path) -> None:
     with plugged.server(name, tmp_path, ttl_limit_s=600, real_time=True) as target:
-        result = model.run(target, steps_min=SAMPLE.steps // 4, seed_number=2, manners=plugged.manners(name))
-    assert result.departure is None, "\n".join([str(result), *result.departure.transcript])
+        result = lockstep.run(target, steps_min=SAMPLE.steps // 4, seed_number=2, rule_set=plugged.rule_set(name))
+    assert result.divergence is None, "\n".join([str(result), *result.divergence.transcript])
 
 
 WRONG = [
@@ -151,18 +155,18 @@ WRONG = [
 @pytest.mark.parametrize("wrong", WRONG)
 def test_wrong_server_is_caught(wrong: str, tmp_path: Path) -> None:
     with plugged.wrong(wrong, tmp_path) as target:
-        result = model.run(target, steps_min=20_000, seed_number=3, shorten_s_max=0)
-    assert result.departure is not None
-    assert "DEPARTED" in str(result)
+        result = lockstep.run(target, steps_min=20_000, seed_number=3, shorten_s_max=0)
+    assert result.divergence is not None
+    assert "DIVERGED" in str(result)
 
 
 def test_run_that_failed_is_short_and_can_be_replayed(tmp_path: Path) -> None:
     with plugged.wrong("newest-first", tmp_path) as target:
-        result = model.run(target, steps_min=20_000, seed_number=3)
-        assert result.departure is not None
-        trace = trace_from_json(json.loads(json.dumps(trace_to_json(result.departure.trace))))
-        saves = [each for each in trace.played if isinstance(each.step, SaveEndp | Send)]
+        result = lockstep.run(target, steps_min=20_000, seed_number=3)
+        assert result.divergence is not None
+        trace = trace_from_json(json.loads(json.dumps(trace_to_json(result.divergence.trace))))
+        saves = [each for each in trace.steps if isinstance(each.step, SaveEndp | Send)]
         assert len(saves) <= 6, "two saves and a find would do"
-        assert len(traces.replay(target, [trace]).departures) == 1
+        assert len(traces.replay(target, [trace]).divergences) == 1
     with plugged.server("reference", tmp_path) as target:
-        play(target, trace)
+        drive(target, trace)

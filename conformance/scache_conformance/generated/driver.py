@@ -1,13 +1,9 @@
 """Carries out the steps of a trace on a server, and compares what it sees with what the trace says.
 
-Decides how a step looks on a socket, how a descriptor that came back is told apart from all others, and how it is
-noticed that the last copy of one is gone. Refuses to know why an outcome is right: the trace says which one is.
-
 A server may close a descriptor a moment before or after it replies, so an expected end is waited for, and an end that
 is not expected is looked for at every step.
 """
 
-import select
 from collections.abc import Sequence
 from typing import Final, Self, assert_never
 
@@ -21,21 +17,24 @@ from scache_conformance.generated.steps import (
     HangUp,
     Item,
     Outcome,
-    Played,
     SaveDest,
     SaveEndp,
     Send,
     Tick,
     Trace,
+    TraceStep,
 )
 from scache_conformance.servers.target import Target
+from scache_conformance.wire import lists
 from scache_conformance.wire import peer as wire
-from scache_conformance.wire.peer import Line, Peer, Silence, Unmet
+from scache_conformance.wire.line import Line, identity, readable
+from scache_conformance.wire.peer import Peer
 from scache_conformance.wire.transcript import Transcript, show
+from scache_conformance.wire.unmet import Silence, Unmet
 
 
-class Departure(Exception):  # noqa: N818 - it names what a server did, not a mistake of this program.
-    """A server departed from a trace: at which step, what was expected, what was seen, what passed over the wire."""
+class Divergence(Exception):  # noqa: N818 - it names what a server did, not a mistake of this program.
+    """A server diverged from a trace: at which step, what was expected, what was seen, what passed over the wire."""
 
     def __init__(self, trace: Trace, step_number: int, unmet: Unmet, transcript: Sequence[str]) -> None:
         """Keep all of it."""
@@ -48,28 +47,28 @@ class Departure(Exception):  # noqa: N818 - it names what a server did, not a mi
         self.transcript: Final = tuple(transcript)
 
 
-def play(target: Target, trace: Trace, *, label_prefix: bytes = b"") -> None:
-    """Play a trace on a server whose cache knows none of its labels. Raises Departure.
+def drive(target: Target, trace: Trace, *, label_prefix: bytes = b"") -> None:
+    """Carry out a trace on a server whose cache knows none of its labels. Raises Divergence.
 
     Without a clock the trace's last step, if it is a tick, is left out; `label_prefix` then makes labels that nobody
     has used. It goes before the labels of the four verbs, unless there is a Send in the trace, which says its own.
     """
-    if any(isinstance(each.step, Send) for each in trace.played):
+    if any(isinstance(each.step, Send) for each in trace.steps):
         label_prefix = b""
-    played = trace.played
-    if not target.has_clock and played and isinstance(played[-1].step, Tick):
-        played = played[:-1]
-    with Player(target, label_prefix) as player:
+    steps = trace.steps
+    if not target.has_clock and steps and isinstance(steps[-1].step, Tick):
+        steps = steps[:-1]
+    with Driver(target, label_prefix) as driver:
         number = 0
         try:
-            for number, each in enumerate(played, 1):  # noqa: B007 - the number is for the report below.
-                player.do(each)
-            player.finish()
+            for number, each in enumerate(steps, 1):  # noqa: B007 - the number is for the report below.
+                driver.do(each)
+            driver.finish()
         except Unmet as unmet:
-            raise Departure(trace, number, unmet, player.transcript.lines()) from unmet
+            raise Divergence(trace, number, unmet, driver.transcript.lines()) from unmet
 
 
-class Player:
+class Driver:
     """The clients of one trace, and the near ends of the connections they parked."""
 
     def __init__(self, target: Target, label_prefix: bytes = b"") -> None:
@@ -92,9 +91,9 @@ class Player:
         for line in self._lines.values():
             line.close()
 
-    def do(self, played: Played) -> None:
+    def do(self, each: TraceStep) -> None:
         """Take one step and insist on its outcome. Raises Unmet."""
-        step, expected = played.step, played.outcome
+        step, expected = each.step, each.outcome
         match step:
             case Connect(client):
                 self._peers[client] = self._target.peer(self.transcript, name=client)
@@ -105,10 +104,8 @@ class Player:
                 self._target.advance(seconds)
             case SaveEndp(client, ttl_s, endpoint, properties, session):
                 line = self._lines[session] = Line()
-                fd = line.far.fileno()
-                _insist_on_status(
-                    expected, self._peers[client].save_endp(ttl_s, self._prefix + endpoint, properties, fd)
-                )
+                saved = ttl_s, self._prefix + endpoint, properties, line.far.fileno()
+                _insist_on_status(expected, self._peers[client].save_endp(*saved))
                 line.let_go()
             case SaveDest(client, ttl_s, destination, properties, endpoint):
                 labels = self._prefix + destination, properties, self._prefix + endpoint
@@ -132,7 +129,7 @@ class Player:
         for peer in (*self._peers.values(), *self._hung_up):
             peer.close()
         for session in sorted(self._handed_out):
-            if not self._lines[session].hung_up(self._target.told.deadline_s):
+            if not self._lines[session].hung_up(self._target.declared.deadline_s):
                 raise Unmet(f"the server to keep no copy of session {session}, which it handed out", "it kept one")
 
     def _hang_up(self, client: str) -> None:
@@ -153,10 +150,10 @@ class Player:
     def _insist_on_item(self, peer: Peer, item: Item) -> None:
         match item:
             case bytes():
-                while item and (decoded := wire.decode(item)) is not None:
+                while item and (decoded := lists.decode(item)) is not None:
                     expected, byte_count = decoded
-                    if (attributes := peer.receive(wire.describe(expected))) != expected:
-                        raise Unmet(wire.describe(expected), wire.describe(attributes))
+                    if (attributes := peer.receive(lists.describe(expected))) != expected:
+                        raise Unmet(lists.describe(expected), lists.describe(attributes))
                     item = item[byte_count:]
             case Descriptor(session):
                 self._insist_on_session(session, peer.receive_descriptor())
@@ -186,16 +183,16 @@ class Player:
         self._handed_out.add(expected)
 
     def _session_of(self, fd: int) -> int | None:
-        identity = wire.identity(fd)
-        return next((session for session, line in self._lines.items() if line.identity == identity), None)
+        parked = identity(fd)
+        return next((session for session, line in self._lines.items() if line.identity == parked), None)
 
     def _insist_on_ends(self, expected: tuple[int, ...]) -> None:
         for session in expected:
-            if not self._lines[session].hung_up(self._target.told.deadline_s):
+            if not self._lines[session].hung_up(self._target.declared.deadline_s):
                 raise Unmet(f"the descriptor of session {session} to be closed", "it is open")
         self._ended.update(expected)
-        watched = {self._lines[session].near: session for session in self._lines if session not in self._ended}
-        if ended := sorted(watched[each] for each in select.select(list(watched), [], [], 0)[0]):
+        watched = {line.near.fileno(): session for session, line in self._lines.items() if session not in self._ended}
+        if ended := sorted(watched[each] for each in readable(watched, 0)):
             raise Unmet(f"the descriptors of sessions {ended} to stay open", "they are closed")
 
 
