@@ -230,7 +230,7 @@ def _not_ready(slug: str, data: bytes) -> None:
     add(f"fd/put-back-after-{slug}", title, ("FD-7", "ENDP-5"), Level.SHOULD, put_back)
 
 
-_not_ready("another-list", encode((b"label", b"x")))
+_not_ready("another-list", encode((b"label", b"x"), (b"dummy", b"")))
 _not_ready("a-request", encode((b"request", b"find_endp"), (b"label", b"x")))
 _not_ready("an-empty-list", b"\0")
 _not_ready("a-longer-name", encode((b"dummyx", b"")))
@@ -290,7 +290,7 @@ def any_byte_carries_it(lab: Lab) -> None:
 def no_descriptor(lab: Lab) -> None:
     """A byte without a descriptor: status 2, nothing is parked, and the next save works."""
     peer, endpoint = lab.peer(), lab.label("e")
-    for byte in (b"\0", b"x"):
+    for byte in (b"\0", b"x", DUMMY_LIST):  # of more than a byte the rest is another list, and swallowed
         peer.begin_save_endp(lab.ttl_s, endpoint, b"p")
         peer.send_bytes(byte)
         require("status", peer.receive_reply(0).status, FAILED)
