@@ -6,7 +6,7 @@ Decides how a test speaks and listens. Refuses to know what is right: bytes go o
 import array
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Self
 
 from scache_fast.engine.hooks import Hooks
@@ -91,7 +91,7 @@ class House:
         hooks: Hooks | None = None,
         verbose: bool = False,
         polls_before_blocking: int = 0,
-        after_turn: Callable[[int], None] | None = None,
+        after_turn: Sequence[Callable[[int], None]] = (),
     ) -> None:
         self._after_turn = after_turn
         self.clock = Clock()
@@ -122,8 +122,8 @@ class House:
     def turn(self, turns: int = 1) -> None:
         for _ in range(turns):
             self.server.step(0)
-            if self._after_turn is not None:
-                self._after_turn(self.server.served)
+            for call in self._after_turn:
+                call(self.server.served)
 
     def advance(self, seconds: float) -> None:
         """Let time pass, and the server notice."""

@@ -17,7 +17,8 @@ from tests.fast.peer import DONE, DUMMY, GREETING, MISSED, find_dest, find_endp,
 
 from scache_fast import __version__
 from scache_fast.settings.sources import read
-from scache_fast.settings.table import Settings, parse_time_s
+from scache_fast.settings.table import Settings
+from scache_fast.settings.values import parse_time_s
 from scache_spec.vocabulary import Limits
 
 

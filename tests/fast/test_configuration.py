@@ -54,7 +54,7 @@ VALUES = {
     "descriptors_reserve": Values("1", "2", "3", "x", "is not a number: write digits"),
     "farewell": Values(r"a*=1\r\n", r'q"\x5c*=2\x00', "ü=3", r"a=\q", r"holds a \ that begins no escape"),
     "liveness": Values("hup", "rdhup", "off", "dead", "'dead' is none of off, hup, rdhup"),
-    "busy_wait": Values("0", "1", "200", "-1", "is not a number: write digits"),
+    "busy_poll": Values("0", "1", "200", "-1", "is not a number: write digits"),
     "ready_fd": Values("3", "4", "5", "2", "2 is a standard descriptor"),
 }
 

@@ -12,7 +12,7 @@ import pytest
 
 from scache_fast.process.logger import Logger, Priority
 from scache_fast.process.sinks import WAITING_RECORDS_MAX, Datagrams, to_postlog, to_syslog
-from scache_fast.settings.table import FACILITIES
+from scache_fast.settings.values import FACILITIES
 
 
 class Reader:
@@ -77,10 +77,10 @@ def test_facilities_have_the_numbers_of_syslog_h(reader: Reader) -> None:
     levels = []
     for facility in FACILITIES:
         sink = to_syslog("scached", facility, str(reader.path))
-        sink(Priority.ERROR, "text")
+        sink(Priority.WARNING, "text")
         sink.finish()
         levels += [int(record[1:].partition(">")[0]) for record in reader.read()]
-    assert levels == [8 * number + 3 for number in [*range(11), *range(16, 24)]]
+    assert levels == [8 * number + 4 for number in [*range(11), *range(16, 24)]]
 
 
 def test_prefixes_are_those_of_postfix(reader: Reader, sink: Datagrams) -> None:
@@ -117,7 +117,7 @@ def fill(sink: Datagrams) -> int:
     """Write lines until one has to wait; return how many there are."""
     for count in range(1, 100_000):
         sink(Priority.INFO, str(count))
-        if sink.is_behind:
+        if sink._waiting:
             return count
     raise AssertionError("the kernel takes lines without end")
 
@@ -127,7 +127,7 @@ def test_lines_wait_for_a_slow_reader_and_arrive_in_order(reader: Reader, sink: 
     sink(Priority.INFO, str(count + 1))
     assert reader.texts() == [str(number) for number in range(1, count)]
     sink.flush()
-    assert not sink.is_behind
+    assert not sink._waiting
     assert reader.texts() == [str(count), str(count + 1)]
 
 
@@ -208,14 +208,14 @@ def test_last_lines_wait_for_a_slow_reader(reader: Reader, sink: Datagrams, monk
     slow = ReadWhileWaiting(reader)
     monkeypatch.setattr(select, "poll", lambda: slow)
     sink.finish()
-    assert not sink.is_behind
+    assert not sink._waiting
     assert slow.received + reader.texts() == [str(number) for number in range(1, count + 1)]
 
 
 def test_end_does_not_wait_for_a_reader_for_ever(reader: Reader, sink: Datagrams) -> None:
     fill(sink)
     sink.finish()
-    assert sink.is_behind
+    assert sink._waiting
 
 
 def test_end_does_not_wait_for_a_reader_that_is_gone(
@@ -227,6 +227,6 @@ def test_end_does_not_wait_for_a_reader_that_is_gone(
     nobody = ReadWhileWaiting(elsewhere)
     monkeypatch.setattr(select, "poll", lambda: nobody)
     sink.finish()
-    assert sink.is_behind
+    assert sink._waiting
     assert nobody.waits == 1
     elsewhere.end()

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from scache_fast.process import listening
-from scache_fast.process.listening import PATH_BYTES_MAX, ListenError, SocketFile, listen
+from scache_fast.process.errors import StartError
+from scache_fast.process.listening import PATH_BYTES_MAX, SocketFile, listen
 
 
 def stale(path: Path) -> int:
@@ -81,7 +82,7 @@ def test_live_socket_is_an_error_and_stays(tmp_path: Path, full: bool) -> None:
         if full:
             waiting.connect(str(path))
         inode = path.stat().st_ino
-        with pytest.raises(ListenError, match="another process listens there; stop it, or choose another path"):
+        with pytest.raises(StartError, match="another process listens there; stop it, or choose another path"):
             listen(str(path), 0o600)
         assert path.stat().st_ino == inode
 
@@ -89,7 +90,7 @@ def test_live_socket_is_an_error_and_stays(tmp_path: Path, full: bool) -> None:
 def test_live_datagram_socket_is_an_error_and_stays(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as alive:
         alive.bind(str(tmp_path / "s"))
-        with pytest.raises(ListenError, match="another process listens there"):
+        with pytest.raises(StartError, match="another process listens there"):
             listen(str(tmp_path / "s"), 0o600)
         assert (tmp_path / "s").is_socket()
 
@@ -107,19 +108,19 @@ def test_anything_else_is_an_error_and_stays(tmp_path: Path, kind: str) -> None:
         (tmp_path / "target").write_text("content")
         path.symlink_to(tmp_path / ("target" if kind == "link to a file" else "nothing"))
     before = path.lstat()
-    with pytest.raises(ListenError, match="it exists and is not a socket; move it away or choose another"):
+    with pytest.raises(StartError, match="it exists and is not a socket; move it away or choose another"):
         listen(str(path), 0o600)
     assert path.lstat() == before
 
 
 def test_missing_folder_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ListenError, match=r"there is no folder '.*/nowhere'; make it first"):
+    with pytest.raises(StartError, match=r"there is no folder '.*/nowhere'; make it first"):
         listen(str(tmp_path / "nowhere" / "s"), 0o600)
 
 
 def test_file_instead_of_a_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ListenError, match=r"there is no folder '.*/file'"):
+    with pytest.raises(StartError, match=r"there is no folder '.*/file'"):
         listen(str(tmp_path / "file" / "s"), 0o600)
 
 
@@ -130,12 +131,12 @@ def test_path_length(length: int, tmp_path: Path) -> None:
     if length <= PATH_BYTES_MAX:
         put_away(listen(path, 0o600))
     else:
-        with pytest.raises(ListenError, match="has 108 bytes, a socket's may have 1 to 107; choose a shorter one"):
+        with pytest.raises(StartError, match="has 108 bytes, a socket's may have 1 to 107; choose a shorter one"):
             listen(path, 0o600)
 
 
 def test_empty_path_is_an_error() -> None:
-    with pytest.raises(ListenError, match="has 0 bytes"):
+    with pytest.raises(StartError, match="has 0 bytes"):
         listen("", 0o600)
 
 
@@ -161,7 +162,7 @@ def test_nothing_is_taken_while_another_server_looks(tmp_path: Path, monkeypatch
     fd = os.open(tmp_path, os.O_RDONLY)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
-        with pytest.raises(ListenError, match="locked by another process"):
+        with pytest.raises(StartError, match="locked by another process"):
             listen(str(tmp_path / "s"), 0o600)
         assert (tmp_path / "s").stat().st_ino == inode
     finally:
@@ -191,6 +192,6 @@ def test_of_two_that_race_for_a_stale_socket_the_slower_one_gives_up(
     monkeypatch.setattr(listening, "_bind", in_between)
     file = listen(path, 0o600)
     assert folder_is_locked == [True]
-    with pytest.raises(ListenError, match="another process listens there"):
+    with pytest.raises(StartError, match="another process listens there"):
         listen(path, 0o600)
     put_away(file)

@@ -11,7 +11,7 @@ from tests.fast.peer import DONE, DUMMY, MISSED, House, find_dest, find_endp, fo
 from tests.fast.process import Client, running
 
 from scache_fast.engine.hooks import Hooks
-from scache_fast.policy.liveness import Liveness, Looker
+from scache_fast.policy.liveness import HealthCheck, Liveness
 
 
 def tcp_pair() -> tuple[socket.socket, socket.socket]:
@@ -58,16 +58,16 @@ DROPPED = {
 """Measured with Linux 6; each is a row of the manual page's chapter on liveness."""
 
 
-def house_with(liveness: Liveness) -> tuple[House, Looker]:
-    looker = Looker(liveness)
-    return House(hooks=Hooks(is_alive=looker.is_alive)), looker
+def house_with(liveness: Liveness) -> tuple[House, HealthCheck]:
+    check = HealthCheck(liveness)
+    return House(hooks=Hooks(is_alive=check.is_alive)), check
 
 
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("family", PAIRS)
 @pytest.mark.parametrize("liveness", list(Liveness))
 def test_connection_that_has_ended_is_dropped_as_far_as_one_looks(liveness: Liveness, family: str, end: str) -> None:
-    house, looker = (House(), None) if liveness is Liveness.OFF else house_with(liveness)
+    house, check = (House(), None) if liveness is Liveness.OFF else house_with(liveness)
     with house:
         peer = house.peer()
         near, far = PAIRS[family]()
@@ -82,13 +82,13 @@ def test_connection_that_has_ended_is_dropped_as_far_as_one_looks(liveness: Live
                 assert poll.poll(60_000)
         dropped = end in DROPPED.get((family, liveness.value), set())
         assert peer.say(find_endp(b"e")) == (MISSED if dropped else found(b"p"))
-        if looker is not None:
-            assert looker.dropped == dropped
+        if check is not None:
+            assert check.dropped == dropped
         far.close()
 
 
 def test_next_session_is_tried_and_the_dropped_ones_are_closed() -> None:
-    house, looker = house_with(Liveness.HUP)
+    house, check = house_with(Liveness.HUP)
     with house:
         peer = house.peer()
         fars = [peer.park(b"e", properties=b"%d" % number) for number in range(3)]
@@ -96,14 +96,14 @@ def test_next_session_is_tried_and_the_dropped_ones_are_closed() -> None:
         fars[0].close()
         fars[1].close()
         assert peer.say(find_endp(b"e")) == found(b"2")
-        assert (base, house.server.table.sessions, looker.dropped) == (3, 0, 2)
+        assert (base, house.server.table.sessions, check.dropped) == (3, 0, 2)
         statistics = house.server.statistics
         assert (statistics.endp_hits, statistics.endp_misses) == (1, 0)
         fars[2].close()
 
 
 def test_find_dest_goes_on_to_the_next_endpoint() -> None:
-    house, looker = house_with(Liveness.HUP)
+    house, check = house_with(Liveness.HUP)
     with house:
         peer = house.peer()
         peer.say(save_dest(b"d", b"first", b"e"))
@@ -111,7 +111,7 @@ def test_find_dest_goes_on_to_the_next_endpoint() -> None:
         dead, alive = peer.park(b"e"), peer.park(b"f")
         dead.close()
         assert peer.say(find_dest(b"d")) == found(b"second", b"p")
-        assert looker.dropped == 1
+        assert check.dropped == 1
         assert not is_hung_up(alive)
         alive.close()
 

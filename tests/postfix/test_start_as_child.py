@@ -20,8 +20,8 @@ from tests.postfix.launcher import scached
 from scache_conformance.servers.postfix import MasterChild
 from scache_conformance.servers.target import ServerDied
 from scache_conformance.servers.unavailable import Unavailable
-from scache_fast.process import master
-from scache_fast.process.serving import StartError
+from scache_fast.process import postfix_parameters
+from scache_fast.process.errors import StartError
 
 pytestmark = pytest.mark.postfix
 
@@ -85,11 +85,14 @@ FATAL: Final = (
     Fatal("no listeners", [*AS_MASTER, "-s", "0"], "invalid socket_count: 0", postfix=EXIT_STATUS),
     Fatal("listeners no number", [*AS_MASTER, "-s", "x"], "invalid socket_count: x", postfix=EXIT_STATUS),
     Fatal(
-        "listener missing", [*AS_MASTER, "-s", "2"], "descriptor 7 is not a listening socket of master's.*",
+        "listener missing", [*AS_MASTER, "-s", "2"],
+        r"descriptor 7 \(a listening socket of master's\) was passed and is not .*",
         postfix=NOT_AT_ALL,
     ),
     Fatal(
-        "status channel missing", AS_MASTER, "descriptor 5 is not master's status channel.*", prelude="os.close(5)",
+        "status channel missing", AS_MASTER,
+        r"descriptor 5 \(master's status channel\) was passed and is not .*",
+        prelude="os.close(5)",
         postfix=NOT_AT_ALL,
     ),
     Fatal(
@@ -236,13 +239,13 @@ def silent_postconf(folder: Path, script: str) -> Path:
 def test_postconf_that_gives_no_answer_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, complaint: str
 ) -> None:
-    monkeypatch.setattr(master, "_POSTCONF", (str(silent_postconf(tmp_path, script)),))
-    monkeypatch.setattr(master, "_POSTCONF_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(postfix_parameters, "_POSTCONF", (str(silent_postconf(tmp_path, script)),))
+    monkeypatch.setattr(postfix_parameters, "_POSTCONF_TIMEOUT_S", 0.1)
     with pytest.raises(StartError, match=complaint):
-        master.read_parameters("/etc/postfix", {})
+        postfix_parameters.read_parameters("/etc/postfix", {})
 
 
 def test_missing_postconf_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(master, "_POSTCONF", (str(tmp_path / "postconf"),))
+    monkeypatch.setattr(postfix_parameters, "_POSTCONF", (str(tmp_path / "postconf"),))
     with pytest.raises(StartError, match=r"there is no postconf command at .*: install Postfix's tools"):
-        master.read_parameters("/etc/postfix", {})
+        postfix_parameters.read_parameters("/etc/postfix", {})

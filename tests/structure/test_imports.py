@@ -27,6 +27,14 @@ MAY_IMPORT = {
 }
 """Besides the standard library and themselves. bench and tests may import anything."""
 
+INSIDE_FAST = {
+    "engine": {"engine"},
+    "policy": {"engine", "policy"},
+    "settings": {"engine", "policy", "settings"},
+    "process": {"engine", "policy", "settings", "process"},
+}
+"""Which folders of scache_fast each of them may import. What is compiled is `engine`, and it stands alone."""
+
 NOT_IN_SPEC = {
     "socket",
     "os",
@@ -71,6 +79,19 @@ def test_only_permitted_imports(folder: str) -> None:
     wrong = [f"{path.relative_to(ROOT)}: {name}" for path in sources(folder) for name in imports(path)
              if not allowed(name, permitted)]  # fmt: skip
     assert wrong == []
+
+
+def test_folders_of_fast_are_all_known() -> None:
+    folder = ROOT / "fast/scache_fast"
+    assert {entry.parent.name for entry in folder.glob("*/__init__.py")} == set(INSIDE_FAST)
+
+
+@pytest.mark.parametrize("folder", INSIDE_FAST)
+def test_folders_of_fast_import_what_lies_further_in(folder: str) -> None:
+    permitted = {f"scache_fast.{name}" for name in (*INSIDE_FAST[folder], "__version__")} | {"scache_spec"}
+    files = sorted((ROOT / "fast/scache_fast" / folder).rglob("*.py"))
+    assert len(files) > 1
+    assert [f"{path.name}: {name}" for path in files for name in imports(path) if not allowed(name, permitted)] == []
 
 
 def test_specification_does_no_input_or_output() -> None:

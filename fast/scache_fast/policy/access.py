@@ -1,18 +1,13 @@
 """Who may connect, beyond what the socket file's mode and folder say: SO_PEERCRED against lists of users and groups.
 
-Decides whether a client is let in. Refuses to know what it wants. Without a list everybody who can reach the socket is
-let in, as UNIX services do.
-
-The kernel notes a peer's user and groups when it connects, so they cannot be forged or changed afterwards.
+Without a list, everybody who can reach the socket may connect, as with other UNIX services. The kernel notes a peer's
+user and groups when the peer connects: they cannot be forged or changed afterwards. They are those of whoever
+connected, also when the connection has been passed on to another process since.
 """
 
-import grp
-import pwd
-import re
 import socket
 import struct
 import time
-from argparse import ArgumentTypeError
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,9 +20,6 @@ _SO_PEERGROUPS: Final = 59  # <asm-generic/socket.h>; the socket module does not
 _GROUPS_BYTES_MAX: Final = 1024
 """Room for 256 groups, the most that Python's getsockopt has. A peer with more counts as in its first group alone."""
 
-_NUMBER_MAX: Final = 2**32 - 2
-"""User and group numbers have 32 bits, and the highest stands for "nobody in particular" in chown(2)."""
-
 _SAID_AGAIN_AFTER_NS: Final = 60_000_000_000
 _SAID_MAX: Final = 1000
 """How many refused users are remembered. Arbitrary; beyond it all are forgotten, and each is said once more."""
@@ -35,14 +27,14 @@ _SAID_MAX: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Whose processes are let in: those of these users and members of these groups; with nobody listed, all."""
+    """Whose processes may connect: those of these users and members of these groups; with nobody listed, all."""
 
     uids: frozenset[int] = frozenset()
     gids: frozenset[int] = frozenset()
 
 
 class Doorkeeper:
-    """Asks each client's socket who it is. `refused` counts those who were not let in."""
+    """Asks each client's socket who its peer is. `refused` counts the clients that were refused."""
 
     def __init__(self, access: Access, log: Log, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self._access = access
@@ -52,7 +44,7 @@ class Doorkeeper:
         self.refused = 0
 
     def may_connect(self, sock: socket.socket) -> bool:
-        """Say whether a client is let in; who is not gets a line in the log, once a minute."""
+        """Say whether a client may connect; a refused user is a line in the log, once a minute."""
         raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         pid, uid, gid = _CREDENTIALS.unpack(raw)
         access = self._access
@@ -71,45 +63,13 @@ class Doorkeeper:
         return False
 
 
-def parse_user(text: str) -> int:
-    """Return the number of a user given by name or number; raises ArgumentTypeError."""
-    number = _number(text, "user")
-    if number is not None:
-        return number
-    try:
-        return pwd.getpwnam(text).pw_uid
-    except KeyError:
-        raise ArgumentTypeError(f"there is no user {text!r}") from None
-
-
-def parse_group(text: str) -> int:
-    """Return the number of a group given by name or number; raises ArgumentTypeError."""
-    number = _number(text, "group")
-    if number is not None:
-        return number
-    try:
-        return grp.getgrnam(text).gr_gid
-    except KeyError:
-        raise ArgumentTypeError(f"there is no group {text!r}") from None
-
-
-def _number(text: str, what: str) -> int | None:
-    """Return the number that a text spells, None if it is no number; raises ArgumentTypeError for one too high."""
-    if not re.fullmatch(r"[0-9]+", text):
-        return None
-    digits = text.lstrip("0") or "0"
-    if len(digits) > len(str(_NUMBER_MAX)) or int(digits) > _NUMBER_MAX:
-        raise ArgumentTypeError(f"there is no {what} {text[:20]}: numbers end at {_NUMBER_MAX}")
-    return int(digits)
-
-
 def _groups(sock: socket.socket) -> list[int]:
-    """Return the supplementary groups of a peer, none if they cannot be told."""
+    """Return the supplementary groups of a peer, none if the kernel does not say."""
     groups = array("I")
     try:
         groups.frombytes(sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_BYTES_MAX))
     except OSError:
-        # ENOPROTOOPT: a kernel before 4.13; ERANGE: more groups than there is room for. Whatever the reason, who cannot
-        # be told to be a member is treated as none, by the user and the first group alone.
+        # ENOPROTOOPT: a kernel before 4.13; ERANGE: more groups than there is room for. Whatever the reason, the user
+        # and the first group alone decide then.
         pass
     return groups.tolist()

@@ -1,16 +1,13 @@
-"""What is said on a connection before it is closed unused.
+"""The last bytes that are sent on a connection before it is closed unused.
 
-Decides which connections get which last bytes, and that saying them never waits. Refuses to know when a connection is
-closed. Postfix's scache(8) has it among its bugs that a connection expires without the handshake its protocol wants.
-
-Only a connection in the clear can be told goodbye like this: what is parked holds no key. It is the operator's pattern
-that says which those are.
+The manual of Postfix's scache(8) lists it as a bug that a connection expires without the handshake that its protocol
+wants. Only a connection without TLS can be told goodbye like this: what is parked holds no key. The operator's pattern
+says which those are.
 """
 
 import errno
 import re
 import socket
-from argparse import ArgumentTypeError
 from dataclasses import dataclass
 from fnmatch import translate
 from typing import Final
@@ -55,10 +52,10 @@ class Farewell:
 
 
 def parse_farewell(text: str) -> Farewell:
-    r"""Read `PATTERN=BYTES`: a pattern with shell wildcards, \r \n \t \0 \\ \xNN in both; raises ArgumentTypeError."""
+    r"""Read `PATTERN=BYTES`: a pattern with shell wildcards, \r \n \t \0 \\ \xNN in both; raises ValueError."""
     pattern, equals, data = text.partition("=")
     if not equals or not pattern or not data:
-        raise ArgumentTypeError(rf"{text!r} is no farewell: write PATTERN=BYTES, as in 'smtp*=QUIT\r\n'")
+        raise ValueError(rf"{text!r} is not a farewell: write PATTERN=BYTES, as in 'smtp*=QUIT\r\n'")
     label = translate(_unescape(pattern).decode("latin-1"))
     return Farewell(re.compile(label.encode("latin-1")), _unescape(data), text)
 
@@ -69,7 +66,7 @@ def _unescape(text: str) -> bytes:
         if escape.startswith(b"x") and len(escape) == 3:
             return bytes([int(escape[1:], 16)])
         if escape not in _ESCAPES:
-            raise ArgumentTypeError(rf"{text!r} holds a \ that begins no escape: there are \r \n \t \0 \\ and \xNN")
+            raise ValueError(rf"{text!r} holds a \ that begins no escape: there are \r \n \t \0 \\ and \xNN")
         return _ESCAPES[escape]
 
     return _ESCAPE.sub(plain, text.encode())

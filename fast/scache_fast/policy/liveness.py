@@ -1,8 +1,6 @@
-"""Whether a parked connection is still worth handing out.
+"""Whether a parked connection is still worth handing out. A session that is not is closed, and the next one is tried.
 
-Decides what counts as hung up. Refuses to know what happens to a session that is: the next one is tried.
-
-Off by default: Postfix's scache(8) hands out what it has, its clients find out for themselves, and a look costs a
+Off by default: Postfix's scache(8) hands out what it has, its clients find out for themselves, and the check costs a
 system call for each find.
 """
 
@@ -13,20 +11,20 @@ from scache_fast.engine.table import Session
 
 
 class Liveness(Enum):
-    """How a connection is looked at."""
+    """Which connections are not handed out."""
 
     OFF = "off"
-    """Not at all."""
+    """None: all are handed out."""
 
     HUP = "hup"
-    """Closed in both directions, or broken."""
+    """Those closed in both directions, or broken."""
 
     RDHUP = "rdhup"
-    """The peer sends no more: it has closed, or half-closed, its end."""
+    """Also those whose peer sends no more: it has closed, or half-closed, its end."""
 
 
-class Looker:
-    """Looks at sessions that are about to be handed out. `dropped` counts those that were hung up."""
+class HealthCheck:
+    """Checks sessions that are about to be handed out. `dropped` counts those that were hung up."""
 
     def __init__(self, liveness: Liveness) -> None:
         self._events = select.POLLRDHUP if liveness is Liveness.RDHUP else 0

@@ -1,8 +1,5 @@
 """The socket file: how it comes to be, whose it is, and how it goes.
 
-Decides when a path may be taken and makes sure that nobody's live socket is taken away. Refuses to know what is
-served behind it.
-
 Guarantees:
 
 * What is at the path and is not a socket stays as it is. So does a socket that somebody listens on.
@@ -28,7 +25,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from scache_fast.settings.table import Owner
+from scache_fast.process.errors import StartError
+from scache_fast.settings.values import Owner
 
 PATH_BYTES_MAX: Final = 107
 """sockaddr_un holds 108 bytes, and Linux wants the closing NUL among them."""
@@ -46,10 +44,6 @@ _NOT_LISTENING: Final = frozenset({errno.ECONNREFUSED})
 
 _LISTENING: Final = frozenset({errno.EAGAIN, errno.EPROTOTYPE})
 """What connecting says when somebody listens: its queue is full, or it is a datagram socket."""
-
-
-class ListenError(Exception):
-    """A path cannot be listened on; the text says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +64,7 @@ class SocketFile:
                     os.unlink(self.path)
         except FileNotFoundError:
             return None
-        except (OSError, ListenError) as error:
+        except (OSError, StartError) as error:
             return f"{self.path} is left behind: {error}"
         return None
 
@@ -78,12 +72,12 @@ class SocketFile:
 def listen(path: str, mode: int, owner: Owner = _AS_MADE) -> SocketFile:
     """Make a listening socket at a path, replacing one that nobody listens on any more.
 
-    Raises ListenError when that is not possible.
+    Raises StartError when that is not possible.
     """
     path = os.path.abspath(path) if path else path
     length = len(os.fsencode(path))
     if not 0 < length <= PATH_BYTES_MAX:
-        raise ListenError(
+        raise StartError(
             f"cannot listen on {path!r}: the path has {length} bytes, a socket's may have 1 to {PATH_BYTES_MAX}; "
             "choose a shorter one"
         )
@@ -91,7 +85,7 @@ def listen(path: str, mode: int, owner: Owner = _AS_MADE) -> SocketFile:
     try:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     except OSError as error:
-        raise ListenError(f"cannot listen on {path!r}: {error.strerror}") from error  # EMFILE, ENFILE
+        raise StartError(f"cannot listen on {path!r}: {error.strerror}") from error  # EMFILE, ENFILE
     try:
         with _locked(folder):
             _make_way(path)
@@ -101,31 +95,31 @@ def listen(path: str, mode: int, owner: Owner = _AS_MADE) -> SocketFile:
             sock.listen(_BACKLOG)
     except (FileNotFoundError, NotADirectoryError) as error:
         sock.close()
-        raise ListenError(f"cannot listen on {path!r}: there is no folder {folder!r}; make it first") from error
+        raise StartError(f"cannot listen on {path!r}: there is no folder {folder!r}; make it first") from error
     except OSError as error:
         sock.close()
-        raise ListenError(f"cannot listen on {path!r}: {error.strerror}; see who may write to {folder!r}") from error
-    except ListenError:
+        raise StartError(f"cannot listen on {path!r}: {error.strerror}; see who may write to {folder!r}") from error
+    except StartError:
         sock.close()
         raise
     return SocketFile(path, sock, made.st_dev, made.st_ino)
 
 
 def _make_way(path: str) -> None:
-    """Remove a socket file that nobody listens on; leave everything else and raise ListenError."""
+    """Remove a socket file that nobody listens on; leave everything else and raise StartError."""
     try:
         found = os.lstat(path)
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode):
-        raise ListenError(f"cannot listen on {path!r}: it exists and is not a socket; move it away or choose another")
+        raise StartError(f"cannot listen on {path!r}: it exists and is not a socket; move it away or choose another")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         error = probe.connect_ex(path)
     if error == 0 or error in _LISTENING:
-        raise ListenError(f"cannot listen on {path!r}: another process listens there; stop it, or choose another path")
+        raise StartError(f"cannot listen on {path!r}: another process listens there; stop it, or choose another path")
     if error not in _NOT_LISTENING:
-        raise ListenError(f"cannot tell whether {path!r} is in use: {os.strerror(error)}; remove it if it is not")
+        raise StartError(f"cannot tell whether {path!r} is in use: {os.strerror(error)}; remove it if it is not")
     os.unlink(path)
 
 
@@ -138,7 +132,7 @@ def _bind(sock: socket.socket, path: str, mode: int) -> None:
 
 
 def _give_away(path: str, owner: Owner) -> None:
-    """Change the owner of a new socket file; raises ListenError, and the file is gone then."""
+    """Change the owner of a new socket file; raises StartError, and the file is gone then."""
     if owner == _AS_MADE:
         return
     try:
@@ -146,7 +140,7 @@ def _give_away(path: str, owner: Owner) -> None:
         os.chown(path, *(-1 if each is None else each for each in (owner.uid, owner.gid)))
     except OSError as error:
         os.unlink(path)
-        raise ListenError(
+        raise StartError(
             f"cannot give {path!r} to user {owner.uid}, group {owner.gid}: {error.strerror}; only root can give it to "
             "another user, and others only to a group of their own"
         ) from None
@@ -162,7 +156,7 @@ def _locked(folder: str) -> Iterator[None]:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() >= give_up_s:
-                    raise ListenError(
+                    raise StartError(
                         f"the folder {folder!r} has been locked by another process for {_LOCK_WAIT_S:.0f} s; "
                         "see who holds it with lslocks, or choose another folder"
                     ) from None

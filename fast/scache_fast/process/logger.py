@@ -27,7 +27,6 @@ class Priority:
     """syslog(3) priorities."""
 
     CRITICAL: Final = 2
-    ERROR: Final = 3
     WARNING: Final = 4
     INFO: Final = 6
 

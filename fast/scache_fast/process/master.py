@@ -1,25 +1,20 @@
 """A child of Postfix's master(8), in the place of scache(8).
 
-Decides how the way master(8) starts its children is read, where parameters come from, and what master(8) is told.
-Refuses to know the loop, and how a setting is spelled: Postfix's parameters are turned into settings.
+How master(8) starts a child is read here, and what master(8) wants to know is told here. What Postfix's parameters
+mean is in postfix_parameters.py.
 
 Order: options, log, configuration, folder, identity, loop. Everything is imported before the chroot, and a name is
 looked up on disk for the last time when the identity changes.
-
-Besides Postfix's own parameters, `-o scached_NAME=VALUE` in master.cf sets whatever `scached --help` lists.
 
 Sources: master(5), multi_server(3) and master_proto.h of Postfix 3.7, measured with master(8) 3.7.11.
 """
 
 import os
-import pwd
 import signal
 import socket
 import struct
-import subprocess
 import sys
 import time
-from argparse import ArgumentTypeError
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from getopt import GetoptError, getopt
@@ -27,12 +22,14 @@ from types import TracebackType
 from typing import Final
 
 from scache_fast.engine.server import Server
+from scache_fast.process import inherited
+from scache_fast.process.errors import StartError
 from scache_fast.process.logger import Logger
-from scache_fast.process.privileges import Identity, PrivilegeError, drop, raise_descriptor_limit
-from scache_fast.process.serving import StartError, Surroundings, fill_standard_descriptors, serve
+from scache_fast.process.postfix_parameters import Parameters, read_parameters
+from scache_fast.process.privileges import Identity, drop, raise_descriptor_limit
+from scache_fast.process.serving import Supervisor, serve
 from scache_fast.process.sinks import Datagrams, to_postlog, to_stderr, to_syslog
-from scache_fast.settings.sources import ConfigurationError, Texts, merge
-from scache_fast.settings.table import FACILITIES, SETTINGS, parse_time_s
+from scache_fast.settings.sources import ConfigurationError, merge
 
 _STATUS_FD: Final = 5
 _FIRST_LISTENER_FD: Final = 6
@@ -45,34 +42,6 @@ _GENERATION_MAX: Final = 0xFFFFFFFF  # an unsigned int, which wraps in master(8)
 _OPTIONS: Final = "cdDi:lm:n:o:s:St:uvVz"
 _OVERRIDING: Final = {"-o": "", "-i": "max_idle="}
 """Options that set parameters, and what their values lack of a parameter."""
-
-_OWN_PREFIX: Final = "scached_"
-
-_POSTCONF: Final = ("/usr/sbin/postconf", "/usr/local/sbin/postconf", "/usr/libexec/postfix/postconf")
-"""Where postconf(1) is looked for; master(8) gives its children no PATH."""
-
-_POSTCONF_TIMEOUT_S: Final = 30
-"""Arbitrary; it takes 10 ms."""
-
-_SETTINGS_OF: Final = {
-    "connection_cache_ttl_limit": "ttl_limit",
-    "connection_cache_status_update_time": "status_update_time",
-    "max_idle": "max_idle",
-    "ipc_timeout": "ipc_timeout",
-}
-"""Which of Postfix's parameters are settings of ours."""
-
-_PARAMETERS: Final = (
-    *_SETTINGS_OF,
-    "daemon_timeout",
-    "mail_owner",
-    "queue_directory",
-    "syslog_name",
-    "syslog_facility",
-    "maillog_file",
-    "postlog_service_name",
-    "myhostname",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +70,7 @@ def is_child(arguments: Sequence[str], environment: Mapping[str, str]) -> bool:
 
 def main(program: str, arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run as a child of master(8); return the exit status."""
-    fill_standard_descriptors()
+    inherited.fill_standard_descriptors()
     name = os.path.basename(program)
     sink = _first_sink(f"{environment.get('MAIL_LOGTAG') or 'postfix'}/{name}", environment)
     log = Logger(sink)
@@ -109,20 +78,21 @@ def main(program: str, arguments: Sequence[str], environment: Mapping[str, str])
     try:
         invocation = parse(name, arguments, environment)
         parameters = read_parameters(environment.get("MAIL_CONFIG", "/etc/postfix"), invocation.overrides)
-        settings = merge(_layers(parameters, invocation.overrides))
-        facility, watchdog_s = _facility(parameters), _time_s(parameters, "daemon_timeout")
+        settings = merge(parameters.layers())
+        facility, watchdog_s = parameters.facility(), parameters.time_s("daemon_timeout")
         _go_to(parameters["queue_directory"])
         sink.finish()
-        sink = _sink(f"{_tag(parameters, invocation, environment)}/{name}", facility, parameters, environment)
+        sink = _sink(f"{_tag(parameters, environment)}/{name}", facility, parameters, environment)
         settings = replace(settings, verbose=settings.verbose or invocation.verbose)
         log = Logger(sink, verbose=settings.verbose)
         _report_mistakes_to(log)
         listeners = _listeners(invocation.listeners)
         descriptors = raise_descriptor_limit(log)
-        surroundings = Master(invocation, watchdog_s, sink).surroundings()
+        supervisor = Master(invocation, watchdog_s).supervisor()
         drop(_identity(parameters, invocation))
-        serve(listeners, settings, log, surroundings, descriptors)
-    except (StartError, ConfigurationError, PrivilegeError) as error:
+        supervisor.after_turn.append(sink.after_turn)
+        serve(listeners, settings, log, supervisor, descriptors)
+    except (StartError, ConfigurationError) as error:
         log.fatal(str(error))
         if os.isatty(0):
             Logger(to_stderr(name)).fatal(str(error))  # Whoever typed the command does not look into the mail log.
@@ -169,30 +139,6 @@ def parse(name: str, arguments: Sequence[str], environment: Mapping[str, str]) -
     )
 
 
-def read_parameters(folder: str, overrides: Mapping[str, str]) -> dict[str, str]:
-    """Return Postfix's parameters that matter here, as postconf(1) expands them; raises StartError.
-
-    What was given with -o takes part in the expansion, as it does in Postfix's own programs.
-    """
-    postconf = next((path for path in _POSTCONF if os.access(path, os.X_OK)), None)
-    if postconf is None:
-        raise StartError(f"there is no postconf command at {', '.join(_POSTCONF)}: install Postfix's tools")
-    changed = [f"-o{name}={value}" for name, value in overrides.items() if not name.startswith(_OWN_PREFIX)]
-    command = [postconf, "-c", folder, *changed, "-xh", *_PARAMETERS]
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=_POSTCONF_TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired:
-        raise StartError(f"{postconf} -c {folder} gave no answer in {_POSTCONF_TIMEOUT_S} s") from None
-    except OSError as error:
-        raise StartError(f"cannot run {postconf}: {error.strerror}") from None
-    # One line each, and nothing but a newline ends it.
-    values = done.stdout.decode(errors="surrogateescape").split("\n")[:-1]
-    if done.returncode != 0 or len(values) != len(_PARAMETERS):
-        complaint = done.stderr.decode(errors="backslashreplace").strip().splitlines()
-        raise StartError(f"cannot read the configuration in {folder}: {complaint[-1] if complaint else 'no answer'}")
-    return dict(zip(_PARAMETERS, values, strict=True))
-
-
 class Master:
     """Tells master(8) what it wants to know and notices when it is gone.
 
@@ -201,17 +147,16 @@ class Master:
     request; with a process limit of 1 nobody uses them, and each would cost two system calls here.
     """
 
-    def __init__(self, invocation: Invocation, watchdog_s: int, sink: Datagrams) -> None:
-        self._sink = sink
+    def __init__(self, invocation: Invocation, watchdog_s: int) -> None:
         self._generation = invocation.generation
         self._watchdog_s = watchdog_s
         self._is_known = False
         self._armed_ns = 0
-        self._channel = _inherited(_STATUS_FD, "master's status channel", listens=False)
+        self._channel = inherited.connected_socket(_STATUS_FD, "master's status channel")
 
-    def surroundings(self) -> Surroundings:
+    def supervisor(self) -> Supervisor:
         """Return what the loop is to call."""
-        return Surroundings(ready=self._ready, after_turn=self._after_turn, turn_s_max=self._watchdog_s / 3)
+        return Supervisor(ready=self._ready, after_turn=[self._after_turn], turn_s_max=self._watchdog_s / 3)
 
     def _ready(self, server: Server) -> None:
         # The default action ends the process wherever it hangs; a handler of Python's would wait for the interpreter.
@@ -224,8 +169,6 @@ class Master:
         now_ns = time.monotonic_ns()
         if (now_ns - self._armed_ns) * 3 >= self._watchdog_s * 1_000_000_000:
             self._arm(now_ns)
-        if self._sink.is_behind:
-            self._sink.flush()
         if served and not self._is_known:
             self._is_known = True
             for state in (_TAKEN, _AVAILABLE):
@@ -248,62 +191,16 @@ def _override(option: str, text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _layers(parameters: Mapping[str, str], overrides: Mapping[str, str]) -> dict[str, Texts]:
-    own = {name.removeprefix(_OWN_PREFIX): value for name, value in overrides.items() if name.startswith(_OWN_PREFIX)}
-    known = {setting.name for setting in SETTINGS}
-    for name in own:
-        if name not in known:
-            raise StartError(f"unknown parameter -o {_OWN_PREFIX}{name}: scached --help lists what there is")
-    return {
-        "main.cf": {setting: [f"{_time_s(parameters, name)}s"] for name, setting in _SETTINGS_OF.items()},
-        "-o": {name: [value] for name, value in own.items()},
-    }
-
-
-def _time_s(parameters: Mapping[str, str], name: str) -> int:
-    try:
-        return parse_time_s(parameters[name])
-    except ArgumentTypeError as error:
-        raise StartError(f"parameter {name}: {error}") from None
-
-
-def _facility(parameters: Mapping[str, str]) -> str:
-    facility = parameters["syslog_facility"]
-    if facility not in FACILITIES:
-        raise StartError(f"parameter syslog_facility: {facility!r} is none of {', '.join(FACILITIES)}")
-    return facility
-
-
-def _identity(parameters: Mapping[str, str], invocation: Invocation) -> Identity:
-    owner = parameters["mail_owner"]
-    try:
-        if invocation.is_unprivileged and pwd.getpwnam(owner).pw_uid == 0:
-            raise StartError(f"parameter mail_owner: user {owner} has all privileges; name one without")
-    except KeyError:
-        raise StartError(f"parameter mail_owner: there is no user {owner!r}") from None
+def _identity(parameters: Parameters, invocation: Invocation) -> Identity:
     return Identity(
-        user=owner if invocation.is_unprivileged else None,
+        user=parameters.owner() if invocation.is_unprivileged else None,
         chroot=parameters["queue_directory"] if invocation.is_chrooted else None,
     )
 
 
 def _listeners(count: int) -> list[socket.socket]:
     numbers = range(_FIRST_LISTENER_FD, _FIRST_LISTENER_FD + count)
-    return [_inherited(number, "a listening socket of master's", listens=True) for number in numbers]
-
-
-def _inherited(number: int, what: str, *, listens: bool) -> socket.socket:
-    # The number alone says little: were it free, the log's socket might have got it.
-    try:
-        sock = socket.socket(fileno=number)
-    except OSError as error:
-        raise StartError(f"descriptor {number} is not {what}: {error.strerror}") from None
-    sock.set_inheritable(False)
-    expected = (socket.AF_UNIX, socket.SOCK_STREAM, int(listens))
-    if (sock.family, sock.type, sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)) != expected:
-        sock.detach()
-        raise StartError(f"descriptor {number} is not {what} but something else")
-    return sock
+    return [inherited.listening_socket(number, "a listening socket of master's") for number in numbers]
 
 
 def _go_to(folder: str) -> None:
@@ -313,13 +210,13 @@ def _go_to(folder: str) -> None:
         raise StartError(f"cannot go to queue_directory {folder}: {error.strerror}") from None
 
 
-def _tag(parameters: Mapping[str, str], invocation: Invocation, environment: Mapping[str, str]) -> str:
+def _tag(parameters: Parameters, environment: Mapping[str, str]) -> str:
     """Return what the name in the log begins with.
 
     master(8) sets MAIL_LOGTAG to its own syslog_name; what the line in master.cf says about this service goes first.
     """
     name = parameters["syslog_name"]
-    return name if "syslog_name" in invocation.overrides else environment.get("MAIL_LOGTAG") or name
+    return name if parameters.is_overridden("syslog_name") else environment.get("MAIL_LOGTAG") or name
 
 
 def _first_sink(name: str, environment: Mapping[str, str]) -> Datagrams:
@@ -333,7 +230,7 @@ def _first_sink(name: str, environment: Mapping[str, str]) -> Datagrams:
     return to_syslog(name, "mail")
 
 
-def _sink(name: str, facility: str, parameters: Mapping[str, str], environment: Mapping[str, str]) -> Datagrams:
+def _sink(name: str, facility: str, parameters: Parameters, environment: Mapping[str, str]) -> Datagrams:
     if parameters["maillog_file"]:
         # Relative to the queue directory, where this process is: the path is the same in the chroot.
         path = f"public/{parameters['postlog_service_name']}"

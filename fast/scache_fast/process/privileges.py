@@ -1,59 +1,52 @@
-"""Becoming less than root: groups, chroot, user, in the order that works.
+"""Becoming less than root: groups, chroot, user, in the order that works. And: how many descriptors there may be.
 
-Decides that order and looks everything up before the first step. Refuses to know why. Nothing may be imported and no
-file opened by name after `drop` with a chroot.
+Users and groups were looked up when the settings were read. Nothing may be imported and no file opened by name after
+`drop` with a chroot.
 """
 
 import os
-import pwd
 import resource
 import time
 from dataclasses import dataclass
 
-from scache_fast.policy.access import parse_group
+from scache_fast.process.errors import StartError
 from scache_fast.process.logger import Logger
-
-
-class PrivilegeError(Exception):
-    """Privileges cannot be changed as asked; the text says why."""
+from scache_fast.settings.accounts import Account
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Whom to become, and where. None: stay."""
 
-    user: str | None = None
-    group: str | None = None
+    user: Account | None = None
+    gid: int | None = None
     chroot: str | None = None
 
 
 def drop(identity: Identity) -> None:
-    """Become somebody else, for good; raises PrivilegeError."""
+    """Become somebody else, for good; raises StartError."""
     if identity == Identity():
         return
-    try:
-        account = pwd.getpwnam(identity.user) if identity.user is not None else None
-    except KeyError:
-        raise PrivilegeError(f"there is no user {identity.user!r}") from None
-    gid = parse_group(identity.group) if identity.group is not None else account.pw_gid if account else None
+    user = identity.user
+    gid = identity.gid if identity.gid is not None else user.gid if user else None
     # The zone file is read when local time is first asked for; in a chroot it may not be there.
     time.localtime()
     try:
         if gid is not None:
             os.setgid(gid)
-            if account is not None:
-                os.initgroups(account.pw_name, gid)
+            if user is not None:
+                os.initgroups(user.name, gid)
             else:
                 os.setgroups([])
         if identity.chroot is not None:
             os.chroot(identity.chroot)
             os.chdir("/")
-        if account is not None:
-            os.setuid(account.pw_uid)
+        if user is not None:
+            os.setuid(user.uid)
     except OSError as error:
-        raise PrivilegeError(
-            f"cannot become user {identity.user}, group {identity.group}, chroot {identity.chroot}: {error.strerror}; "
-            "only root can"
+        raise StartError(
+            f"cannot become user {user.name if user else None}, group {gid}, chroot {identity.chroot}: "
+            f"{error.strerror}; only root can"
         ) from None
 
 

@@ -1,7 +1,5 @@
 """Signals, turned into something the loop waits for.
 
-Decides which signal does what. Refuses to know how the loop waits: all it asks for is a watched descriptor.
-
 Python's own handlers run between two steps of the interpreter, but a wait for events is taken up again behind them
 (PEP 475), and the loop would sleep on. So the interpreter also writes a byte to a socket for each signal, from inside
 the C handler, and the loop watches the other end.

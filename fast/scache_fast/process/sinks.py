@@ -1,11 +1,10 @@
 """Where lines of the log end up: standard error, syslog(3), or Postfix's postlogd(8).
 
-Decides the bytes of a record and what happens when nobody takes it: a bounded number of records waits, what comes
-after that is lost and counted. A server does not wait for its log, grow with it or die of it. Refuses to know what
-lines say.
+When nobody takes a record, a bounded number of records waits; records that come after that are lost and counted. A
+server does not wait for its log, grow with it or die of it.
 
-All of them are connected when they are made, because later the process may be in a chroot. When the other end is gone
-they look for it again at the same path, which then is one inside the chroot.
+Every sink is connected when it is made, because later the process may be in a chroot. When the other end is gone, the
+sink looks for it again at the same path, which then is one inside the chroot.
 
 The C library's own syslog(3) is not used: it waits for a daemon that does not read, and the whole server with it.
 
@@ -21,7 +20,7 @@ from collections import deque
 from typing import Final
 
 from scache_fast.process.logger import Priority, Sink
-from scache_fast.settings.table import FACILITIES
+from scache_fast.settings.values import FACILITIES
 
 SYSLOG_PATH: Final = "/dev/log"
 
@@ -96,10 +95,10 @@ class Datagrams:
             self._lost += 1
         self.flush()
 
-    @property
-    def is_behind(self) -> bool:
-        """Say whether lines wait."""
-        return bool(self._waiting)
+    def after_turn(self, served: int) -> None:
+        """Send what waits, if anything does; the loop calls it after each turn."""
+        if self._waiting:
+            self.flush()
 
     def connect(self) -> None:
         """Look for the reader; raises OSError if nobody is there."""

@@ -1,19 +1,17 @@
 """A process of its own: started by hand, by systemd or by another supervisor.
 
-Decides where its sockets come from, when it gives up its privileges and what its supervisor is told. Refuses to know
-the loop.
-
 Order: settings, inherited descriptors, log, sockets, supervisor, identity, loop. Inherited descriptors come before
 anything is opened, or a number that was not passed after all would be that of something else by then.
 """
 
 from collections.abc import MutableMapping, Sequence
 
-from scache_fast.process import systemd
-from scache_fast.process.listening import ListenError, SocketFile, listen
+from scache_fast.process import inherited, systemd
+from scache_fast.process.errors import StartError
+from scache_fast.process.listening import SocketFile, listen
 from scache_fast.process.logger import Logger, Sink
-from scache_fast.process.privileges import Identity, PrivilegeError, drop, raise_descriptor_limit
-from scache_fast.process.serving import StartError, Surroundings, fill_standard_descriptors, serve
+from scache_fast.process.privileges import Identity, drop, raise_descriptor_limit
+from scache_fast.process.serving import serve
 from scache_fast.process.sinks import Datagrams, to_stderr, to_syslog
 from scache_fast.settings.sources import complain, read
 from scache_fast.settings.table import Settings
@@ -21,7 +19,7 @@ from scache_fast.settings.table import Settings
 
 def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int:
     """Run the command; return its exit status. What was meant for this process alone leaves the environment."""
-    fill_standard_descriptors()
+    inherited.fill_standard_descriptors()
     settings = read(arguments, environment)
     terminal = to_stderr(settings.syslog_name)
     sink: Sink = terminal
@@ -29,9 +27,11 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
     is_in_chroot = False
     try:
         passed = systemd.passed_sockets(environment)
-        ready_fd = None if settings.ready_fd is None else systemd.ready_descriptor(settings.ready_fd)
+        ready_fd = settings.ready_fd
+        if ready_fd is not None:
+            inherited.writable_descriptor(ready_fd, "readiness")
         if ready_fd in [sock.fileno() for sock in passed]:
-            raise ListenError(f"descriptor {ready_fd} for readiness is a socket that was passed to listen on")
+            raise StartError(f"descriptor {ready_fd} (readiness) is a socket that was passed to listen on")
         if settings.log == "syslog":
             sink = _syslog(settings)
         log = Logger(sink, verbose=settings.verbose)
@@ -41,16 +41,16 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
         descriptors = raise_descriptor_limit(log)
         for path in settings.listen:
             files += [listen(path, settings.mode, settings.owner)]
-        surroundings = systemd.Notifier(environment, ready_fd, log).surroundings()
+        supervisor = systemd.Notifier(environment, ready_fd, log).supervisor()
         systemd.forget(environment)
         names = [file.path for file in files] + [str(sock.getsockname()) for sock in passed]
-        surroundings.announcement = f"listening on {', '.join(names)}, pid {log.pid}"
+        supervisor.announcement = f"listening on {', '.join(names)}, pid {log.pid}"
         if isinstance(sink, Datagrams):
-            _keep_up(sink, surroundings)
+            supervisor.after_turn.append(sink.after_turn)
         drop(Identity(settings.user, settings.group, settings.chroot))
         is_in_chroot = settings.chroot is not None
-        serve([*passed, *(file.sock for file in files)], settings, log, surroundings, descriptors)
-    except (ListenError, PrivilegeError, StartError) as error:
+        serve([*passed, *(file.sock for file in files)], settings, log, supervisor, descriptors)
+    except StartError as error:
         for each in dict.fromkeys((terminal, sink)):
             Logger(each).fatal(str(error))
         return 1
@@ -70,19 +70,6 @@ def _syslog(settings: Settings) -> Datagrams:
         return to_syslog(settings.syslog_name, settings.syslog_facility)
     except OSError as error:
         raise StartError(f"cannot log to syslog: {error.strerror}") from error  # EMFILE, ENFILE
-
-
-def _keep_up(sink: Datagrams, surroundings: Surroundings) -> None:
-    """Have lines that wait sent in the next turns."""
-    before = surroundings.after_turn
-
-    def after_turn(served: int) -> None:
-        if sink.is_behind:
-            sink.flush()
-        if before is not None:
-            before(served)
-
-    surroundings.after_turn = after_turn
 
 
 def _remove(files: list[SocketFile], settings: Settings, log: Logger) -> None:

@@ -1,11 +1,8 @@
 """What systemd, and supervisors that speak like it, pass and want to be told.
 
-Decides how inherited sockets are found and what is notified when. Refuses to know what is served.
-
 Sources: sd_listen_fds(3), sd_notify(3), sd_watchdog_enabled(3); s6's notification-fd.
 """
 
-import fcntl
 import os
 import re
 import socket
@@ -15,9 +12,10 @@ from typing import Final
 
 from scache_fast.engine import wire
 from scache_fast.engine.server import Server
-from scache_fast.process.listening import ListenError
+from scache_fast.process import inherited
+from scache_fast.process.errors import StartError
 from scache_fast.process.logger import Logger
-from scache_fast.process.serving import Surroundings
+from scache_fast.process.serving import Supervisor
 
 _FIRST_FD: Final = 3
 """SD_LISTEN_FDS_START."""
@@ -31,19 +29,19 @@ _STATUS_EVERY_NS: Final = 5_000_000_000
 
 
 def passed_sockets(environment: Mapping[str, str]) -> list[socket.socket]:
-    """Return the listening sockets that were passed to this process; raises ListenError if one is no such thing."""
+    """Return the listening sockets that were passed to this process; raises StartError if one is no such thing."""
     if environment.get("LISTEN_PID") != str(os.getpid()):
         return []
     count = environment.get("LISTEN_FDS", "")
     if not re.fullmatch(r"[0-9]{1,9}", count):
-        raise ListenError(f"LISTEN_FDS={count!r} is not a number; systemd sets it, do not set it by hand")
+        raise StartError(f"LISTEN_FDS={count!r} is not a number; systemd sets it, do not set it by hand")
     names = environment.get("LISTEN_FDNAMES", "").split(":")
     found: list[socket.socket] = []
     for index in range(int(count)):
         name = names[index] if index < len(names) and names[index] else "unnamed"
         try:
-            found.append(_listener(_FIRST_FD + index, name))
-        except ListenError:
+            found.append(inherited.listening_socket(_FIRST_FD + index, name))
+        except StartError:
             for sock in found:
                 sock.close()
             raise
@@ -54,37 +52,6 @@ def forget(environment: MutableMapping[str, str]) -> None:
     """Take out of the environment what was meant for this process alone, as sd_listen_fds(3) does on request."""
     for name in _VARIABLES:
         environment.pop(name, None)
-
-
-def _listener(fd: int, name: str) -> socket.socket:
-    """Take over a passed listening socket; raises ListenError, and it is not taken over then."""
-    try:
-        os.set_inheritable(fd, False)
-        sock = socket.socket(fileno=fd)
-    except OSError as error:
-        raise ListenError(f"descriptor {fd} ({name}) was passed and is no socket: {error.strerror}") from None
-    listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-    if sock.family != socket.AF_UNIX or sock.type != socket.SOCK_STREAM or not listens:
-        sock.detach()
-        raise ListenError(
-            f"descriptor {fd} ({name}) was passed and is not a listening UNIX stream socket: use ListenStream= with a "
-            "path, and Accept=no"
-        )
-    return sock
-
-
-def ready_descriptor(fd: int) -> int:
-    """Take over the descriptor that is to be told about readiness; raises ListenError if it cannot be."""
-    try:
-        writable = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
-        os.set_inheritable(fd, False)
-    except OSError as error:
-        raise ListenError(
-            f"descriptor {fd} for readiness: {error.strerror}; the supervisor has to open it, see notification-fd of s6"
-        ) from None
-    if not writable:
-        raise ListenError(f"descriptor {fd} for readiness is open for reading only; pass the other end of the pipe")
-    return fd
 
 
 class Notifier:
@@ -110,15 +77,15 @@ class Notifier:
         self._patted_ns = self._said_ns = clock()
         self._said = ""
 
-    def surroundings(self) -> Surroundings:
+    def supervisor(self) -> Supervisor:
         """Return what the loop is to call."""
-        surroundings = Surroundings(ready=self._ready, stopping=self._stopping)
+        supervisor = Supervisor(ready=self._ready, stopping=self._stopping)
         if self._socket is not None:
-            surroundings.after_turn = self._after_turn
+            supervisor.after_turn.append(self._after_turn)
             # Half the time is what sd_watchdog_enabled(3) recommends: one late turn is not a dead server.
             turn_ns_max = min(_STATUS_EVERY_NS, (self._watchdog_ns or 2 * _STATUS_EVERY_NS) // 2)
-            surroundings.turn_s_max = turn_ns_max / 1e9
-        return surroundings
+            supervisor.turn_s_max = turn_ns_max / 1e9
+        return supervisor
 
     def _ready(self, server: Server) -> None:
         self._server = server

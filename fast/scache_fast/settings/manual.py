@@ -1,7 +1,6 @@
 """The manual page scached(8), written from the table of settings: `python -m scache_fast.settings.manual [FILE]`.
 
-Decides what an operator reads in man(1). Refuses to know a setting: names, defaults and help are those of settings.py,
-so that the page, `--help` and the program cannot differ.
+Names, defaults and help are those of table.py, so that the page, `--help` and the program cannot differ.
 """
 
 import sys

@@ -1,7 +1,6 @@
-"""Where settings come from: the command line, a file, the environment, and what they are without being asked.
+"""Where settings come from: the command line, a file, the environment, and their defaults.
 
-Decides which source wins and what a mistake in one of them says. Refuses to know what a setting means: names,
-spellings and defaults are one table (settings.py). How a file is written is toml_file.py's.
+Which source wins is here. Names, spellings and defaults are in table.py; how a file is written is in toml_file.py.
 
 Precedence, the first that has a setting gives it, lists included:
 
@@ -18,6 +17,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Final, NoReturn
 
 from scache_fast import __version__
@@ -78,7 +78,7 @@ def merge(layers: Mapping[str, Texts]) -> Settings:
         for setting in SETTINGS:
             if setting.name in texts:
                 values[setting.name] = _value(setting, texts[setting.name], origin)
-    return settings_from(argparse.Namespace(**values))
+    return settings_from(SimpleNamespace(**values))
 
 
 def _value(setting: Setting, texts: Sequence[str], origin: str) -> object:
@@ -87,18 +87,18 @@ def _value(setting: Setting, texts: Sequence[str], origin: str) -> object:
         return bool(texts)
     try:
         values = [setting.parse(_plain(text)) for text in texts]
-    except argparse.ArgumentTypeError as error:
+    except ValueError as error:
         name = {_COMMAND_LINE: setting.option, _ENVIRONMENT: setting.variable}.get(origin, setting.name)
         raise ConfigurationError(f"{origin}: {name}: {error}") from None
     return values if setting.many else values[-1]
 
 
 def _plain(text: str) -> str:
-    """Return a text that can be a path, a name or a number; raises ArgumentTypeError."""
+    """Return a text that can be a path, a name or a number; raises ValueError."""
     if "\0" in text:
-        raise argparse.ArgumentTypeError(f"{text!r} holds a NUL, which no path and no name can have")
+        raise ValueError(f"{text!r} holds a NUL, which no path and no name can have")
     if any("\ud800" <= each <= "\udfff" for each in text):
-        raise argparse.ArgumentTypeError(f"{os.fsencode(text)!r} is not UTF-8")
+        raise ValueError(f"{os.fsencode(text)!r} is not UTF-8")
     return text
 
 

@@ -1,11 +1,8 @@
 """Settings as a TOML file: read from one, and shown as one.
 
-Decides which TOML values stand for which texts, and what a mistake in a file says. Refuses to know what a text means:
-that is the table of settings (settings.py), and which source wins is configuration.py.
+Which TOML values stand for which texts is here; what a text means is in table.py, which source wins in sources.py.
 """
 
-import difflib
-import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -43,6 +40,8 @@ def read_file(path: str) -> Texts:
         raise ConfigurationError(f"cannot read {path!r}: {error.strerror}") from None
     if len(raw) > _FILE_BYTES_MAX:
         raise ConfigurationError(f"{path!r} is longer than {_FILE_BYTES_MAX} bytes, so it is no file of settings")
+    import tomllib  # 3 ms, and most starts read no file.
+
     try:
         content: dict[str, object] = tomllib.loads(raw.decode())
     except (ValueError, RecursionError) as error:
@@ -81,6 +80,8 @@ def show(layers: Mapping[str, Texts]) -> str:
 
 
 def _hint(name: str, known: Mapping[str, Setting]) -> str:
+    import difflib  # For a mistake alone.
+
     near = difflib.get_close_matches(name.replace("-", "_").lower(), known, n=1)
     return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
 

@@ -1,0 +1,110 @@
+"""How values are spelled: times, counts, file modes, owners, paths. Each function raises ValueError for anything else.
+
+Which setting takes which kind of value is in table.py. Times take Postfix's suffixes, because the people who type them
+know those.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from scache_fast.settings.accounts import parse_group, parse_user
+
+UNITS_S: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_TIME: Final = re.compile(r"([0-9]{1,10})([smhdw]?)")
+_TIME_S_MAX: Final = 2_147_483_647
+"""Postfix keeps times in an int."""
+
+FACILITIES: Final = (
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv",
+    "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+)  # fmt: skip
+"""syslog facilities, by the names that Postfix's syslog_facility takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose a socket file is to be; None: as it is made."""
+
+    uid: int | None = None
+    gid: int | None = None
+
+
+def parse_time_s(text: str) -> int:
+    """Return the seconds that a time spells, at least 1."""
+    match = _TIME.fullmatch(text)
+    time_s = int(match[1]) * UNITS_S[match[2]] if match else 0
+    if not 0 < time_s <= _TIME_S_MAX:
+        raise ValueError(
+            f"{text!r} is not a time: write a whole number of at least 1 and s, m, h, d or w, like 2s or 10m"
+        )
+    return time_s
+
+
+def parse_idle_time_s(text: str) -> int | None:
+    """Return the seconds that a time spells, None for `never`."""
+    return None if text == "never" else parse_time_s(text)
+
+
+def parse_count(text: str) -> int:
+    """Return a whole number of at least 1."""
+    if not re.fullmatch(r"0*[1-9][0-9]{0,17}", text, re.ASCII):
+        raise ValueError(f"{text!r} is not a count: write a whole number of at least 1")
+    return int(text)
+
+
+def parse_number(text: str) -> int:
+    """Return a whole number of at least 0."""
+    if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
+        raise ValueError(f"{text!r} is not a number: write digits")
+    return int(text)
+
+
+def parse_mode(text: str) -> int:
+    """Return the bits of a file mode."""
+    if not re.fullmatch(r"0?[0-7]{3}", text):
+        raise ValueError(f"{text!r} is not a file mode: write three octal digits, like 0660")
+    return int(text, 8)
+
+
+def parse_owner(text: str) -> Owner:
+    """Return the owner that `USER`, `USER:GROUP` or `:GROUP` names."""
+    user, colon, group = text.partition(":")
+    if not user and not group:
+        raise ValueError(f"{text!r} is not an owner: write USER, USER:GROUP or :GROUP")
+    return Owner(parse_user(user) if user else None, parse_group(group) if colon and group else None)
+
+
+def parse_folder(text: str) -> str:
+    """Return the path of a folder that is there."""
+    if not os.path.isdir(text):
+        raise ValueError(f"{text!r} is not a folder")
+    return text
+
+
+def parse_path(text: str) -> str:
+    """Return a path."""
+    if not text:
+        raise ValueError("the path is empty")
+    return text
+
+
+def parse_own_descriptor(text: str) -> int:
+    """Return the number of a descriptor that is closed after use."""
+    number = parse_number(text)
+    if number <= 2:
+        raise ValueError(f"{text} is a standard descriptor, and this one is closed after use: choose 3 or more")
+    return number
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """Return a parser that takes these words and no other."""
+
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"{text!r} is none of {', '.join(choices)}")
+        return text
+
+    return parse
