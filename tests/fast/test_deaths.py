@@ -1,6 +1,5 @@
 """Clients that are killed in the middle of the dance, and clocks that jump: nobody else has anything of it."""
 
-import os
 import signal
 import socket
 import subprocess
@@ -75,37 +74,6 @@ def test_FD_10_client_killed_at_each_step_loses_nothing_but_what_it_held(steps: 
             assert other.ask(find_endp(b"zz")) == MISSED
             assert server.descriptors == base - 1
         server.end()
-
-
-@pytest.mark.parametrize("state", ["REQUEST", "DESCRIPTOR", "READY", "RECEIVED"])
-def test_LIFE_1_killed_server_closes_what_it_held_and_the_next_one_begins_empty(state: str, tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    with (
-        running("--listen", path, "--ttl-limit", "1h") as server,
-        Client(path) as client,
-        client.park(b"e") as far,
-        client.park(b"f") as other,
-    ):
-        taken = None
-        if state == "DESCRIPTOR":
-            assert client.ask(save_endp(b"g")) == DUMMY
-        elif state != "REQUEST":
-            assert client.ask(find_endp(b"e")).startswith(b"status\x000")
-            if state == "RECEIVED":
-                client.sock.sendall(DUMMY)
-                _, (taken,), _, _ = socket.recv_fds(client.sock, 1, 1)
-        server.process.kill()
-        server.process.wait()
-        assert client.is_closed()
-        assert other.recv(1) == b""
-        if taken is None:
-            assert far.recv(1) == b""
-        else:
-            os.write(taken, b"alive")
-            assert far.recv(10) == b"alive"
-            os.close(taken)
-    with running("--listen", path), Client(path) as client:
-        assert client.ask(find_endp(b"f")) == MISSED
 
 
 def faketime() -> Path | None:

@@ -1,6 +1,5 @@
 """Every limit, met through the running command: the reply, one line in the log, and a server that goes on."""
 
-import os
 import re
 import select
 import shutil
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.fast.peer import DONE, DUMMY, FAILED, MISSED, find_endp, save_dest, save_endp
-from tests.fast.process import PATIENCE_S, Client, running, with_descriptors
+from tests.fast.process import Client, running, with_descriptors
 
 Meeting = Callable[[Client, Path], None]
 
@@ -165,41 +164,3 @@ def test_LIMIT_8_waiting_for_room_is_twenty_turns_a_second_and_no_spin(tmp_path:
                 assert len(looks) <= 6 * 80  # in vain: left out for 1, 3, 7 … waits between
                 assert waiting.sock.recv(100) != b""
         server.end()
-
-
-def test_idle_exit_waits_for_parked_sessions(tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    with running("--listen", path, "--max-idle", "1", "--ttl-limit", "1h") as server:
-        with Client(path) as client:
-            shorter, longer = client.park(b"e", ttl=b"2"), client.park(b"e", ttl=b"3")
-        with shorter, longer:
-            # Two seconds without a client, and what is parked for longer is still there.
-            assert shorter.recv(1) == b""
-            with Client(path) as client:
-                assert client.ask(find_endp(b"zz")) == MISSED
-            assert longer.recv(1) == b""
-        assert server.process.wait(PATIENCE_S) == 0
-    assert not path.exists()
-
-
-def test_statistics_are_printed_at_the_end_also_with_a_client_in_mid_dance(tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    with running("--listen", path, "--ttl-limit", "1h") as server, Client(path) as client, client.park(b"e") as far:
-        client.ask(find_endp(b"e"))
-        lines = [line.partition(": ")[2] for line in server.end()]
-        assert far.recv(1) == b""
-    assert lines[1:] == [
-        "statistics: address lookup hits=1 miss=0 success=100%",
-        "statistics: max simultaneous domains=0 addresses=1 connection=1",
-    ]
-
-
-def test_session_whose_client_died_before_the_hand_over_is_found_again(tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    with running("--listen", path, "--ttl-limit", "1h"), Client(path) as other, other.park(b"e") as far:
-        with Client(path) as client:
-            client.ask(find_endp(b"e"))
-        settle(other)
-        with other.pick_up(b"e") as near:
-            os.write(near.fileno(), b"still the same")
-            assert far.recv(100) == b"still the same"

@@ -7,7 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.fast.peer import DONE, DUMMY, MISSED, House, find_dest, find_endp, found, is_hung_up, save_dest, save_endp
+from tests.fast.peer import (
+    DONE,
+    DUMMY,
+    MISSED,
+    MISSED_DEST,
+    House,
+    find_dest,
+    find_endp,
+    found,
+    is_hung_up,
+    save_dest,
+    save_endp,
+)
 from tests.fast.process import Client, running
 
 from scache_fast.engine.hooks import Hooks
@@ -141,3 +153,17 @@ def test_option_reaches_the_loop(how: str, reply: bytes, tmp_path: Path) -> None
     with running("--listen", tmp_path / "s", *arguments), Client(tmp_path / "s") as client:
         client.park(b"e").close()
         assert client.ask(find_endp(b"e")) == reply
+
+
+def test_dead_sessions_are_passed_over_where_somebody_tells() -> None:
+    dead = {b"dead"}
+    with House(hooks=Hooks(is_alive=lambda session: session.properties not in dead)) as house:
+        peer = house.peer()
+        with peer.park(b"e", b"dead") as far, peer.park(b"e", b"alive"), peer.park(b"e", b"dead"):
+            peer.say(save_dest(b"d", b"b", b"e"))
+            reply, near = peer.pick_up(find_endp(b"e"))
+            near.close()
+            assert reply == found(b"alive")
+            assert is_hung_up(far)
+            assert peer.say(find_dest(b"d")) == MISSED_DEST
+            assert house.server.table.sessions == 0

@@ -4,39 +4,20 @@ import os
 import socket
 from collections.abc import Callable
 
-import pytest
 from tests.fast.peer import (
-    DONE,
-    DUMMY,
     GREETING,
     MISSED,
     Clock,
     House,
-    Peer,
     find_endp,
-    found,
     is_hung_up,
     save_dest,
-    save_endp,
 )
 
 from scache_fast.engine.hooks import Hooks
 from scache_fast.engine.server import Server
 from scache_fast.engine.table import Session
-from scache_spec.vocabulary import NS_PER_S, Limit, Limits
-
-
-def test_LIMIT_5_client_beyond_the_limit_is_closed_without_a_greeting() -> None:
-    with House(Limits(clients_max=2)) as house:
-        first, _ = house.peer(), house.peer()
-        third = house.peer(greeted=False)
-        house.turn()
-        assert third.is_closed()
-        assert house.server.statistics.limit_hits[Limit.CLIENTS] == 1
-        assert len(house.log.warnings) == 1
-        first.close()
-        house.turn()
-        assert house.peer().say(find_endp(b"zz")) == MISSED
+from scache_spec.vocabulary import NS_PER_S, Limits
 
 
 def test_client_that_is_not_let_in_is_closed_without_a_greeting() -> None:
@@ -45,68 +26,6 @@ def test_client_that_is_not_let_in_is_closed_without_a_greeting() -> None:
         house.turn()
         assert peer.is_closed()
         assert house.server.clients == 0
-
-
-def stall(peer: Peer, state: str, house: House) -> None:
-    """Leave a step unfinished that began in this turn."""
-    if state == "partial list":
-        peer.send(find_endp(b"f")[:-1])
-    elif state == "descriptor":
-        assert peer.say(save_endp(b"g")) == DUMMY
-    else:
-        assert peer.say(find_endp(b"f")) == found(b"p")
-        if state == "received":
-            peer.send(DUMMY)
-            house.turn()
-            os.close(peer.take_descriptor()[1][0])
-    house.turn()
-
-
-@pytest.mark.parametrize("state", ["partial list", "descriptor", "ready", "received"])
-def test_LIMIT_7_unfinished_step_ends_its_client_when_it_is_old_enough(state: str) -> None:
-    with House(Limits(ttl_limit_s=100, ipc_timeout_s=20)) as house:
-        peer, other = house.peer(), house.peer()
-        with other.park(b"f", ttl=b"100"):
-            stall(peer, state, house)
-            house.advance(20 - 1e-9)
-            assert house.server.clients == 2
-            house.advance(1e-9)
-            assert house.server.clients == 1
-            peer.read()
-            assert peer.is_closed()
-            assert house.server.statistics.limit_hits[Limit.IPC_TIMEOUT] == 1
-            assert "ipc_timeout_s=20" in house.log.warnings[0]
-            assert house.server.table.sessions == (state != "received")
-
-
-def test_LIMIT_7_bytes_that_finish_nothing_do_not_help() -> None:
-    with House(Limits(ipc_timeout_s=20)) as house:
-        peer = house.peer()
-        assert peer.say(find_endp(b"zz") + b"request\0") == MISSED
-        for piece in (b"find_endp\0", b"label\0", b"x\0"):
-            house.advance(5)
-            assert peer.say(piece) == b""
-        house.advance(5)
-        assert peer.is_closed()
-
-
-def test_LIMIT_7_each_finished_step_begins_a_new_one() -> None:
-    with House(Limits(ttl_limit_s=1000, ipc_timeout_s=20)) as house:
-        peer = house.peer()
-        near, far = socket.socketpair()
-        with near, far:
-            for _ in range(2):
-                assert peer.say(save_endp(b"e", ttl=b"1000")) == DUMMY
-                house.advance(19)
-                assert peer.give(near.fileno()) == DONE
-                peer.say(find_endp(b"e"))
-                house.advance(19)
-                peer.send(DUMMY)
-                house.turn()
-                os.close(peer.take_descriptor()[1][0])
-                house.advance(19)
-                peer.say(DUMMY)
-        assert not peer.is_closed()
 
 
 def test_LIMIT_7_steps_time_out_in_the_order_in_which_they_began() -> None:
@@ -135,29 +54,6 @@ def test_LIMIT_7_untaken_replies_are_an_unfinished_step() -> None:
         assert house.server.clients == 1
         house.advance(1e-9)
         assert house.server.clients == 0
-
-
-def test_client_at_rest_may_stay_for_ever() -> None:
-    with House(Limits(ipc_timeout_s=20)) as house:
-        peer = house.peer()
-        house.advance(1000)
-        assert peer.say(find_endp(b"zz")) == MISSED
-        house.advance(1000)
-        assert peer.say(find_endp(b"zz")) == MISSED
-        assert peer.say(find_endp(b"zz")[:9]) == b""
-        assert [client.step_since_ns is None for client in house.server._clients.values()] == [False]
-        assert peer.say(find_endp(b"zz")[9:]) == MISSED
-        assert [client.step_since_ns is None for client in house.server._clients.values()] == [True]
-        house.advance(1000)
-        assert house.server.clients == 1
-
-
-def test_LIFE_2_idle_server_ends_when_the_time_is_up() -> None:
-    with House(Limits(max_idle_s=100)) as house:
-        house.advance(100 - 1e-9)
-        assert house.server.is_running
-        house.advance(1e-9)
-        assert not house.server.is_running
 
 
 def test_LIFE_2_idle_time_counts_from_the_last_clients_leaving() -> None:
@@ -200,21 +96,6 @@ def test_client_that_comes_in_the_last_turn_is_served() -> None:
         house.advance(100)
         assert house.server.is_running
         assert peer.read() == GREETING
-
-
-def test_STAT_7_statistics_are_printed_every_so_often() -> None:
-    with House(Limits(status_update_time_s=60)) as house:
-        peer = house.peer()
-        peer.say(find_endp(b"zz"))
-        house.advance(60 - 1e-9)
-        assert house.log.lines == []
-        house.advance(1e-9)
-        assert house.log.lines[1:] == ["statistics: address lookup hits=0 miss=1 success=0%"]
-        house.advance(60)
-        assert len(house.log.lines) == 2
-        peer.say(find_endp(b"zz"))
-        house.advance(60)
-        assert len(house.log.lines) == 4
 
 
 def test_TTL_6_wait_ends_when_the_next_thing_is_due() -> None:
@@ -338,20 +219,6 @@ def test_farewell_is_told_before_the_descriptor_is_closed() -> None:
     assert told == [b"socket"] * 2  # at the end the other one's turn has come
 
 
-def test_LIFE_4_close_closes_everything() -> None:
-    told: list[object] = []
-    house = House(hooks=Hooks(before_close=told.append))
-    with house:
-        peer = house.peer()
-        far, held = peer.park(b"e"), peer.park(b"f")
-        other = house.peer()
-        assert other.say(find_endp(b"f")) == found(b"p")
-    with far, held:
-        assert is_hung_up(far)
-        assert is_hung_up(held)
-        assert len(told) == 2
-
-
 def test_listener_that_somebody_else_shut_down_costs_no_turns() -> None:
     with House() as house:
         peer = house.peer()
@@ -425,22 +292,3 @@ def test_several_listeners() -> None:
     server.close()
     for peer in peers:
         peer.close()
-
-
-def test_descriptors_are_at_their_baseline_after_every_step(house: House) -> None:
-    def count() -> int:
-        return len(os.listdir("/proc/self/fd"))
-
-    peer = house.peer()
-    base = count()
-    far = peer.park(b"e")
-    assert count() == base + 2
-    peer.say(find_endp(b"e"))
-    assert count() == base + 2
-    peer.send(DUMMY)
-    house.turn()
-    assert count() == base + 1
-    os.close(peer.take_descriptor()[1][0])
-    far.close()
-    peer.say(DUMMY)
-    assert count() == base
