@@ -1,6 +1,6 @@
 """`python -m scache_reference --listen PATH`: the reference server as a process.
 
-Decides options, the socket's file and signals. Refuses to know what is served on the socket.
+Options, the socket's file and signals; `shell` serves.
 """
 
 import argparse

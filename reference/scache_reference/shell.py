@@ -1,7 +1,7 @@
-"""The surroundings of scache_spec.server: real sockets, real descriptors, a clock.
+"""The surroundings of scache_spec.events: real sockets, real descriptors, a clock.
 
-Decides how system calls become events and effects become system calls. Refuses to know the protocol and the cache:
-every rule is in scache_spec, so this server cannot disagree with the specification, only fail to carry it out.
+Here system calls become events, and effects become system calls. Every rule of the protocol and of the cache is in
+scache_spec: this server cannot disagree with the specification, only fail to carry it out.
 
 A Handle is the descriptor's number: it is the server's from recvmsg to CloseDescriptor, so no two are alike.
 """
@@ -17,24 +17,20 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Final, assert_never
 
-from scache_spec import server as spec
+from scache_spec import events as spec
 from scache_spec import statistics
-from scache_spec.actions import Outcome
-from scache_spec.vocabulary import (
-    DESCRIPTOR_BYTE,
-    NS_PER_S,
-    ClientId,
+from scache_spec.effects import (
     CloseDescriptor,
     Disconnect,
     Effect,
     Exit,
-    Handle,
     LimitHit,
-    Limits,
     PrintStatistics,
     Send,
     SendDescriptor,
 )
+from scache_spec.server import Outcome
+from scache_spec.vocabulary import DESCRIPTOR_BYTE, NS_PER_S, ClientId, Handle, Limits
 
 READ_BYTES_MAX: Final = 65_536
 DESCRIPTORS_MAX: Final = 253

@@ -1,10 +1,10 @@
 /*
  * The dance between clients and the server: who owns a descriptor while it travels, and who waits for whom.
  *
- * Decides whether the conversation's states and the rule "a descriptor has one owner at every moment" survive clients
- * that die, stall or send nonsense at every point, and sessions that expire at every moment. Refuses to know bytes,
- * labels, properties and durations: a list is one message, there is one label, and whatever time or a limit could
- * decide is decided both ways.
+ * The question: do the conversation's states and the rule "a descriptor has one owner at every moment" survive clients
+ * that die, stall or send nonsense at every point, and sessions that expire at every moment? There are no bytes, labels,
+ * properties and durations here: a list is one message, there is one label, and whatever time or a limit could decide is
+ * decided both ways.
  *
  * States and rules: CONN, FD, ENDP, TTL and LIFE of the specification. The kernel's part (SCM_RIGHTS, close, EPIPE) is
  * unix(7): what lies unread in a socket whose reader is gone is closed.

@@ -1,74 +1,26 @@
 """What a row of the conversation's table asks for, carried out on the server's state.
 
-Decides what each `Action` does to the cache, the counters and the client, and which effects that has. Refuses to know
-when an action is due: rows and events are others' business.
+What each `Action` does to the cache, the counters and the client, and which effects that has. Which action an event
+leads to is not decided here.
 
 Each action gets the server as it is after the change of state, the client as it was before, and what came with the
 input.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Final
 
 from scache_spec import cache as caches
 from scache_spec import statistics
 from scache_spec.attributes import encode
 from scache_spec.cache import Binding, Cache, Session
-from scache_spec.conversation import Action, Request, SaveDest, SaveEndp, State, reply
-from scache_spec.vocabulary import (
-    DUMMY,
-    SAVE_DEST,
-    SAVE_ENDP,
-    ClientId,
-    CloseDescriptor,
-    Counters,
-    Effects,
-    Handle,
-    LimitHit,
-    Limits,
-    Send,
-    SendDescriptor,
-    Status,
-)
+from scache_spec.conversation import Action, Request, SaveDest, SaveEndp, reply
+from scache_spec.effects import CloseDescriptor, LimitHit, SendDescriptor
+from scache_spec.server import Client, Outcome, Server, send, with_client
+from scache_spec.vocabulary import DUMMY, SAVE_DEST, SAVE_ENDP, Handle, Status
 
 INVITATION: Final = encode(((DUMMY, b""),))
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """One connected client.
-
-    `unread` came and was not served yet; `unsent_bytes` were to be sent and not taken yet. `saving` is the save_endp
-    whose descriptor is awaited, `held` the session found and not handed over yet. `step_since_ns` is when the step that
-    is unfinished began, None while the client is at rest.
-    """
-
-    id: ClientId
-    state: State = State.REQUEST
-    unread: bytes = b""
-    unsent_bytes: int = 0
-    saving: SaveEndp | None = None
-    held: Session | None = None
-    step_since_ns: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """All there is to know about a server."""
-
-    limits: Limits
-    now_ns: int
-    statistics_since_ns: int
-    idle_since_ns: int
-    cache: Cache = field(default_factory=Cache)
-    counters: Counters = field(default_factory=Counters)
-    clients: Mapping[ClientId, Client] = field(default_factory=lambda: MappingProxyType({}))
-
-
-Outcome = tuple[Server, Effects]
-"""What an event or an action leaves behind: the server after it, and what must be done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,17 +138,3 @@ ACTIONS: Final[dict[Action, Callable[[Server, Client, Given], Outcome]]] = {
     Action.PUT_BACK: _put_back,
     Action.FORGET: _ignore,
 }
-
-
-def send(server: Server, client: Client, data: bytes) -> Outcome:
-    now = server.clients[client.id]
-    return with_client(server, replace(now, unsent_bytes=now.unsent_bytes + len(data))), (Send(client.id, data),)
-
-
-def with_client(server: Server, client: Client) -> Server:
-    return replace(server, clients=MappingProxyType({**server.clients, client.id: client}))
-
-
-def without_client(server: Server, client: Client) -> Server:
-    clients = {client_id: each for client_id, each in server.clients.items() if client_id != client.id}
-    return replace(server, clients=MappingProxyType(clients), idle_since_ns=server.now_ns)

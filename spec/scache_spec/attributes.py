@@ -1,10 +1,9 @@
 """Attribute lists and the bytes they travel as.
 
-Decides where a list ends in a stream of bytes, which attributes a request finds in it, and what a number looks like.
-Refuses to know what any attribute means: nothing here can tell a request from a reply.
+Where a list ends in a stream of bytes, which attributes a request finds in it, and what a number looks like. What an
+attribute means is not known here: nothing can tell a request from a reply.
 
-Sources: attr_scan0(3) and attr_print0(3) of Postfix, measured on Postfix 3.7.11; the number grammar is scanf(3) "%u"
-as attr_scan0 uses it.
+Sources: attr_scan0(3) and attr_print0(3); the grammar of numbers is that of "%u" in scanf(3), as attr_scan0 uses it.
 """
 
 import re

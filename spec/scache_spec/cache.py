@@ -1,15 +1,14 @@
 """The cache: which sessions and bindings there are, and which of them a find hands out.
 
-Decides order, uniqueness, lifetime and room. Refuses to know who asks and how: nothing here reads a clock, owns a
-descriptor or touches a socket; an instant is an argument, a descriptor is a handle, and closing one is left to whoever
-is told that its session expired.
+Order, uniqueness, lifetime and room. Nothing here reads a clock, owns a descriptor or touches a socket: an instant is
+an argument, a descriptor is a handle, and the caller closes the handles of sessions that expired.
 
     destination label  --0..n-->  endpoint label  --0..n-->  session
                        (binding)
 
 A cache is two tuples in the order of saving. That makes it slow and makes every rule below one line.
 
-Sources: scache_multi(3) and scache(8) of Postfix; order, renewal and expiry measured on Postfix 3.7.11.
+Sources: scache_multi(3).
 """
 
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """The clauses of the specification, gathered from the docstrings that state them.
 
-Decides what a clause looks like and finds every one. Refuses to know what any of them means.
-
 A clause is a paragraph of a docstring that begins with its id, then two or more blanks:
 
     ENDP-4  A session is handed out at most once: finding it removes it.
@@ -19,9 +17,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from scache_spec import actions, attributes, cache, conversation, server, statistics, vocabulary
+from scache_spec import actions, attributes, cache, conversation, effects, events, server, statistics, vocabulary
 
-MODULES: Final[tuple[ModuleType, ...]] = (vocabulary, attributes, conversation, cache, statistics, actions, server)
+MODULES: Final[tuple[ModuleType, ...]] = (
+    vocabulary,
+    attributes,
+    conversation,
+    cache,
+    statistics,
+    effects,
+    server,
+    actions,
+    events,
+)
 """In the order in which a reader wants them."""
 
 AREAS: Final[dict[str, str]] = {

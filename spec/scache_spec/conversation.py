@@ -1,11 +1,11 @@
 """One client's conversation: its states, what may come in each, and what is done about it.
 
-Decides the dance: who speaks when, what is answered, where a descriptor may pass. The whole of it is the table
-TRANSITIONS; every picture and every list of it elsewhere is drawn from the table. Refuses to know the cache: that a
-find hits or misses is an input here, and that a session is parked is an action carried out elsewhere.
+The dance: who speaks when, what is answered, where a descriptor may pass. The whole of it is the table TRANSITIONS;
+every picture and every list of it elsewhere is drawn from the table. The cache is not known here: that a find hits or
+misses is an input, and that a session is parked is an action that `scache_spec.actions` carries out.
 
 Rules for changing it: what cannot be written as a row does not belong here; a pair of state and input that has no row
-cannot happen, and whoever brings it about has a bug (KeyError); every row cites the clause that asks for it.
+cannot happen, and code that brings it about has a bug (KeyError); below each row stands the clause that asks for it.
 
 CONN-1  The server speaks first, once, at connect: `protocol=connection_cache_protocol`.
 
@@ -22,7 +22,7 @@ that rides on any other byte is closed unseen.
 FD-13  What a find hands out is the open file description that was saved: the same file, offset and status flags. The
 server never reads from it, writes to it or changes it.
 
-Sources: scache(8) and scache_clnt(3) of Postfix, the dance as built on Linux, measured on Postfix 3.7.11.
+Sources: scache(8) and scache_clnt(3), the two sides of the dance.
 """
 
 from dataclasses import dataclass
@@ -79,7 +79,7 @@ class Input(Enum):
 
 
 class Action(Enum):
-    """What is done about it. Carried out by `scache_spec.server`."""
+    """What is done about it. `scache_spec.actions` carries it out."""
 
     IGNORE = "nothing"
     REPLY_MALFORMED = "reply status 1"
@@ -104,75 +104,84 @@ class Transition:
     clause: str
 
 
-TRANSITIONS: Final[dict[tuple[State, Input], Transition]] = {
-    (State.REQUEST, Input.EMPTY_LIST): Transition(State.REQUEST, Action.IGNORE, "CONN-4"),
-    (State.REQUEST, Input.NO_REQUEST): Transition(State.REQUEST, Action.IGNORE, "CONN-5"),
-    (State.REQUEST, Input.UNKNOWN_REQUEST): Transition(State.REQUEST, Action.REPLY_MALFORMED, "CONN-6"),
-    (State.REQUEST, Input.MALFORMED_REQUEST): Transition(State.REQUEST, Action.REPLY_MALFORMED, "CONN-7"),
-    (State.REQUEST, Input.SAVE_DEST): Transition(State.REQUEST, Action.BIND, "CONN-8"),
-    (State.REQUEST, Input.FIND_MISS): Transition(State.REQUEST, Action.REPLY_FAILED, "CONN-9"),
-    (State.REQUEST, Input.FIND_HIT): Transition(State.READY, Action.HOLD, "CONN-10"),
-    (State.REQUEST, Input.SAVE_ENDP): Transition(State.DESCRIPTOR, Action.INVITE, "FD-2"),
-    (State.DESCRIPTOR, Input.ONE_DESCRIPTOR): Transition(State.REQUEST, Action.PARK, "FD-3"),
-    (State.DESCRIPTOR, Input.NOT_ONE_DESCRIPTOR): Transition(State.REQUEST, Action.REFUSE, "FD-4"),
-    (State.READY, Input.DUMMY_LIST): Transition(State.SENDING, Action.SEND, "FD-6"),
-    (State.READY, Input.OTHER_LIST): Transition(State.REQUEST, Action.PUT_BACK, "FD-7"),
-    (State.SENDING, Input.SENT): Transition(State.RECEIVED, Action.LET_GO, "FD-8"),
-    (State.RECEIVED, Input.DUMMY_LIST): Transition(State.REQUEST, Action.IGNORE, "FD-9"),
-    (State.RECEIVED, Input.OTHER_LIST): Transition(State.REQUEST, Action.IGNORE, "FD-9"),
-    (State.REQUEST, Input.GONE): Transition(State.CLOSED, Action.FORGET, "CONN-11"),
-    (State.DESCRIPTOR, Input.GONE): Transition(State.CLOSED, Action.FORGET, "CONN-11"),
-    (State.READY, Input.GONE): Transition(State.CLOSED, Action.PUT_BACK, "FD-10"),
-    (State.SENDING, Input.GONE): Transition(State.CLOSED, Action.PUT_BACK, "FD-10"),
-    (State.RECEIVED, Input.GONE): Transition(State.CLOSED, Action.FORGET, "FD-11"),
-}
-"""The conversation.
+TRANSITIONS: Final[dict[tuple[State, Input], Transition]] = {}
+"""The conversation: every row, and below it the clause that asks for it."""
 
-CONN-4  An empty list is skipped without a reply. [OBSERVED]
+TRANSITIONS[State.REQUEST, Input.EMPTY_LIST] = Transition(State.REQUEST, Action.IGNORE, "CONN-4")
+"""CONN-4  An empty list is skipped without a reply. [OBSERVED]"""
 
-CONN-5  A list whose first attribute is not `request` is swallowed without a reply. A Postfix server does so too, but
+TRANSITIONS[State.REQUEST, Input.NO_REQUEST] = Transition(State.REQUEST, Action.IGNORE, "CONN-5")
+"""CONN-5  A list whose first attribute is not `request` is swallowed without a reply. A Postfix server does so too, but
 looks behind the wrong name for another list, and serves a request that happens to begin there. [OBSERVED]
-
-CONN-6  A request of an unknown name is answered with `status=1` alone, whatever else it holds.
-
-CONN-7  A request of which an attribute is missing, or whose ttl is none, is answered with status 1 and has no effect; a
-save_endp then gets no invitation and no descriptor is awaited.
-
-CONN-8  save_dest is carried out and answered at once.
-
-CONN-9  A find that finds nothing is answered with status 2.
-
-CONN-10  A find that finds a session is answered with status 0 and its properties; the session is then held for this
-client, and nobody else can find it.
-
-CONN-11  A client that goes away takes its unfinished request with it and nothing else: what it saved stays.
-
-FD-2  save_endp is answered with `dummy`, empty: the invitation to send the descriptor. It keeps the byte that carries
-it from being read together with plain bytes, which loses the descriptor.
-
-FD-3  The next byte of the stream after save_endp carries exactly one descriptor; its value has no meaning. The session
-is parked then, its ttl counts from then, and status 0 says so.
-
-FD-4  If that byte carries no descriptor or more than one, every descriptor that came is closed and the reply is status
-2. A Postfix server parks nothing either, but leaks the descriptors. [OBSERVED]
-
-FD-6  A list that begins with `dummy`, whatever its value and whatever follows, says the client is ready: the server
-sends one byte that carries exactly one descriptor. The byte is NUL.
-
-FD-7  Any other list instead of it is swallowed without a reply, and the session is put back: a Postfix server closes
-it. [BEYOND]
-
-FD-8  When the socket has taken the byte, the server closes its copy: the session is the client's, or lost with the
-client, and is never put back. A Postfix server keeps its copy until the next list says "received".
-
-FD-9  The next list says the client has received; it is swallowed, whatever it holds, a request too. A client may send
-it together with its next request.
-
-FD-10  If the client goes away, or sending fails, before the socket has taken the byte, the session is put back: a
-Postfix server closes it. [BEYOND]
-
-FD-11  If it goes away after that, nothing is left to do.
 """
+
+TRANSITIONS[State.REQUEST, Input.UNKNOWN_REQUEST] = Transition(State.REQUEST, Action.REPLY_MALFORMED, "CONN-6")
+"""CONN-6  A request of an unknown name is answered with `status=1` alone, whatever else it holds."""
+
+TRANSITIONS[State.REQUEST, Input.MALFORMED_REQUEST] = Transition(State.REQUEST, Action.REPLY_MALFORMED, "CONN-7")
+"""CONN-7  A request of which an attribute is missing, or whose ttl is none, is answered with status 1 and has no
+effect; a save_endp then gets no invitation and no descriptor is awaited.
+"""
+
+TRANSITIONS[State.REQUEST, Input.SAVE_DEST] = Transition(State.REQUEST, Action.BIND, "CONN-8")
+"""CONN-8  save_dest is carried out and answered at once."""
+
+TRANSITIONS[State.REQUEST, Input.FIND_MISS] = Transition(State.REQUEST, Action.REPLY_FAILED, "CONN-9")
+"""CONN-9  A find that finds nothing is answered with status 2."""
+
+TRANSITIONS[State.REQUEST, Input.FIND_HIT] = Transition(State.READY, Action.HOLD, "CONN-10")
+"""CONN-10  A find that finds a session is answered with status 0 and its properties; the session is then held for this
+client, and nobody else can find it.
+"""
+
+TRANSITIONS[State.REQUEST, Input.SAVE_ENDP] = Transition(State.DESCRIPTOR, Action.INVITE, "FD-2")
+"""FD-2  save_endp is answered with `dummy`, empty: the invitation to send the descriptor. It keeps the byte that
+carries it from being read together with plain bytes, which loses the descriptor.
+"""
+
+TRANSITIONS[State.DESCRIPTOR, Input.ONE_DESCRIPTOR] = Transition(State.REQUEST, Action.PARK, "FD-3")
+"""FD-3  The next byte of the stream after save_endp carries exactly one descriptor; its value has no meaning. The
+session is parked then, its ttl counts from then, and status 0 says so.
+"""
+
+TRANSITIONS[State.DESCRIPTOR, Input.NOT_ONE_DESCRIPTOR] = Transition(State.REQUEST, Action.REFUSE, "FD-4")
+"""FD-4  If that byte carries no descriptor or more than one, every descriptor that came is closed and the reply is
+status 2. A Postfix server parks nothing either, but leaks the descriptors. [OBSERVED]
+"""
+
+TRANSITIONS[State.READY, Input.DUMMY_LIST] = Transition(State.SENDING, Action.SEND, "FD-6")
+"""FD-6  A list that begins with `dummy`, whatever its value and whatever follows, says the client is ready: the server
+sends one byte that carries exactly one descriptor. The byte is NUL.
+"""
+
+TRANSITIONS[State.READY, Input.OTHER_LIST] = Transition(State.REQUEST, Action.PUT_BACK, "FD-7")
+"""FD-7  Any other list instead of it is swallowed without a reply, and the session is put back: a Postfix server closes
+it. [BEYOND]
+"""
+
+TRANSITIONS[State.SENDING, Input.SENT] = Transition(State.RECEIVED, Action.LET_GO, "FD-8")
+"""FD-8  When the socket has taken the byte, the server closes its copy: the session is the client's, or lost with the
+client, and is never put back. A Postfix server keeps its copy until the next list says "received".
+"""
+
+TRANSITIONS[State.RECEIVED, Input.DUMMY_LIST] = Transition(State.REQUEST, Action.IGNORE, "FD-9")
+TRANSITIONS[State.RECEIVED, Input.OTHER_LIST] = Transition(State.REQUEST, Action.IGNORE, "FD-9")
+"""FD-9  The next list says the client has received; it is swallowed, whatever it holds, a request too. A client may
+send it together with its next request.
+"""
+
+TRANSITIONS[State.REQUEST, Input.GONE] = Transition(State.CLOSED, Action.FORGET, "CONN-11")
+TRANSITIONS[State.DESCRIPTOR, Input.GONE] = Transition(State.CLOSED, Action.FORGET, "CONN-11")
+"""CONN-11  A client that goes away takes its unfinished request with it and nothing else: what it saved stays."""
+
+TRANSITIONS[State.READY, Input.GONE] = Transition(State.CLOSED, Action.PUT_BACK, "FD-10")
+TRANSITIONS[State.SENDING, Input.GONE] = Transition(State.CLOSED, Action.PUT_BACK, "FD-10")
+"""FD-10  If the client goes away, or sending fails, before the socket has taken the byte, the session is put back: a
+Postfix server closes it. [BEYOND]
+"""
+
+TRANSITIONS[State.RECEIVED, Input.GONE] = Transition(State.CLOSED, Action.FORGET, "FD-11")
+"""FD-11  If it goes away after that, nothing is left to do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,15 @@
 """Example conversations, obtained by running the specification.
 
-Decides what the examples are about. Refuses to say how they go: every byte the server says here, it says because
-`scache_spec.server` does.
+Only what clients do is written here: every byte that the server sends comes from `scache_spec.events`.
 """
 
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from scache_spec import server as servers
-from scache_spec.actions import Server
+from scache_spec import events
 from scache_spec.attributes import encode
+from scache_spec.effects import Disconnect, Effects, Send, SendDescriptor
+from scache_spec.server import Server
 from scache_spec.vocabulary import (
     DUMMY,
     FIND_DEST,
@@ -22,12 +22,8 @@ from scache_spec.vocabulary import (
     SAVE_ENDP,
     TTL,
     ClientId,
-    Disconnect,
-    Effects,
     Handle,
     Limits,
-    Send,
-    SendDescriptor,
 )
 
 DESTINATION: Final = b"smtp\n[127.0.0.1]:2600\n"
@@ -110,24 +106,24 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, Deed], ...]]] = {
 
 def run(example: tuple[tuple[str, Deed], ...]) -> list[Said]:
     """Return all that happens in an example, the greetings first."""
-    state = servers.start(Limits(), 0)
+    state = events.start(Limits(), 0)
     said: list[Said] = []
     names = {name: ClientId(number) for number, name in enumerate(dict.fromkeys(name for name, _ in example), 1)}
     for client in names.values():
-        state = _hear(names, said, *servers.on_connect(state, client))
+        state = _hear(names, said, *events.on_connect(state, client))
     for handle, (name, deed) in enumerate(example, 100):
         client = names[name]
         said.append(Said(name, by_server=False, what=deed))
         match deed:
             case bytes():
-                outcome = servers.on_bytes(state, client, deed)
+                outcome = events.on_bytes(state, client, deed)
             case Descriptors():
                 handles = tuple(Handle(handle * 10 + number) for number in range(deed.count))
-                outcome = servers.on_descriptors(state, client, handles)
+                outcome = events.on_descriptors(state, client, handles)
             case Leaves():
-                outcome = servers.on_gone(state, client)
+                outcome = events.on_gone(state, client)
             case Waits():
-                outcome = servers.on_tick(state, state.now_ns + deed.seconds * NS_PER_S)
+                outcome = events.on_tick(state, state.now_ns + deed.seconds * NS_PER_S)
             case _:
                 assert_never(deed)
         state = _hear(names, said, *outcome)
@@ -141,10 +137,10 @@ def _hear(names: dict[str, ClientId], said: list[Said], state: Server, effects: 
         match effect:
             case Send():
                 said.append(Said(clients[effect.client], by_server=True, what=effect.data))
-                state = _hear(names, said, *servers.on_sent(state, effect.client, len(effect.data)))
+                state = _hear(names, said, *events.on_sent(state, effect.client, len(effect.data)))
             case SendDescriptor():
                 said.append(Said(clients[effect.client], by_server=True, what=Descriptors(1)))
-                state = _hear(names, said, *servers.on_descriptor_sent(state, effect.client))
+                state = _hear(names, said, *events.on_descriptor_sent(state, effect.client))
             case Disconnect() if effect.client in state.clients:
                 said.append(Said(clients[effect.client], by_server=True, what=Leaves()))
             case _:

@@ -1,7 +1,7 @@
 """SPEC.md, written from the code: `python -m scache_spec.render [FILE]`.
 
-Decides what a reader sees and in which order. Refuses to state anything about the protocol itself: clauses come from
-docstrings, the table and its diagram from TRANSITIONS, examples from running the specification.
+What a reader sees and in which order. Nothing is stated here about the protocol itself: clauses come from docstrings,
+the table and its diagram from TRANSITIONS, examples from running the specification.
 """
 
 import sys
@@ -10,11 +10,12 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import Final, assert_never
 
-from scache_spec import dances, server, statistics, vocabulary
+from scache_spec import dances, events, statistics, vocabulary
 from scache_spec.attributes import Decoded, decode, encode, parse_ttl
 from scache_spec.clauses import AREAS, MODULES, Clause, Tag, docstrings, gather, sources
 from scache_spec.conversation import TRANSITIONS, Action, Input, State, classify_list, request_name
-from scache_spec.vocabulary import LABEL, PROPERTY, REPLY_PROPERTIES, REQUEST, REQUEST_ATTRIBUTES, TTL, Counters, Limits
+from scache_spec.statistics import Counters
+from scache_spec.vocabulary import LABEL, PROPERTY, REPLY_PROPERTIES, REQUEST, REQUEST_ATTRIBUTES, TTL, Limits
 
 INTRODUCTION: Final = """\
 # The shared connection cache: specification
@@ -67,6 +68,7 @@ def render() -> str:
         _limits(),
         _vectors(),
         _examples(),
+        _sources(),
     ]
     return "\n".join(part.rstrip() + "\n" for part in parts)
 
@@ -91,8 +93,8 @@ def _messages() -> str:
             "All but the descriptor itself travels as *attribute lists*: `name NUL value NUL` for each attribute, then",
             "one more NUL. The server's greeting, in hexadecimal and as text (␀ is the byte 0, ␊ the byte 10):",
             "",
-            f"    {server.GREETING.hex(' ')}",
-            f"    {_shown(server.GREETING)}",
+            f"    {events.GREETING.hex(' ')}",
+            f"    {_shown(events.GREETING)}",
             "",
             "| request | attributes after `request`, in this order | attributes of the reply |",
             "|---|---|---|",
@@ -136,9 +138,7 @@ def _area(area: str, clauses: dict[str, Clause]) -> str:
     for clause in mine:
         tags = "".join(f" `{tag.name}`" for tag in Tag if tag in clause.tags)
         lines += [f'<a id="{clause.id.lower()}"></a>**{clause.id}** {clause.text}{tags}', ""]
-    named = {module.__name__: sources(module) for module in MODULES}
-    cited = [named[name].rstrip(".") for name in dict.fromkeys(clause.module for clause in mine) if named[name]]
-    return "\n".join([*lines, f"*Sources: {'; '.join(cited)}.*"])
+    return "\n".join(lines)
 
 
 def _statistics() -> str:
@@ -147,7 +147,6 @@ def _statistics() -> str:
     )
     return "\n".join(
         [
-            "",
             "",
             "All of the lines, in this order, whatever else a log puts before them. Here two of three find_dest and",
             "five of seven find_endp hit, and there were at most one destination, two endpoints and four sessions:",
@@ -158,7 +157,7 @@ def _statistics() -> str:
 
 
 def _owed() -> str:
-    _, _, owed = (server.__doc__ or "").partition("What the surroundings owe:\n")
+    _, _, owed = (events.__doc__ or "").partition("What the surroundings owe:\n")
     return cleandoc(owed.partition("\nSources:")[0])
 
 
@@ -270,6 +269,19 @@ def _attributes(data: bytes) -> list[str]:
 def _short(value: bytes) -> str:
     text = value.decode().replace("\n", " ").strip()
     return text if len(text) <= 24 else text[:23].rstrip() + "…"
+
+
+def _sources() -> str:
+    named = {module.__name__.rpartition(".")[2]: text for module in MODULES if (text := sources(module))}
+    return "\n".join(
+        [
+            "## Sources",
+            "",
+            "What a Postfix server does was measured with Postfix 3.7.11 on Linux. The modules rest on:",
+            "",
+            *(f"* `{name}`: {text}" for name, text in named.items()),
+        ]
+    )
 
 
 def _who(said: dances.Said) -> str:

@@ -1,293 +1,66 @@
-"""The server as a whole: the cache, every client's conversation, the counters and the time.
+"""The state of a server, as values: `Server`, and one `Client` for each connection.
 
-Decides what happens at each event, and returns what must be done about it: `on_…(server, …) -> (server, effects)`.
-Refuses to do it: sending, closing and exiting are effects, carried out in order by the surroundings, which report back
-what became of them. A real server is a loop that turns system calls into these events and these effects into system
-calls; scache_reference is one.
-
-What the surroundings owe:
-
-* a Handle for each descriptor received, from then until its CloseDescriptor;
-* on_tick before the events of each turn of the loop, with an instant that never runs backwards, taken before
-  what it judges is read;
-* reading as `reading` says: nothing (in SENDING: that the client is gone shows when a send fails, or by its hangup),
-  plain bytes (which loses descriptors), or one byte with its descriptors;
-* on_sent and on_descriptor_sent for what a client's socket took, in the order of the effects; on_gone if it never will.
-
-Sources: multi_server(3) and scache(8) of Postfix; limits are this specification's own.
+The functions here build the next state of a client. What happens at an event is in `scache_spec.events`.
 """
 
-from dataclasses import replace
-from enum import Enum
-from typing import Final, assert_never
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
-from scache_spec import cache as caches
-from scache_spec.actions import ACTIONS, Client, Found, Given, Outcome, Server, send, with_client, without_client
-from scache_spec.attributes import TooLong, Unfinished, decode, encode
-from scache_spec.cache import Cache
-from scache_spec.conversation import (
-    TRANSITIONS,
-    FindDest,
-    FindEndp,
-    Input,
-    SaveDest,
-    SaveEndp,
-    State,
-    classify_list,
-    request_name,
-)
-from scache_spec.vocabulary import (
-    NS_PER_S,
-    PROTOCOL,
-    PROTOCOL_NAME,
-    Attribute,
-    ClientId,
-    CloseDescriptor,
-    Counters,
-    Disconnect,
-    Effects,
-    Exit,
-    Handle,
-    Limit,
-    LimitHit,
-    Limits,
-    PrintStatistics,
-)
-
-GREETING: Final = encode(((PROTOCOL, PROTOCOL_NAME),))
-NOTHING_GIVEN: Final = Given()
+from scache_spec.cache import Cache, Session
+from scache_spec.conversation import SaveEndp, State
+from scache_spec.effects import Effects, Send
+from scache_spec.statistics import Counters
+from scache_spec.vocabulary import ClientId, Limits
 
 
-class Reading(Enum):
-    """How the surroundings are to read from a client."""
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One connected client.
 
-    NOTHING = "not at all"
-    BYTES = "any number of bytes, without ancillary data"
-    DESCRIPTOR = "exactly one byte, with whatever descriptors it carries"
-
-
-def start(limits: Limits, now_ns: int) -> Server:
-    """Return a server that begins now.
-
-    LIFE-1  A server begins with an empty cache: nothing outlives a process.
+    `unread` came and was not served yet; `unsent_bytes` were to be sent and not taken yet. `saving` is the save_endp
+    whose descriptor is awaited, `held` the session found and not handed over yet. `step_since_ns` is when the step that
+    is unfinished began, None while the client is at rest.
     """
-    return Server(limits, now_ns, statistics_since_ns=now_ns, idle_since_ns=now_ns)
+
+    id: ClientId
+    state: State = State.REQUEST
+    unread: bytes = b""
+    unsent_bytes: int = 0
+    saving: SaveEndp | None = None
+    held: Session | None = None
+    step_since_ns: int | None = None
 
 
-# Events.
+@dataclass(frozen=True, slots=True)
+class Server:
+    """All there is to know about a server."""
+
+    limits: Limits
+    now_ns: int
+    statistics_since_ns: int
+    idle_since_ns: int
+    cache: Cache = field(default_factory=Cache)
+    counters: Counters = field(default_factory=Counters)
+    clients: Mapping[ClientId, Client] = field(default_factory=lambda: MappingProxyType({}))
 
 
-def on_connect(server: Server, client_id: ClientId) -> Outcome:
-    """Greet a new client.
-
-    LIMIT-5  There are at most `clients_max` clients: one more is disconnected at once, without a greeting. [BEYOND]
-    """
-    if len(server.clients) >= server.limits.clients_max:
-        return server, (LimitHit(Limit.CLIENTS, client_id), Disconnect(client_id))
-    client = Client(client_id)
-    server, effects = send(with_client(server, client), client, GREETING)
-    return _settle(server, client_id), effects
+Outcome = tuple[Server, Effects]
+"""What an event or an action leaves behind: the server after it, and what must be done."""
 
 
-def on_bytes(server: Server, client_id: ClientId, data: bytes) -> Outcome:
-    """Serve what has come from a client."""
-    client = server.clients[client_id]
-    return _serve(with_client(server, replace(client, unread=client.unread + data)), (), client_id)
+def send(server: Server, client: Client, data: bytes) -> Outcome:
+    """Send bytes to a client that is connected, and count them as not taken yet."""
+    now = server.clients[client.id]
+    return with_client(server, replace(now, unsent_bytes=now.unsent_bytes + len(data))), (Send(client.id, data),)
 
 
-def on_descriptors(
-    server: Server, client_id: ClientId, handles: tuple[Handle, ...], *, truncated: bool = False
-) -> Outcome:
-    """Serve the one byte that a client was invited to send, with the descriptors it carried.
-
-    FD-5  Control data that the kernel cut short, because it was too long or the server had no descriptor left, counts
-    as not exactly one descriptor. [BEYOND]
-    """
-    what = Input.ONE_DESCRIPTOR if len(handles) == 1 and not truncated else Input.NOT_ONE_DESCRIPTOR
-    return _serve(*_take(server, server.clients[client_id], what, Given(handles=handles)), client_id)
+def with_client(server: Server, client: Client) -> Server:
+    """Return the server with a client that is new or changed."""
+    return replace(server, clients=MappingProxyType({**server.clients, client.id: client}))
 
 
-def on_sent(server: Server, client_id: ClientId, byte_count: int) -> Outcome:
-    """Note that a client's socket has taken so many bytes; that may let the client be served again.
-
-    LIMIT-6  While more than `output_bytes_max` bytes wait to be taken by a client, nothing it sends is served; what one
-    reply may go beyond that is all that is ever kept. [BEYOND]
-
-    There is no LimitHit for it: only the surroundings see that a socket takes no more.
-    """
-    client = server.clients[client_id]
-    return _serve(with_client(server, replace(client, unsent_bytes=client.unsent_bytes - byte_count)), (), client_id)
-
-
-def on_descriptor_sent(server: Server, client_id: ClientId) -> Outcome:
-    """Note that a client's socket has taken the byte with the descriptor."""
-    return _serve(*_take(server, server.clients[client_id], Input.SENT), client_id)
-
-
-def on_gone(server: Server, client_id: ClientId) -> Outcome:
-    """Forget a client that closed its end, or to which sending failed."""
-    return _take(server, server.clients[client_id], Input.GONE)
-
-
-def on_tick(server: Server, now_ns: int) -> Outcome:
-    """Let time pass.
-
-    TTL-5  In each turn of its loop a server lets expire what is due before it serves what has come.
-
-    TTL-6  What is due expires even if nothing else happens. How much later than its expiry its descriptor is closed is
-    left to the server; that it can no more be found is not. [FREE]
-
-    LIMIT-7  A client that leaves a step unfinished for `ipc_timeout_s` is disconnected. A step is a list from its first
-    byte to its last, a descriptor awaited, a "ready" or "received" awaited, output not taken; each that ends begins
-    the next. A client at rest between two requests may stay for ever. [BEYOND]
-
-    LIMIT-8  A server that has no descriptor left, or keeps its last ones in reserve, refuses saves with status 2, once
-    the descriptor was invited and sent, and goes on: finds are served, and clients are let in again when there is room.
-    How many it keeps is left to it. [BEYOND] [FREE]
-
-    STAT-7  Statistics are printed every `status_update_time_s`, and when the server exits.
-
-    LIFE-2  A server exits, status 0, when for `max_idle_s` no client has been connected, counted from its start or the
-    last client's leaving.
-
-    LIFE-3  It does not exit so while a session is parked: it would be lost. Bindings alone do not keep it. [BEYOND]
-    """
-    limits = server.limits
-    cache, expired = caches.expire(server.cache, now_ns)
-    server = replace(server, now_ns=now_ns, cache=cache)
-    effects: Effects = tuple(CloseDescriptor(handle) for handle in expired)
-    for client in server.clients.values():
-        if client.step_since_ns is not None and client.step_since_ns + limits.ipc_timeout_s * NS_PER_S <= now_ns:
-            server, more = _take(server, client, Input.GONE)
-            effects += (LimitHit(Limit.IPC_TIMEOUT, client.id), *more)
-    if server.statistics_since_ns + limits.status_update_time_s * NS_PER_S <= now_ns:
-        server, more = on_statistics(server)
-        effects += more
-    if (idle_exit_ns := _idle_exit_ns(server)) is not None and idle_exit_ns <= now_ns:
-        server, more = on_stop(server)
-        effects += more
-    return server, effects
-
-
-def on_statistics(server: Server) -> Outcome:
-    """Print statistics now and begin a new interval."""
-    printed = PrintStatistics(server.counters)
-    return replace(server, counters=Counters(), statistics_since_ns=server.now_ns), (printed,)
-
-
-def on_stop(server: Server) -> Outcome:
-    """Exit, as the server's operator or its idleness asks.
-
-    LIFE-4  At exit every client is disconnected, every descriptor closed, and the statistics are printed.
-    """
-    held = tuple(client.held for client in server.clients.values() if client.held is not None)
-    stopped, printed = on_statistics(server)
-    return replace(stopped, clients={}, cache=Cache()), (
-        *printed,
-        *(Disconnect(client_id) for client_id in server.clients),
-        *(CloseDescriptor(session.handle) for session in (*held, *server.cache.sessions)),
-        Exit(),
-    )
-
-
-# Questions.
-
-
-def reading(server: Server, client_id: ClientId) -> Reading:
-    """Return how to read from a client now.
-
-    FD-12  The byte that carries a descriptor is read alone; if it had been read already, with plain bytes, it carried
-    none. A Postfix server discards a byte that was sent before the invitation. [BEYOND]
-    """
-    client = server.clients[client_id]
-    if client.state is State.SENDING or client.unsent_bytes > server.limits.output_bytes_max:
-        return Reading.NOTHING
-    return Reading.DESCRIPTOR if client.state is State.DESCRIPTOR else Reading.BYTES
-
-
-def next_tick_ns(server: Server) -> int:
-    """Return the first instant at which on_tick would do something, if nothing comes before."""
-    limits = server.limits
-    due = [server.statistics_since_ns + limits.status_update_time_s * NS_PER_S]
-    due += [session.expiry_ns for session in server.cache.sessions]
-    due += [binding.expiry_ns for binding in server.cache.bindings]
-    due += [
-        client.step_since_ns + limits.ipc_timeout_s * NS_PER_S
-        for client in server.clients.values()
-        if client.step_since_ns is not None
-    ]
-    if (idle_exit_ns := _idle_exit_ns(server)) is not None:
-        due.append(idle_exit_ns)
-    return min(due)
-
-
-def _idle_exit_ns(server: Server) -> int | None:
-    if server.limits.max_idle_s is None or server.clients or server.cache.sessions:
-        return None
-    return server.idle_since_ns + server.limits.max_idle_s * NS_PER_S
-
-
-# One client's steps.
-
-
-def _take(server: Server, client: Client, what: Input, given: Given = NOTHING_GIVEN) -> Outcome:
-    """Follow one row of the table: change the state, then act. The client's next step begins."""
-    row = TRANSITIONS[client.state, what]
-    act = ACTIONS[row.action]
-    if row.next is State.CLOSED:
-        server, effects = act(without_client(server, client), client, given)
-        return server, (*effects, Disconnect(client.id))
-    return act(with_client(server, replace(client, state=row.next, step_since_ns=None)), client, given)
-
-
-def _serve(server: Server, effects: Effects, client_id: ClientId) -> Outcome:
-    """Serve, in order, all that has come from a client and can be served now; add to the effects so far."""
-    while (client := server.clients.get(client_id)) is not None:
-        if reading(server, client_id) is Reading.NOTHING or not client.unread:
-            return _settle(server, client_id), effects
-        if client.state is State.DESCRIPTOR:  # FD-12: a byte that had been read already carried no descriptor.
-            server, more = _take(server, replace(client, unread=client.unread[1:]), Input.NOT_ONE_DESCRIPTOR)
-        else:
-            decoded = decode(client.unread, server.limits.attribute_list_bytes_max)
-            if isinstance(decoded, Unfinished):
-                return _settle(server, client_id), effects
-            if isinstance(decoded, TooLong):
-                effects += (LimitHit(Limit.ATTRIBUTE_LIST_BYTES, client_id),)
-                server, more = _take(server, client, Input.GONE)
-            else:
-                what, given = _look_up(server, client.state, decoded.attributes)
-                server, more = _take(server, replace(client, unread=decoded.rest), what, given)
-        effects += more
-    return server, effects
-
-
-def _look_up(server: Server, state: State, attributes: tuple[Attribute, ...]) -> tuple[Input, Given]:
-    """Return which input a list is, and what comes with it; whether a find hits, the cache knows."""
-    what = classify_list(state, attributes)
-    if isinstance(what, Input):
-        return what, Given(request_name(attributes))
-    given = Given(request_name(attributes), what)
-    match what:
-        case SaveEndp():
-            return Input.SAVE_ENDP, given
-        case SaveDest():
-            return Input.SAVE_DEST, given
-        case FindEndp():
-            cache, session = caches.find_endp(server.cache, what.endpoint)
-            found = Found(session, (session.properties,), cache) if session else None
-        case FindDest():
-            cache, pair = caches.find_dest(server.cache, what.destination)
-            found = Found(pair[1], (pair[0].properties, pair[1].properties), cache) if pair else None
-        case _:
-            assert_never(what)
-    return (Input.FIND_HIT if found else Input.FIND_MISS), replace(given, found=found)
-
-
-def _settle(server: Server, client_id: ClientId) -> Server:
-    """Note when the client's unfinished step began, if it has one: a step that goes on keeps its age."""
-    client = server.clients[client_id]
-    if client.state is State.REQUEST and not client.unread and not client.unsent_bytes:
-        return with_client(server, replace(client, step_since_ns=None))
-    if client.step_since_ns is None:
-        return with_client(server, replace(client, step_since_ns=server.now_ns))
-    return server
+def without_client(server: Server, client: Client) -> Server:
+    """Return the server without a client; the server may be idle from now on."""
+    clients = {client_id: each for client_id, each in server.clients.items() if client_id != client.id}
+    return replace(server, clients=MappingProxyType(clients), idle_since_ns=server.now_ns)

@@ -1,15 +1,28 @@
 """What a server counts, and the lines it prints of it.
 
-Decides which event moves which counter. Refuses to know when the lines are printed, and where: the interval's start
-comes in as text, because the wall clock is nobody's here.
+When and where the lines are printed is not decided here. The interval's start is given as text, because nothing in the
+specification reads the wall clock.
 
-Sources: the statistics of Postfix's scache(8), whose log lines operators' scripts already read.
+Sources: the lines that scache(8) logs, which operators' scripts already read.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from scache_spec.cache import Sizes
-from scache_spec.vocabulary import FIND_DEST, SAVE_DEST, Counters
+from scache_spec.vocabulary import FIND_DEST, SAVE_DEST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """What a server counted since statistics were last printed."""
+
+    dest_hits: int = 0
+    dest_misses: int = 0
+    endp_hits: int = 0
+    endp_misses: int = 0
+    destinations_max: int = 0
+    endpoints_max: int = 0
+    sessions_max: int = 0
 
 
 def count_find(counters: Counters, request: bytes, *, hit: bool) -> Counters:

@@ -1,9 +1,9 @@
-"""The words of the protocol: names on the wire, statuses, limits, and the values that pass between the parts.
+"""The words of the protocol: names on the wire, statuses and limits.
 
-Decides what things are called and which bytes name them. Refuses to know how anything behaves: there is no
-function here, which is why an independent server may import this module and still be an independent server.
+There is no function here, only names and values: an independent server may import this module and still be an
+independent server.
 
-Sources: PROTOCOL of Postfix's scache(8), names from its mail_proto.h, defaults from postconf(5).
+Sources: names of attributes and requests from mail_proto.h, defaults of limits from postconf(5).
 """
 
 from dataclasses import dataclass
@@ -117,71 +117,3 @@ class Limits:
 
     clients_max: int = 10_000
     """Most connected clients. Arbitrary: a hundred times Postfix's default_process_limit of 100."""
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send these bytes to the client, after all that was to be sent to it before."""
-
-    client: ClientId
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class SendDescriptor:
-    """Send the client one byte that carries the descriptor, after all that was to be sent to it before."""
-
-    client: ClientId
-    handle: Handle
-
-
-@dataclass(frozen=True, slots=True)
-class CloseDescriptor:
-    """Close the server's copy of the descriptor."""
-
-    handle: Handle
-
-
-@dataclass(frozen=True, slots=True)
-class Disconnect:
-    """Close the connection to the client; what its socket does not take of what was to be sent before is dropped."""
-
-    client: ClientId
-
-
-@dataclass(frozen=True, slots=True)
-class PrintStatistics:
-    """Print the lines for these counters; a new interval begins."""
-
-    counters: "Counters"
-
-
-@dataclass(frozen=True, slots=True)
-class LimitHit:
-    """Say that a limit was hit, and by which client (None: nobody's in particular)."""
-
-    limit: Limit
-    client: ClientId | None
-
-
-@dataclass(frozen=True, slots=True)
-class Exit:
-    """End the process, status 0."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counters:
-    """What a server counted since statistics were last printed."""
-
-    dest_hits: int = 0
-    dest_misses: int = 0
-    endp_hits: int = 0
-    endp_misses: int = 0
-    destinations_max: int = 0
-    endpoints_max: int = 0
-    sessions_max: int = 0
-
-
-Effect = Send | SendDescriptor | CloseDescriptor | Disconnect | PrintStatistics | LimitHit | Exit
-Effects = tuple[Effect, ...]
-"""What the surroundings of a server must do, in this order."""

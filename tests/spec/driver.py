@@ -1,14 +1,15 @@
 """A specified server and somebody who plays its surroundings.
 
-Decides how a test talks to the specification: whole lists in, bytes and other effects out, every socket taking what it
-is given unless the test says otherwise. Refuses to know any rule of the server.
+How a test talks to the specification: whole lists in, bytes and other effects out; every socket takes what it is given
+unless the test says otherwise. No rule of the server is known here.
 """
 
 from collections.abc import Sequence
 
-from scache_spec import server as events
-from scache_spec.actions import Outcome
+from scache_spec import events as events
 from scache_spec.attributes import encode
+from scache_spec.effects import CloseDescriptor, Disconnect, Effect, Effects, LimitHit, Send, SendDescriptor
+from scache_spec.server import Outcome
 from scache_spec.vocabulary import (
     DUMMY,
     FIND_DEST,
@@ -21,15 +22,8 @@ from scache_spec.vocabulary import (
     SAVE_ENDP,
     TTL,
     ClientId,
-    CloseDescriptor,
-    Disconnect,
-    Effect,
-    Effects,
     Handle,
-    LimitHit,
     Limits,
-    Send,
-    SendDescriptor,
 )
 
 READY = RECEIVED = encode(((DUMMY, b""),))

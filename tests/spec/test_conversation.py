@@ -19,20 +19,9 @@ from tests.spec.vectors import TTLS_REFUSED, TTLS_WRAPPING_IN_C
 
 from scache_spec.attributes import encode
 from scache_spec.conversation import TRANSITIONS, Action, Input, State, reply
-from scache_spec.server import GREETING, Reading, reading
-from scache_spec.vocabulary import (
-    FIND_DEST,
-    FIND_ENDP,
-    SAVE_DEST,
-    SAVE_ENDP,
-    ClientId,
-    CloseDescriptor,
-    Handle,
-    Limits,
-    Send,
-    SendDescriptor,
-    Status,
-)
+from scache_spec.effects import CloseDescriptor, Send, SendDescriptor
+from scache_spec.events import GREETING, Reading, reading
+from scache_spec.vocabulary import FIND_DEST, FIND_ENDP, SAVE_DEST, SAVE_ENDP, ClientId, Handle, Limits, Status
 
 
 @pytest.fixture

@@ -7,23 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.spec.driver import READY, find_dest, find_endp, save_dest, save_endp
 
-from scache_spec import server as events
-from scache_spec.actions import Outcome
+from scache_spec import events as events
 from scache_spec.conversation import State
-from scache_spec.server import Reading, next_tick_ns, reading
-from scache_spec.vocabulary import (
-    NS_PER_S,
-    ClientId,
-    CloseDescriptor,
-    Disconnect,
-    Effects,
-    Exit,
-    Handle,
-    LimitHit,
-    Limits,
-    Send,
-    SendDescriptor,
-)
+from scache_spec.effects import CloseDescriptor, Disconnect, Effects, Exit, LimitHit, Send, SendDescriptor
+from scache_spec.events import Reading, next_tick_ns, reading
+from scache_spec.server import Outcome
+from scache_spec.vocabulary import NS_PER_S, ClientId, Handle, Limits
 
 LISTS = [
     b"\0",

@@ -12,8 +12,9 @@ from tests.spec.driver import Driver, save_dest, sent, status
 from tests.spec.vectors import Recorded, recording
 
 from scache_spec.attributes import Decoded, decode
-from scache_spec.server import Reading, reading
-from scache_spec.vocabulary import PROPERTY, Effects, SendDescriptor
+from scache_spec.effects import Effects, SendDescriptor
+from scache_spec.events import Reading, reading
+from scache_spec.vocabulary import PROPERTY
 
 STRANGER = 99
 """Whoever saved what was there before the recording."""

@@ -14,19 +14,11 @@ from tests.spec.driver import (
     status,
 )
 
-from scache_spec import server as events
-from scache_spec.server import GREETING, Reading, next_tick_ns, reading
-from scache_spec.vocabulary import (
-    NS_PER_S,
-    ClientId,
-    Counters,
-    Disconnect,
-    Exit,
-    Limit,
-    LimitHit,
-    Limits,
-    PrintStatistics,
-)
+from scache_spec import events as events
+from scache_spec.effects import Disconnect, Exit, LimitHit, PrintStatistics
+from scache_spec.events import GREETING, Reading, next_tick_ns, reading
+from scache_spec.statistics import Counters
+from scache_spec.vocabulary import NS_PER_S, ClientId, Limit, Limits
 
 
 def test_LIFE_1_server_begins_empty() -> None:

@@ -1,6 +1,6 @@
 """The Spin model of the dance: searched completely, and each mistake built into it is found.
 
-Decides which verdicts the searches must reach and how many states there are. Refuses to know the model's inside.
+The verdict that each search must reach, and how many states there are.
 """
 
 import re

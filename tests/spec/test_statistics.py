@@ -7,7 +7,8 @@ from tests.spec.driver import Driver, find_dest, find_endp, save_dest, save_endp
 
 from scache_spec import statistics
 from scache_spec.cache import Sizes
-from scache_spec.vocabulary import FIND_DEST, FIND_ENDP, SAVE_DEST, SAVE_ENDP, Counters, Limits
+from scache_spec.statistics import Counters
+from scache_spec.vocabulary import FIND_DEST, FIND_ENDP, SAVE_DEST, SAVE_ENDP, Limits
 
 ZERO = Counters()
 START = "Nov 22 11:03:25"

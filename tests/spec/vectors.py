@@ -1,7 +1,4 @@
-"""Byte vectors: what real clients and a real server sent, and what was tried on one by hand.
-
-Decides nothing; holds data, and reads the recorded traffic.
-"""
+"""Byte vectors: the recorded traffic of real clients and a real server, and values that were tried by hand."""
 
 import json
 from dataclasses import dataclass

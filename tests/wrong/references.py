@@ -15,29 +15,22 @@ from unittest import mock
 
 from tests.support.servers import Reference
 
-from scache_spec import actions, attributes, cache, server, statistics
-from scache_spec.actions import ACTIONS, Client, Given, Outcome, Server
+from scache_spec import actions, attributes, cache, events, statistics
+from scache_spec.actions import ACTIONS, Given
 from scache_spec.attributes import Decoded, TooLong, Unfinished
 from scache_spec.cache import Binding, Cache, Session, Sizes
 from scache_spec.conversation import TRANSITIONS, Action, Input, State, Transition
-from scache_spec.vocabulary import (
-    NS_PER_S,
-    ClientId,
-    CloseDescriptor,
-    Counters,
-    Effects,
-    Handle,
-    Label,
-    Limit,
-    Limits,
-)
+from scache_spec.effects import CloseDescriptor, Effects
+from scache_spec.server import Client, Outcome, Server
+from scache_spec.statistics import Counters
+from scache_spec.vocabulary import NS_PER_S, ClientId, Handle, Label, Limit, Limits
 
 # The right ones, which the wrong ones lean on.
 _find_endp, _find_dest, _save_dest, _expire = cache.find_endp, cache.find_dest, cache.save_dest, cache.expire
 _count_find, _count_save = statistics.count_find, statistics.count_save
-_decode, _send = attributes.decode, actions.send
-_on_tick, _on_bytes, _on_gone = server.on_tick, server.on_bytes, server.on_gone
-_on_descriptors = server.on_descriptors
+_decode, _send = attributes.decode, server.send
+_on_tick, _on_bytes, _on_gone = events.on_tick, events.on_bytes, events.on_gone
+_on_descriptors = events.on_descriptors
 
 
 def find_newest(within: Cache, endpoint: Label) -> tuple[Cache, Session | None]:
@@ -163,14 +156,14 @@ def age_restarts_with_every_byte(state: Server, client_id: ClientId, data: bytes
     if client_id not in outcome.clients or outcome.clients[client_id].step_since_ns is None:
         return outcome, effects
     younger = replace(outcome.clients[client_id], step_since_ns=outcome.now_ns)
-    return actions.with_client(outcome, younger), effects
+    return server.with_client(outcome, younger), effects
 
 
 def time_out_at_rest(state: Server, now_ns: int) -> Outcome:
     """Disconnect everybody after the time that a step may take."""
     for client in state.clients.values():
         if client.step_since_ns is None:
-            state = actions.with_client(state, replace(client, step_since_ns=state.now_ns))
+            state = server.with_client(state, replace(client, step_since_ns=state.now_ns))
     return _on_tick(state, now_ns)
 
 
@@ -222,7 +215,7 @@ WRONG: Final[dict[str, Wrong]] = {
     "put back last": _instead(cache, "put_back", put_back_last),
     "put back after expiry": _instead(cache, "put_back", put_back_after_expiry),
     "nothing put back": _instead(cache, "put_back", put_nothing_back),
-    "lost while being sent": _instead(server, "on_gone", lose_what_is_being_sent),
+    "lost while being sent": _instead(events, "on_gone", lose_what_is_being_sent),
     "expiry one nanosecond late": _instead(cache, "expire", expire_one_ns_late),
     "expiry one nanosecond early": _instead(cache, "expire", expire_one_ns_early),
     "expired descriptors stay open": _instead(cache, "expire", expire_without_closing),
@@ -237,15 +230,15 @@ WRONG: Final[dict[str, Wrong]] = {
     "renewal needs room": _instead(cache, "limit_on_binding", renewal_needs_room),
     "domain hit is an address hit too": _instead(statistics, "count_find", count_dest_hit_twice),
     "peak of bindings for domains": _instead(statistics, "count_save", count_peaks_of_bindings),
-    "pipelined requests dropped": _instead(server, "decode", decode_drops_the_rest),
-    "list one byte too long": _instead(server, "decode", decode_one_byte_more),
+    "pipelined requests dropped": _instead(events, "decode", decode_drops_the_rest),
+    "list one byte too long": _instead(events, "decode", decode_one_byte_more),
     "refused descriptors leak": _action(Action.REFUSE, refuse_and_leak),
     "handed-over descriptors leak": _action(Action.LET_GO, let_go_of_nothing),
     "any list means ready": _row(State.READY, Input.OTHER_LIST, Transition(State.SENDING, Action.SEND, "none")),
-    "step's age restarts with every byte": _instead(server, "on_bytes", age_restarts_with_every_byte),
-    "clients at rest time out": _instead(server, "on_tick", time_out_at_rest),
+    "step's age restarts with every byte": _instead(events, "on_bytes", age_restarts_with_every_byte),
+    "clients at rest time out": _instead(events, "on_tick", time_out_at_rest),
     "malformed find answered short": _instead(actions, "send", shorten_malformed),
-    "parked descriptor made non-blocking": _instead(server, "on_descriptors", meddle_with_descriptors),
+    "parked descriptor made non-blocking": _instead(events, "on_descriptors", meddle_with_descriptors),
 }
 """Each wrong version by its name."""
 

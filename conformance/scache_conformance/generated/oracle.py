@@ -1,6 +1,6 @@
 """The specification as the one who knows what every step must lead to.
 
-A step becomes the events of scache_spec.server that it causes, and the effects become what is seen of them from
+A step becomes the events of scache_spec.events that it causes, and the effects become what is seen of them from
 outside, over sockets that take all they are given at once.
 
 The state is the specification's own value, so that any number of futures can be tried from it. A session's number is
@@ -30,11 +30,13 @@ from scache_conformance.generated.steps import (
 from scache_conformance.wire import lists
 from scache_conformance.wire.lists import DUMMY_LIST
 from scache_spec import cache as caches
-from scache_spec import server as spec
+from scache_spec import effects as spec_effects
+from scache_spec import events as spec
 from scache_spec import vocabulary
-from scache_spec.actions import Server
 from scache_spec.cache import Binding, Session
-from scache_spec.vocabulary import ClientId, Effects, Handle, Label, Limits, Properties, Status
+from scache_spec.effects import Effects
+from scache_spec.server import Server
+from scache_spec.vocabulary import ClientId, Handle, Label, Limits, Properties, Status
 
 
 def start(limits: Limits) -> Server:
@@ -144,18 +146,18 @@ class _Seen:
             effect = queue.popleft()
             more: Effects = ()
             match effect:
-                case vocabulary.Send(client, data):
+                case spec_effects.Send(client, data):
                     self._receive(client, data)
                     server, more = spec.on_sent(server, client, len(data))
-                case vocabulary.SendDescriptor(client, handle):
+                case spec_effects.SendDescriptor(client, handle):
                     self._receive(client, Descriptor(handle))
                     self.handed.add(handle)
                     server, more = spec.on_descriptor_sent(server, client)
-                case vocabulary.CloseDescriptor(handle):
+                case spec_effects.CloseDescriptor(handle):
                     self.lost.add(handle)
-                case vocabulary.Disconnect(client):
+                case spec_effects.Disconnect(client):
                     self._receive(client, End())
-                case vocabulary.PrintStatistics() | vocabulary.LimitHit() | vocabulary.Exit():
+                case spec_effects.PrintStatistics() | spec_effects.LimitHit() | spec_effects.Exit():
                     continue  # not seen over a socket
                 case _:
                     assert_never(effect)

@@ -22,9 +22,9 @@ from scache_conformance.generated.steps import (
     TraceStep,
 )
 from scache_conformance.wire import lists
-from scache_spec.actions import Server
 from scache_spec.cache import Cache
 from scache_spec.conversation import State
+from scache_spec.server import Server
 from scache_spec.vocabulary import NS_PER_S, Limits
 
 CLIENTS: Final = ("A", "B", "C")

@@ -41,8 +41,8 @@ from scache_conformance.generated.steps import (
 )
 from scache_conformance.servers.target import Target
 from scache_conformance.servers.unavailable import Unavailable
-from scache_spec.actions import Server
 from scache_spec.cache import Session
+from scache_spec.server import Server
 from scache_spec.vocabulary import Handle, Limits
 
 FORMAT: Final = "scache-traces"

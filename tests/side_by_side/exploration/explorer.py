@@ -30,7 +30,8 @@ from tests.side_by_side.exploration.operations import (
     new_handle,
 )
 
-from scache_spec.vocabulary import Counters, Handle, Label, Limits, Properties
+from scache_spec.statistics import Counters
+from scache_spec.vocabulary import Handle, Label, Limits, Properties
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

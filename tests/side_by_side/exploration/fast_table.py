@@ -14,7 +14,8 @@ from scache_fast.engine import table as table_module
 from scache_fast.engine.statistics import Statistics
 from scache_fast.engine.table import Session, Table, _Endpoint
 from scache_spec.cache import Sizes
-from scache_spec.vocabulary import Counters, Handle, Label, Limits, Properties, Status
+from scache_spec.statistics import Counters
+from scache_spec.vocabulary import Handle, Label, Limits, Properties, Status
 
 _SERIAL_BITS = 64
 

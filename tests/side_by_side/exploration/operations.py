@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Protocol, Self, assert_never
 
 from scache_spec.cache import Sizes
-from scache_spec.vocabulary import NS_PER_S, Counters, Handle, Label, Properties, Status
+from scache_spec.statistics import Counters
+from scache_spec.vocabulary import NS_PER_S, Handle, Label, Properties, Status
 
 
 class ComparedTable(Protocol):

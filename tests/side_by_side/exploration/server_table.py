@@ -9,10 +9,12 @@ from dataclasses import replace
 from typing import Self
 
 from scache_spec import cache as caches
-from scache_spec import server as events
-from scache_spec.actions import Outcome, Server
+from scache_spec import events as events
 from scache_spec.attributes import Decoded, decode, encode
 from scache_spec.cache import Session, Sizes
+from scache_spec.effects import CloseDescriptor, Effects, Send, SendDescriptor
+from scache_spec.server import Outcome, Server
+from scache_spec.statistics import Counters
 from scache_spec.vocabulary import (
     DUMMY,
     FIND_DEST,
@@ -26,15 +28,10 @@ from scache_spec.vocabulary import (
     TTL,
     Attribute,
     ClientId,
-    CloseDescriptor,
-    Counters,
-    Effects,
     Handle,
     Label,
     Limits,
     Properties,
-    Send,
-    SendDescriptor,
     Status,
 )
 

@@ -10,18 +10,8 @@ from typing import Self
 from scache_spec import cache as caches
 from scache_spec import statistics
 from scache_spec.cache import Binding, Cache, Session, Sizes
-from scache_spec.vocabulary import (
-    FIND_DEST,
-    FIND_ENDP,
-    SAVE_DEST,
-    SAVE_ENDP,
-    Counters,
-    Handle,
-    Label,
-    Limits,
-    Properties,
-    Status,
-)
+from scache_spec.statistics import Counters
+from scache_spec.vocabulary import FIND_DEST, FIND_ENDP, SAVE_DEST, SAVE_ENDP, Handle, Label, Limits, Properties, Status
 
 
 class SpecTable:

@@ -19,8 +19,9 @@ from tests.side_by_side.lockstep.tally import Tally
 from tests.side_by_side.lockstep.world import World
 
 from scache_spec.conversation import State
-from scache_spec.server import next_tick_ns
-from scache_spec.vocabulary import NS_PER_S, ClientId, Counters, Label, Limits, Properties
+from scache_spec.events import next_tick_ns
+from scache_spec.statistics import Counters
+from scache_spec.vocabulary import NS_PER_S, ClientId, Label, Limits, Properties
 
 T = TypeVar("T")
 

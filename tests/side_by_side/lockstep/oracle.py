@@ -10,25 +10,22 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Final, assert_never
 
-from scache_spec import server as spec
+from scache_spec import events as spec
 from scache_spec import statistics
-from scache_spec.actions import Client, Outcome
 from scache_spec.cache import Cache
 from scache_spec.conversation import State
-from scache_spec.vocabulary import (
-    ClientId,
+from scache_spec.effects import (
     CloseDescriptor,
     Disconnect,
     Effect,
     Exit,
-    Handle,
-    Limit,
     LimitHit,
-    Limits,
     PrintStatistics,
     Send,
     SendDescriptor,
 )
+from scache_spec.server import Client, Outcome
+from scache_spec.vocabulary import ClientId, Handle, Limit, Limits
 
 READ_BYTES_MAX: Final = 16_384
 """The least that any of the servers reads at once. What is in flight at one time stays below it."""

@@ -7,9 +7,10 @@ from tests.wrong.mutants.registry import mutant, wrap
 
 from scache_spec import actions, statistics
 from scache_spec import cache as caches
-from scache_spec import server as spec
+from scache_spec import events as spec
 from scache_spec.conversation import Action
-from scache_spec.vocabulary import FIND_DEST, NS_PER_S, CloseDescriptor, Handle
+from scache_spec.effects import CloseDescriptor
+from scache_spec.vocabulary import FIND_DEST, NS_PER_S, Handle
 
 ACTIONS = actions.ACTIONS
 

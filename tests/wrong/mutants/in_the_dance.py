@@ -8,10 +8,12 @@ from tests.wrong.mutants.registry import mutant, wrap
 
 from scache_reference import shell
 from scache_spec import actions
-from scache_spec import server as spec
+from scache_spec import events as servers
+from scache_spec import events as spec
 from scache_spec.attributes import Decoded, encode
 from scache_spec.conversation import TRANSITIONS, Action, Input, State, Transition
-from scache_spec.vocabulary import CloseDescriptor, Handle, Send, SendDescriptor, Status
+from scache_spec.effects import CloseDescriptor, Send, SendDescriptor
+from scache_spec.vocabulary import Handle, Status
 
 ACTIONS = actions.ACTIONS
 
@@ -33,7 +35,7 @@ def _():
         server, effects = right(server, client_id)
         sent = sum(len(each.data) for each in effects if isinstance(each, Send))
         client = server.clients[client_id]
-        server = actions.with_client(server, replace(client, unsent_bytes=client.unsent_bytes - sent))
+        server = servers.with_client(server, replace(client, unsent_bytes=client.unsent_bytes - sent))
         return server, tuple(each for each in effects if not isinstance(each, Send))
 
     wrap(spec, "on_connect", on_connect)
@@ -180,7 +182,7 @@ def _():
     def invite(right, server, client, given):
         server, (sent,) = right(server, client, given)
         now = server.clients[client.id]
-        return actions.with_client(server, replace(now, unsent_bytes=now.unsent_bytes - len(sent.data))), ()
+        return servers.with_client(server, replace(now, unsent_bytes=now.unsent_bytes - len(sent.data))), ()
 
     wrap(ACTIONS, Action.INVITE, invite)
 
@@ -192,7 +194,7 @@ def _():
     def reply_malformed(right, server, client, given):
         if given.request_name != b"save_endp":
             return right(server, client, given)
-        server, first = actions.send(server, client, actions.INVITATION)
+        server, first = servers.send(server, client, actions.INVITATION)
         server, second = right(server, client, given)
         return server, (*first, *second)
 
@@ -431,12 +433,12 @@ def _():
     def let_go(right, server, client, given):
         server, effects = right(server, client, given)
         kept = replace(client.held, handle=Handle(os.dup(client.held.handle)))
-        return actions.with_client(server, replace(server.clients[client.id], held=kept)), effects
+        return servers.with_client(server, replace(server.clients[client.id], held=kept)), effects
 
     def ignore(right, server, client, given):
         if client.state is not State.RECEIVED or client.held is None:
             return right(server, client, given)
-        server = actions.with_client(server, replace(server.clients[client.id], held=None))
+        server = servers.with_client(server, replace(server.clients[client.id], held=None))
         return server, (CloseDescriptor(client.held.handle),)
 
     wrap(ACTIONS, Action.LET_GO, let_go)

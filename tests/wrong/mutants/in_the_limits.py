@@ -7,9 +7,11 @@ from tests.wrong.mutants.registry import mutant, wrap
 
 from scache_spec import actions
 from scache_spec import cache as caches
-from scache_spec import server as spec
+from scache_spec import events as servers
+from scache_spec import events as spec
 from scache_spec.conversation import TRANSITIONS, Action, State
-from scache_spec.vocabulary import NS_PER_S, CloseDescriptor
+from scache_spec.effects import CloseDescriptor
+from scache_spec.vocabulary import NS_PER_S
 
 ACTIONS = actions.ACTIONS
 
@@ -111,7 +113,7 @@ def put_back_needs_room(limits_that_apply):
         if caches.limit_on_session(server.cache, limits_that_apply(server.limits), client.held.endpoint) is None:
             return right(server, client, given)
         if client.id in server.clients:
-            server = spec.with_client(server, replace(server.clients[client.id], held=None))
+            server = servers.with_client(server, replace(server.clients[client.id], held=None))
         return server, (CloseDescriptor(client.held.handle),)
 
     wrap(ACTIONS, Action.PUT_BACK, put_back)
@@ -249,7 +251,7 @@ def takes_its_time(may_take_it):
     def settle(right, server, client_id):
         server = right(server, client_id)
         client = server.clients[client_id]
-        return spec.with_client(server, replace(client, step_since_ns=None)) if may_take_it(client) else server
+        return servers.with_client(server, replace(client, step_since_ns=None)) if may_take_it(client) else server
 
     wrap(spec, "_settle", settle)
 
@@ -272,7 +274,7 @@ def _():
 
     def on_bytes(right, server, client_id, data):
         client = replace(server.clients[client_id], step_since_ns=None)
-        return right(spec.with_client(server, client), client_id, data)
+        return right(servers.with_client(server, client), client_id, data)
 
     wrap(spec, "on_bytes", on_bytes)
 
@@ -284,7 +286,7 @@ def step_goes_on(goes_on):
         server, effects = right(server, client, what, *given)
         after = server.clients.get(client.id)
         if after is not None and goes_on(client, after):
-            server = spec.with_client(server, replace(after, step_since_ns=client.step_since_ns))
+            server = servers.with_client(server, replace(after, step_since_ns=client.step_since_ns))
         return server, effects
 
     wrap(spec, "_take", take)

@@ -5,7 +5,8 @@ from dataclasses import replace
 from tests.wrong.mutants.registry import mutant, wrap
 
 from scache_spec import cache, conversation
-from scache_spec import server as spec
+from scache_spec import events as servers
+from scache_spec import events as spec
 from scache_spec.attributes import Decoded, TooLong, Unfinished
 from scache_spec.conversation import Input, State
 
@@ -22,7 +23,7 @@ def _():
     def on_bytes(right, server, client_id, data):
         server, effects = right(server, client_id, data)
         if client_id in server.clients and isinstance(spec.decode(server.clients[client_id].unread, 10**9), Unfinished):
-            server = spec.with_client(server, replace(server.clients[client_id], unread=b"", step_since_ns=None))
+            server = servers.with_client(server, replace(server.clients[client_id], unread=b"", step_since_ns=None))
         return server, effects
 
     wrap(spec, "on_bytes", on_bytes)

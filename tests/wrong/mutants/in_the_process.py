@@ -7,9 +7,11 @@ from tests.wrong.mutants.registry import mutant, wrap
 
 from scache_reference.shell import Shell
 from scache_spec import cache as caches
-from scache_spec import server as spec
+from scache_spec import events as servers
+from scache_spec import events as spec
 from scache_spec.conversation import State
-from scache_spec.vocabulary import Exit, Handle, PrintStatistics
+from scache_spec.effects import Exit, PrintStatistics
+from scache_spec.vocabulary import Handle
 
 
 def serve_only_when(may_be_served):
@@ -89,7 +91,7 @@ def _():
         server = right(server, client_id)
         client = server.clients[client_id]
         if client.step_since_ns is None:
-            server = spec.with_client(server, replace(client, step_since_ns=server.now_ns))
+            server = servers.with_client(server, replace(client, step_since_ns=server.now_ns))
         return server
 
     wrap(spec, "_settle", settle)

@@ -11,10 +11,10 @@ from tests.wrong.mutants.registry import mutant, wrap
 from scache_reference import shell
 from scache_reference.shell import Shell
 from scache_spec import actions
-from scache_spec import server as spec
+from scache_spec import events as spec
 from scache_spec.attributes import Decoded
 from scache_spec.conversation import Action, State
-from scache_spec.vocabulary import CloseDescriptor, SendDescriptor
+from scache_spec.effects import CloseDescriptor, SendDescriptor
 
 
 class Socket:

@@ -7,7 +7,7 @@ from tests.wrong.mutants.registry import mutant, wrap
 from scache_reference.shell import Shell
 from scache_spec import actions, statistics
 from scache_spec import cache as caches
-from scache_spec import server as spec
+from scache_spec import events as spec
 from scache_spec.conversation import Action
 from scache_spec.vocabulary import SAVE_DEST
 
