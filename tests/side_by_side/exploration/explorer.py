@@ -194,7 +194,7 @@ def script(
     settings = ", ".join(f"{name}={getattr(scope.limits, name)!r}" for name in SHOWN_LIMITS)
     *way, last = (f"    print(table.{line}, table.sizes(), table.counters)" for line in calls(scope, left, operations))
     lines = [
-        "from scache_spec.vocabulary import Counters, Limits",
+        "from scache_spec.statistics import Counters\nfrom scache_spec.vocabulary import Limits",
         *sorted(f"from {each.__module__} import {each.__name__}" for each in {left, right}),
         *setup,
         "",
