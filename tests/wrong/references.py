@@ -15,7 +15,7 @@ from unittest import mock
 
 from tests.support.servers import Reference
 
-from scache_spec import actions, attributes, cache, events, statistics
+from scache_spec import actions, attributes, cache, events, server, statistics
 from scache_spec.actions import ACTIONS, Given
 from scache_spec.attributes import Decoded, TooLong, Unfinished
 from scache_spec.cache import Binding, Cache, Session, Sizes

@@ -8,8 +8,8 @@ from tests.wrong.mutants.registry import mutant, wrap
 
 from scache_reference import shell
 from scache_spec import actions
-from scache_spec import events as servers
 from scache_spec import events as spec
+from scache_spec import server as servers
 from scache_spec.attributes import Decoded, encode
 from scache_spec.conversation import TRANSITIONS, Action, Input, State, Transition
 from scache_spec.effects import CloseDescriptor, Send, SendDescriptor

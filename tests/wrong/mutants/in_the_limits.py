@@ -7,8 +7,8 @@ from tests.wrong.mutants.registry import mutant, wrap
 
 from scache_spec import actions
 from scache_spec import cache as caches
-from scache_spec import events as servers
 from scache_spec import events as spec
+from scache_spec import server as servers
 from scache_spec.conversation import TRANSITIONS, Action, State
 from scache_spec.effects import CloseDescriptor
 from scache_spec.vocabulary import NS_PER_S

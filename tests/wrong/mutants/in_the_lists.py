@@ -5,8 +5,8 @@ from dataclasses import replace
 from tests.wrong.mutants.registry import mutant, wrap
 
 from scache_spec import cache, conversation
-from scache_spec import events as servers
 from scache_spec import events as spec
+from scache_spec import server as servers
 from scache_spec.attributes import Decoded, TooLong, Unfinished
 from scache_spec.conversation import Input, State
 
