@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Callable
 
+import pytest
 from tests.fast.peer import (
     GREETING,
     MISSED,
@@ -292,3 +293,32 @@ def test_several_listeners() -> None:
     server.close()
     for peer in peers:
         peer.close()
+
+
+def test_listening_socket_comes_and_goes_while_the_loop_runs(house: House) -> None:
+    peer = house.peer()
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as other:
+        listener.bind("")
+        listener.listen()
+        address = listener.getsockname()
+        house.server.add_listener(listener)
+        assert house.server.listeners == 2
+        other.connect(address)
+        house.turn()
+        assert other.recv(100) == GREETING
+        house.server.remove_listener(listener)
+        house.server.remove_listener(listener)
+        assert house.server.listeners == 1
+        assert listener.fileno() == -1
+        with socket.socket(socket.AF_UNIX) as late, pytest.raises(ConnectionRefusedError):
+            late.connect(address)
+    assert peer.say(find_endp(b"zz")) == MISSED
+
+
+def test_listening_socket_that_somebody_else_shuts_down_is_left(house: House) -> None:
+    peer = house.peer()
+    house._listener.shutdown(socket.SHUT_RDWR)
+    house.turn()
+    assert house.server.listeners == 0
+    assert "a listening socket was shut down by somebody else" in house.log.warnings[0]
+    assert peer.say(find_endp(b"zz")) == MISSED

@@ -65,7 +65,7 @@ class Accepting:
         log: Log,
         welcome: Callable[[socket.socket], None],
     ) -> None:
-        self._listeners = {listener.fileno(): listener for listener in listeners}
+        self._listeners: dict[int, socket.socket] = {}
         self._epoll = epoll
         self._log = log
         self._welcome = welcome
@@ -73,9 +73,24 @@ class Accepting:
         self._is_pause_logged = False
         self.again_ns: int | None = None
         """When accepting goes on; None: it does not pause."""
-        for fd, listener in self._listeners.items():
-            listener.setblocking(False)
-            epoll.register(fd, _IN)
+        for listener in listeners:
+            self.add(listener)
+
+    def __len__(self) -> int:
+        return len(self._listeners)
+
+    def add(self, listener: socket.socket) -> None:
+        """Take over one more listening socket; raises OSError when epoll has no room, and it is not taken over then."""
+        listener.setblocking(False)
+        self._epoll.register(listener.fileno(), 0 if self.again_ns is not None else _IN)
+        self._listeners[listener.fileno()] = listener
+
+    def remove(self, listener: socket.socket) -> None:
+        """Close a listening socket; does nothing if that has been done."""
+        if self._listeners.pop(listener.fileno(), None) is not None:
+            self._ready = [ready for ready in self._ready if ready is not listener]
+            self._epoll.unregister(listener.fileno())
+            wire.close_socket(listener, self._log)
 
     def notice(self, fd: int, event: int) -> bool:
         """Take an event of a listening socket in; False: the descriptor is none."""
@@ -85,9 +100,7 @@ class Accepting:
         if event & _HUNG_UP:
             # Another holder of the socket has shut it down: nobody comes any more, and epoll goes on saying so.
             self._log.warning("a listening socket was shut down by somebody else, and is closed")
-            del self._listeners[fd]
-            self._epoll.unregister(fd)
-            wire.close_socket(listener, self._log)
+            self.remove(listener)
         else:
             self._ready.append(listener)
         return True

@@ -127,6 +127,19 @@ class Server:
         return len(self._clients)
 
     @property
+    def listeners(self) -> int:
+        """Return how many listening sockets there are. One that somebody else has shut down is closed."""
+        return len(self._accepting)
+
+    def add_listener(self, listener: socket.socket) -> None:
+        """Listen on one more socket, which the server owns from now on; raises OSError, and it does not own it then."""
+        self._accepting.add(listener)
+
+    def remove_listener(self, listener: socket.socket) -> None:
+        """Close a listening socket; does nothing if the server has closed it."""
+        self._accepting.remove(listener)
+
+    @property
     def served(self) -> int:
         """Return how many lists were taken for requests since the start."""
         return self._conversations.served
