@@ -123,3 +123,9 @@ def _docstrings_in(node: ast.Module | ast.ClassDef | ast.FunctionDef, where: str
 def _clause(clause_id: str, body: str, module: str, where: str) -> Clause:
     text = " ".join(_TAG.sub("", body).split())
     return Clause(clause_id, text, frozenset(Tag[name] for name in _TAG.findall(body)), module, where)
+
+
+if __name__ == "__main__":
+    from scache_spec import places
+
+    places.main()
