@@ -7,17 +7,7 @@ misses is an input, and that a session is parked is an action that `scache_spec.
 Rules for changing it: what cannot be written as a row does not belong here; a pair of state and input that has no row
 cannot happen, and code that brings it about has a bug (KeyError); below each row stands the clause that asks for it.
 
-CONN-1  The server speaks first, once, at connect: `protocol=connection_cache_protocol`.
-
-CONN-2  Each client has a conversation of its own: no client waits for another's bytes, descriptors or reading. [BEYOND]
-
-CONN-3  What arrives together is served in order, as if each list had come alone after the reply to the one before. A
-Postfix server discards what a client sends before it has its reply. [BEYOND]
-
 CONN-14  Which of several clients that spoke at the same time is served first is left to the server. [FREE]
-
-FD-1  A descriptor passes only on the two bytes made for it: the client's after `dummy`, the server's after "ready". One
-that rides on any other byte is closed unseen.
 
 FD-13  What a find hands out is the open file description that was saved: the same file, offset and status flags. The
 server never reads from it, writes to it or changes it.

@@ -66,6 +66,8 @@ def start(limits: Limits, now_ns: int) -> Server:
 def on_connect(server: Server, client_id: ClientId) -> Outcome:
     """Greet a new client.
 
+    CONN-1  The server speaks first, once, at connect: `protocol=connection_cache_protocol`.
+
     LIMIT-5  There are at most `clients_max` clients: one more is disconnected at once, without a greeting. [BEYOND]
     """
     if len(server.clients) >= server.limits.clients_max:
@@ -88,6 +90,10 @@ def on_descriptors(
 
     FD-5  Control data that the kernel cut short, because it was too long or the server had no descriptor left, counts
     as not exactly one descriptor. [BEYOND]
+
+    LIMIT-8  A server that has no descriptor left, or keeps its last ones in reserve, refuses saves with status 2, once
+    the descriptor was invited and sent, and goes on: finds are served, and clients are let in again when there is room.
+    How many it keeps is left to it. [BEYOND] [FREE]
     """
     what = Input.ONE_DESCRIPTOR if len(handles) == 1 and not truncated else Input.NOT_ONE_DESCRIPTOR
     return _serve(*_take(server, server.clients[client_id], what, Given(handles=handles)), client_id)
@@ -126,10 +132,6 @@ def on_tick(server: Server, now_ns: int) -> Outcome:
     LIMIT-7  A client that leaves a step unfinished for `ipc_timeout_s` is disconnected. A step is a list from its first
     byte to its last, a descriptor awaited, a "ready" or "received" awaited, output not taken; each that ends begins
     the next. A client at rest between two requests may stay for ever. [BEYOND]
-
-    LIMIT-8  A server that has no descriptor left, or keeps its last ones in reserve, refuses saves with status 2, once
-    the descriptor was invited and sent, and goes on: finds are served, and clients are let in again when there is room.
-    How many it keeps is left to it. [BEYOND] [FREE]
 
     STAT-7  Statistics are printed every `status_update_time_s`, and when the server exits.
 
@@ -182,6 +184,9 @@ def on_stop(server: Server) -> Outcome:
 def reading(server: Server, client_id: ClientId) -> Reading:
     """Return how to read from a client now.
 
+    FD-1  A descriptor passes only on the two bytes made for it: the client's after `dummy`, the server's after "ready".
+    One that rides on any other byte is closed unseen.
+
     FD-12  The byte that carries a descriptor is read alone; if it had been read already, with plain bytes, it carried
     none. A Postfix server discards a byte that was sent before the invitation. [BEYOND]
     """
@@ -227,7 +232,11 @@ def _take(server: Server, client: Client, what: Input, given: Given = NOTHING_GI
 
 
 def _serve(server: Server, effects: Effects, client_id: ClientId) -> Outcome:
-    """Serve, in order, all that has come from a client and can be served now; add to the effects so far."""
+    """Serve all that has come from a client and can be served now; add to the effects so far.
+
+    CONN-3  What arrives together is served in order, as if each list had come alone after the reply to the one before.
+    A Postfix server discards what a client sends before it has its reply. [BEYOND]
+    """
     while (client := server.clients.get(client_id)) is not None:
         if reading(server, client_id) is Reading.NOTHING or not client.unread:
             return _settle(server, client_id), effects

@@ -21,6 +21,9 @@ class Client:
     `unread` came and was not served yet; `unsent_bytes` were to be sent and not taken yet. `saving` is the save_endp
     whose descriptor is awaited, `held` the session found and not handed over yet. `step_since_ns` is when the step that
     is unfinished began, None while the client is at rest.
+
+    CONN-2  Each client has a conversation of its own: no client waits for another's bytes, descriptors or reading.
+    [BEYOND]
     """
 
     id: ClientId

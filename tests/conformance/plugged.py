@@ -4,6 +4,7 @@ Decides how each is started. One that is wrong on purpose is started like the re
 """
 
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,14 @@ from scache_conformance.servers.target_command import CommandServer
 from scache_conformance.servers.target_postfix import PostfixServer
 from scache_conformance.servers.unavailable import Unavailable
 from scache_conformance.wire.peer import DEADLINE_S
+from scache_spec.vocabulary import Limits
 
 UNDER_CLOCK = Path(__file__).with_name("under_virtual_clock.py")
 
 OURS = {"reference": "scache_reference", "fast": "scache_fast"}
+
+LIMITS = " ".join(f"--{each.name.removesuffix('_s').replace('_', '-')} {{{each.name}}}" for each in fields(Limits))
+"""The options of our servers for every limit, for the suite to fill in."""
 
 SERVERS = [*OURS, pytest.param("scache", marks=pytest.mark.postfix)]
 """For pytest.mark.parametrize."""
@@ -54,6 +59,7 @@ def under_clock(
 ) -> CommandServer:
     """Return a server that is a module of ours, with these words before its options, under a virtual clock."""
     command = [sys.executable, str(UNDER_CLOCK), "{clock}", module, *words]
-    limits = ["--listen", "{socket}", "--ttl-limit", "{ttl_limit_s}", "--max-idle", "{max_idle_s}"]
     declared = Declared(ttl_limit_s=ttl_limit_s, clock_path=folder / "clock", deadline_s=deadline_s)
-    return CommandServer(" ".join(command + limits), declared, name=words[0] if words else module)
+    return CommandServer(
+        " ".join([*command, "--listen {socket}", LIMITS]), declared, name=words[0] if words else module
+    )

@@ -50,8 +50,8 @@ def test_a_clause_that_nobody_states_is_refused(capsys: pytest.CaptureFixture[st
 def test_installed_without_a_checkout_it_tells_what_is_there(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "spec/scache_spec", tmp_path / "scache_spec")
     shutil.copytree(ROOT / "fast/scache_fast", tmp_path / "scache_fast")
-    command = [sys.executable, "-I", "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import runpy; "
-               "runpy.run_module('scache_spec.clauses', run_name='__main__')", "ENDP-3"]  # fmt: skip
+    run = "import runpy, sys; sys.path[:0] = [sys.argv.pop(1)]; runpy.run_module('scache_spec.clauses', {}, '__main__')"
+    command = [sys.executable, "-I", "-c", run, str(tmp_path), "ENDP-3"]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert "\n  scache_spec/cache.py:" in printed
     assert "\n  scache_fast/engine/table.py:" in printed

@@ -1,6 +1,6 @@
 """Every clause is stated once, carried out in the specification and in the fast server, and tried by a case.
 
-What cannot be so stands on a list with its reason, and nothing else does. Every clause that is cited anywhere is stated.
+What cannot be so stands on a list with its reason, and nothing else does. Every clause that is cited is stated.
 """
 
 import re
@@ -29,7 +29,6 @@ NO_CLAUSE = "CONN-999"
 FREE = "leaves an order to the server: there is nothing to carry out, and nothing that could be wrong"
 
 NOT_IN_SPECIFICATION = {
-    "CONN-2": "in a specification without sockets there is nothing to wait for: one event is one client's",
     "CONN-14": FREE,
     "FD-13": "in a specification without descriptors nothing could be done to one: a handle comes out as it went in",
 }
