@@ -6,6 +6,8 @@ import pytest
 
 from scache_fast.engine import server
 
+pytest_plugins = ["tests.support.needs"]
+
 
 @dataclass(frozen=True, slots=True)
 class Volume:

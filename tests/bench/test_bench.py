@@ -1,6 +1,5 @@
 """The benchmark's own arithmetic, and its load generator against the floor server."""
 
-import shutil
 import socket
 from pathlib import Path
 
@@ -15,8 +14,6 @@ from scache_bench.scenarios import Scenario
 from scache_bench.servers import SERVERS, Server
 from scache_bench.spread import Spread
 from scache_client import Client
-
-needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler: apt-get install gcc libc6-dev")
 
 
 def run(operations: int = 1_000, cpu_ns: int = 1_000_000, latency_ns: int = 100, *, blocked: bool = False) -> Run:
@@ -169,7 +166,7 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Load:
     return Load(programs.build("load", tmp_path_factory.mktemp("load")), seconds=0.2, warmup_s=0.0)
 
 
-@needs_compiler
+@pytest.mark.needs("compiler")
 @pytest.mark.parametrize("mix", ["endp", "dest", "accept"])
 def test_floor_answers_every_mix_rightly(mix: str, load: Load, tmp_path: Path) -> None:
     with SERVERS["floor"](tmp_path) as floor:
@@ -179,7 +176,7 @@ def test_floor_answers_every_mix_rightly(mix: str, load: Load, tmp_path: Path) -
     assert not found.blocked
 
 
-@needs_compiler
+@pytest.mark.needs("compiler")
 def test_floor_serves_others_while_clients_stall(load: Load, tmp_path: Path) -> None:
     with SERVERS["floor"](tmp_path) as floor:
         assert load.park(floor.socket, 50).sessions == 50
@@ -188,7 +185,7 @@ def test_floor_serves_others_while_clients_stall(load: Load, tmp_path: Path) -> 
     assert found.operations > 0
 
 
-@needs_compiler
+@pytest.mark.needs("compiler")
 @pytest.mark.parametrize(
     ("properties", "complaint"),
     [

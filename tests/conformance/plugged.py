@@ -10,11 +10,9 @@ from pathlib import Path
 import pytest
 
 from scache_conformance.generated.rules import RuleSet
-from scache_conformance.servers.postfix import scache_program
 from scache_conformance.servers.target import Declared, Target
 from scache_conformance.servers.target_command import CommandServer
 from scache_conformance.servers.target_postfix import PostfixServer
-from scache_conformance.servers.unavailable import Unavailable
 from scache_conformance.wire.peer import DEADLINE_S
 from scache_spec.vocabulary import Limits
 
@@ -25,7 +23,7 @@ OURS = {"reference": "scache_reference", "fast": "scache_fast"}
 LIMITS = " ".join(f"--{each.name.removesuffix('_s').replace('_', '-')} {{{each.name}}}" for each in fields(Limits))
 """The options of our servers for every limit, for the suite to fill in."""
 
-SERVERS = [*OURS, pytest.param("scache", marks=pytest.mark.postfix)]
+SERVERS = [*OURS, pytest.param("scache", marks=pytest.mark.needs("postfix", "compiler"))]
 """For pytest.mark.parametrize."""
 
 
@@ -35,12 +33,8 @@ def rule_set(name: str) -> RuleSet:
 
 
 def server(name: str, folder: Path, *, ttl_limit_s: int = 2, real_time: bool = False) -> Target:
-    """Return a server, not started, under a virtual clock unless told otherwise; skip the test where there is none."""
+    """Return a server, not started, under a virtual clock unless told otherwise."""
     if name == "scache":
-        try:
-            scache_program()
-        except Unavailable as missing:
-            pytest.skip(str(missing))
         return PostfixServer(None, Declared(ttl_limit_s=ttl_limit_s), virtual_clock=not real_time)
     module = OURS[name]
     if real_time:

@@ -7,9 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from scache_conformance.servers.postfix import scache_program
-from scache_conformance.servers.unavailable import Unavailable
-from scache_conformance.servers.virtual_clock import VirtualClock
 from scache_spec.vocabulary import Limits
 
 ROOT = Path(__file__).parents[2]
@@ -47,13 +44,8 @@ def test_production_server_conforms_in_virtual_time(tmp_path: Path) -> None:
     assert set(counts) == {"PASS", "INFO"}, counts
 
 
-@pytest.mark.postfix
+@pytest.mark.needs("postfix", "compiler")
 def test_postfix_deviates_as_written_down(tmp_path: Path) -> None:
-    try:
-        scache_program()
-        VirtualClock(tmp_path).close()
-    except Unavailable as missing:
-        pytest.skip(str(missing))
     counts = conform(tmp_path, "--postfix", "--deadline", "1", "--expect-fail", "postfix-scache")
     assert set(counts) == {"PASS", "XFAIL", "SKIP", "INFO"}, counts
     assert counts["SKIP"] == 16, "only limits that Postfix does not have"

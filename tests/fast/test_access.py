@@ -16,8 +16,6 @@ from scache_fast.policy import access
 from scache_fast.policy.access import Access, Doorkeeper
 from scache_spec.vocabulary import NS_PER_S
 
-AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
-
 NOBODY = 65534
 
 VISITOR = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); print(len(s.recv(100)))"
@@ -43,7 +41,7 @@ def reachable(tmp_path: Path) -> Iterator[Path]:
     tmp_path.chmod(0o700)
 
 
-@AS_ROOT
+@pytest.mark.needs("root")
 def test_without_a_list_everybody_who_can_reach_the_socket_is_let_in(reachable: Path) -> None:
     with running("--listen", reachable):
         assert greeted(reachable, user=NOBODY, group=NOBODY)
@@ -51,7 +49,7 @@ def test_without_a_list_everybody_who_can_reach_the_socket_is_let_in(reachable: 
         greeted(reachable, user=NOBODY, group=NOBODY)
 
 
-@AS_ROOT
+@pytest.mark.needs("root")
 @pytest.mark.parametrize(
     ("options", "user", "group", "groups", "let_in"),
     [
@@ -80,7 +78,7 @@ def test_whoever_is_on_a_list_is_let_in_and_nobody_else(
         assert "is on no allow list (1 refused so far)" in refusals[0]
 
 
-@AS_ROOT
+@pytest.mark.needs("root")
 def test_refusals_are_counted_and_said_once_for_each_user(reachable: Path) -> None:
     with running("--listen", reachable, "--allow-uid", "0") as server:
         for user in (1, 1, 2, 1, 2):

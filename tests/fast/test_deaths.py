@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.fast.peer import DONE, DUMMY, MISSED, find_dest, find_endp, found, is_hung_up, save_dest, save_endp
 from tests.fast.process import PATIENCE_S, Client, running
+from tests.support.needs import libfaketime
 
 VICTIM = """
 import os, signal, socket, sys
@@ -76,19 +77,13 @@ def test_FD_10_client_killed_at_each_step_loses_nothing_but_what_it_held(steps: 
         server.end()
 
 
-def faketime() -> Path | None:
-    """Return the library that Debian's package libfaketime installs."""
-    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-    return found[0] if found else None
-
-
-@pytest.mark.skipif(faketime() is None, reason="Debian package libfaketime is missing")
+@pytest.mark.needs("faketime")
 @pytest.mark.parametrize("days", [100, -100])
 def test_TTL_2_steps_of_the_wall_clock_change_nothing(days: int, tmp_path: Path) -> None:
     path, offset = tmp_path / "s", tmp_path / "offset"
     offset.write_text("+0", encoding="ascii")
     env = {
-        "LD_PRELOAD": str(faketime()),
+        "LD_PRELOAD": str(libfaketime()),
         "FAKETIME_TIMESTAMP_FILE": str(offset),
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # a step of the clock does not touch that one

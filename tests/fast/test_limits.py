@@ -2,7 +2,6 @@
 
 import re
 import select
-import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -143,7 +142,7 @@ def test_LIMIT_8_full_table_pauses_accepting_and_serves_those_inside(tmp_path: P
         assert [line for line in server.end() if "no room" in line] == []
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="Debian package strace is missing")
+@pytest.mark.needs("strace")
 def test_LIMIT_8_waiting_for_room_is_twenty_turns_a_second_and_no_spin(tmp_path: Path) -> None:
     path, trace = tmp_path / "s", tmp_path / "trace"
     command = ["strace", "-D", "-f", "-qq", "-e", "trace=epoll_wait", "-o", str(trace), *with_descriptors(40)]

@@ -12,7 +12,7 @@ import pytest
 from tests.fast.peer import DONE, DUMMY, MISSED, find_dest, find_endp, found, save_dest
 from tests.fast.process import Client, Running, running
 
-pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+pytestmark = pytest.mark.needs("root")
 
 NOTHING_LATE = """
 import builtins, os, sys

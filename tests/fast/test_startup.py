@@ -14,8 +14,6 @@ from tests.fast.process import COMMAND, PATIENCE_S, Client, environment, run, ru
 
 from scache_fast.__main__ import main
 
-AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
-
 
 def started_by_nobody(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run the command as a user without privileges, who cannot read the folders of the sources: they are open first."""
@@ -76,7 +74,7 @@ def test_what_is_wrong_is_said_in_one_line(
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file"]
 
 
-@AS_ROOT
+@pytest.mark.needs("root")
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -100,7 +98,7 @@ def test_what_only_root_can_do_is_said_and_leaves_no_socket(
     assert list(folder.iterdir()) == []
 
 
-@AS_ROOT
+@pytest.mark.needs("root")
 def test_file_that_may_not_be_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("")
     (tmp_path / "f").chmod(0)

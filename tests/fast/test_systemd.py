@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,8 +18,6 @@ from scache_fast.process.logger import Logger
 from scache_spec.vocabulary import NS_PER_S
 
 UNITS = Path(__file__).parents[2] / "deploy/systemd"
-
-NEEDS_SYSTEMD = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="Debian package systemd is missing")
 
 PASSING = """
 import fcntl, os, sys
@@ -324,13 +321,13 @@ def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-@NEEDS_SYSTEMD
+@pytest.mark.needs("systemd")
 def test_units_are_verified(units: Path) -> None:
     verified = analyze("verify", units / "scached.service", units / "scached.socket")
     assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")
 
 
-@NEEDS_SYSTEMD
+@pytest.mark.needs("systemd")
 def test_mistake_in_a_unit_is_found(units: Path) -> None:
     with (units / "scached.service").open("a", encoding="utf-8") as unit:
         unit.write("[Service]\nProtectSytem=strict\n")
@@ -342,7 +339,7 @@ EXPOSURE_MAX = 0.7
 """Out of 10, where 9.6 is a unit without any of it. systemd calls everything below 2 "safe"."""
 
 
-@NEEDS_SYSTEMD
+@pytest.mark.needs("systemd")
 def test_service_is_hardly_exposed(units: Path, record_property: Callable[[str, object], None]) -> None:
     judged = analyze("security", "--offline=true", units / "scached.service")
     found = re.search(r"Overall exposure level for scached.service: ([0-9.]+)", judged.stdout)
@@ -373,8 +370,7 @@ def filtered_calls() -> set[str]:
     return allowed | syscalls_of("@default")
 
 
-@NEEDS_SYSTEMD
-@pytest.mark.skipif(shutil.which("strace") is None, reason="Debian package strace is missing")
+@pytest.mark.needs("systemd", "strace")
 def test_unit_allows_every_system_call_that_is_made(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     with listeners(tmp_path / "a") as (sock,):
@@ -397,7 +393,7 @@ def test_unit_allows_every_system_call_that_is_made(tmp_path: Path) -> None:
     assert made - filtered_calls() == set()
 
 
-@pytest.mark.skipif(shutil.which("systemd-socket-activate") is None, reason="Debian package systemd is missing")
+@pytest.mark.needs("systemd")
 def test_first_client_starts_it_by_socket_activation(tmp_path: Path) -> None:
     path = tmp_path / "s"
     process = subprocess.Popen(

@@ -20,9 +20,9 @@ from typing import Final
 from tests.postfix.launcher import scached
 from tests.postfix.peer import DONE, DUMMY, GREETING, Peer, find_endp, found, missed, save_endp
 from tests.postfix.standing_server import ended
+from tests.support.needs import libfaketime
 
 from scache_conformance.servers.postfix import MasterChild, scache_program
-from scache_conformance.servers.unavailable import Unavailable
 
 NO_ANSWER_S: Final = 3.0
 """How long a client waits before it counts as held up."""
@@ -175,14 +175,6 @@ def ttl_of_two_seconds(start: Servers) -> str:
     return f"{shortest:.2f} to {longest:.2f} s"
 
 
-def libfaketime() -> str:
-    """Find the library of Debian's package libfaketime. Raises Unavailable."""
-    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-    if not found:
-        raise Unavailable("libfaketime is not installed: install the package libfaketime")
-    return str(found[0])
-
-
 def wall_clock_jumps(start: Servers, *, monotonic_too: bool = False) -> str:
     """The wall clock jumps ahead by an hour: whether a session with a ttl of 100 s is still there."""
     with tempfile.NamedTemporaryFile("w+", prefix="offset-", dir="/tmp") as offset:
@@ -190,7 +182,7 @@ def wall_clock_jumps(start: Servers, *, monotonic_too: bool = False) -> str:
         offset.flush()
         os.fchmod(offset.fileno(), 0o644)
         environment = {
-            "LD_PRELOAD": libfaketime(), "FAKETIME_TIMESTAMP_FILE": offset.name, "FAKETIME_NO_CACHE": "1",
+            "LD_PRELOAD": str(libfaketime()), "FAKETIME_TIMESTAMP_FILE": offset.name, "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": str(int(not monotonic_too)), "NO_FAKE_STAT": "1",
         }  # fmt: skip
         child = start("connection_cache_ttl_limit=100s", environment=environment)

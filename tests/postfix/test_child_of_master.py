@@ -22,7 +22,7 @@ from tests.postfix.standing_server import PATIENCE_S, ended
 from scache_conformance.servers.master_channels import STATUS_MESSAGE, StatusMessage
 from scache_conformance.servers.postfix import postfix_parameter
 
-pytestmark = pytest.mark.postfix
+pytestmark = pytest.mark.needs("postfix", "root")
 
 MISS: Final = "statistics: address lookup hits=0 miss=1 success=0%"
 
@@ -175,6 +175,7 @@ def test_environment_has_neither_path_nor_home(start: Starter) -> None:
 
 
 @pytest.mark.parametrize("verbose", [(), ("scached_verbose=true",)])
+@pytest.mark.needs("strace")
 def test_nothing_is_looked_up_by_name_after_privileges_are_dropped(
     start: Starter, tmp_path: Path, verbose: tuple[str, ...]
 ) -> None:
@@ -314,6 +315,7 @@ def test_process_that_gets_no_turn_ends_when_it_gets_one(start: Starter) -> None
     assert child.wait() == -signal.SIGALRM
 
 
+@pytest.mark.needs("strace")
 def test_idle_child_is_left_alone_by_the_watchdog(start: Starter, tmp_path: Path) -> None:
     program, trace = traced(tmp_path, "alarm")
     child = start("daemon_timeout=1s", program=program)

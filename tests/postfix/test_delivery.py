@@ -11,9 +11,7 @@ import pytest
 from tests.postfix.private_postfix import Deliveries, PrivatePostfix, read_deliveries
 from tests.postfix.standing_server import ended, standing_server
 
-from scache_conformance.servers.unavailable import Unavailable
-
-pytestmark = pytest.mark.postfix
+NEEDS_POSTFIX = pytest.mark.needs("postfix", "root")
 
 MESSAGES = 200
 REUSED_MIN = 180
@@ -28,10 +26,7 @@ def stack() -> Iterator[ExitStack]:
 
 
 def run_postfix(stack: ExitStack, cache: str | None) -> PrivatePostfix:
-    try:
-        return stack.enter_context(PrivatePostfix(cache))
-    except Unavailable as missing:
-        pytest.skip(str(missing))
+    return stack.enter_context(PrivatePostfix(cache))
 
 
 def check(deliveries: Deliveries) -> None:
@@ -41,10 +36,12 @@ def check(deliveries: Deliveries) -> None:
     assert deliveries.reused >= REUSED_MIN
 
 
+@NEEDS_POSTFIX
 def test_mail_reuses_connections_of_the_real_scache(stack: ExitStack) -> None:
     check(run_postfix(stack, "scache").deliver(MESSAGES))
 
 
+@NEEDS_POSTFIX
 @pytest.mark.parametrize("module", ["scache_fast", "scache_reference"])
 def test_mail_reuses_connections_of_a_server_beside_postfix(stack: ExitStack, module: str) -> None:
     postfix = run_postfix(stack, None)
@@ -52,6 +49,7 @@ def test_mail_reuses_connections_of_a_server_beside_postfix(stack: ExitStack, mo
     check(postfix.deliver(MESSAGES))
 
 
+@NEEDS_POSTFIX
 def test_no_server_is_seen_in_the_log(stack: ExitStack) -> None:
     """The tests above can fail: without a cache smtp(8) warns and opens a connection for nearly each message."""
     deliveries = run_postfix(stack, None).deliver(5)
@@ -59,6 +57,7 @@ def test_no_server_is_seen_in_the_log(stack: ExitStack) -> None:
     assert any("disabling connection caching" in line for line in deliveries.warnings)
 
 
+@NEEDS_POSTFIX
 def test_postfix_leaves_nothing_behind() -> None:
     before = set(os.listdir("/proc/self/fd"))
     with ExitStack() as stack:

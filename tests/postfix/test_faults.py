@@ -4,7 +4,6 @@ The first column is there so that the second means something: an experiment that
 the other either.
 """
 
-import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -14,10 +13,7 @@ from pathlib import Path
 import pytest
 from tests.postfix.faults import EXPERIMENTS, Servers, experiment, wall_clock_jumps
 
-from scache_conformance.servers.postfix import scache_program
-from scache_conformance.servers.unavailable import Unavailable
-
-pytestmark = pytest.mark.postfix
+NEEDS_POSTFIX = pytest.mark.needs("postfix", "root")
 
 EXPECTED = {
     "client stalls in a request": (
@@ -39,18 +35,15 @@ EXPECTED = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _installed() -> None:
-    try:
-        scache_program()
-    except Unavailable as missing:
-        pytest.skip(str(missing))
-    if os.geteuid() != 0:
-        pytest.skip("only root may lower a hard limit that it wants to raise again: run as root")
-
-
+@NEEDS_POSTFIX
 @pytest.mark.parametrize("server", ["scache", "scached"])
-@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.needs("faketime")) if name == "wall clock jumps" else name
+        for name in EXPECTED
+    ],
+)
 def test_fault_is_taken_as_the_table_says(name: str, server: str) -> None:
     told = experiment(name, server)
     assert re.fullmatch(EXPECTED[name][server == "scached"], told), told
@@ -67,6 +60,8 @@ def servers() -> Iterator[Servers]:
         yield Servers(stack, Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/tmp"))), "scached")
 
 
+@NEEDS_POSTFIX
+@pytest.mark.needs("faketime")
 def test_clock_that_jumps_would_be_noticed(servers: Servers) -> None:
     """The experiment can fail: were it not for the monotonic clock, the session would be gone."""
     assert wall_clock_jumps(servers, monotonic_too=True) == "lost"

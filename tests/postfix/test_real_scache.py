@@ -17,19 +17,15 @@ from tests.postfix.peer import Peer, find_dest, find_endp, missed, request, same
 from scache_conformance.servers.master_channels import StatusMessage
 from scache_conformance.servers.postfix import MasterChild
 from scache_conformance.servers.target import ServerDied
-from scache_conformance.servers.unavailable import Unavailable
 
-pytestmark = pytest.mark.postfix
+pytestmark = pytest.mark.needs("postfix", "compiler")
 
 
 @pytest.fixture
 def scache() -> Iterator[MasterChild]:
     """Start the real server under a virtual clock."""
     with ExitStack() as stack:
-        try:
-            child = stack.enter_context(MasterChild(virtual_clock=True, ttl_limit_s=100))
-        except Unavailable as missing:
-            pytest.skip(str(missing))
+        child = stack.enter_context(MasterChild(virtual_clock=True, ttl_limit_s=100))
         yield child
 
 
@@ -125,9 +121,8 @@ def test_next_child_takes_over_the_waiting_connections(scache: MasterChild) -> N
     assert scache.pid != first
 
 
+@pytest.mark.needs("root")
 def test_privileges_and_root_are_dropped_on_demand(scache: MasterChild) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root can drop privileges")
     with MasterChild(drop_privileges=True, chroot=True) as child:
         assert Path(f"/proc/{child.pid}").stat().st_uid != 0
         assert Path(f"/proc/{child.pid}/root").readlink() == child.queue_directory

@@ -19,11 +19,10 @@ from tests.postfix.launcher import scached
 
 from scache_conformance.servers.postfix import MasterChild
 from scache_conformance.servers.target import ServerDied
-from scache_conformance.servers.unavailable import Unavailable
 from scache_fast.process import postfix_parameters
 from scache_fast.process.errors import StartError
 
-pytestmark = pytest.mark.postfix
+NEEDS_POSTFIX = pytest.mark.needs("postfix")
 
 AS_MASTER: Final = ("-l", "-t", "unix")
 
@@ -155,10 +154,7 @@ by_id = pytest.mark.parametrize("case", FATAL, ids=lambda case: case.id)
 
 def begin(stack: ExitStack, program: Path | None, case: Fatal) -> MasterChild:
     """Start a child that must not come up."""
-    try:
-        child = MasterChild(program, arguments=case.arguments, generation=case.generation)
-    except Unavailable as missing:
-        pytest.skip(str(missing))
+    child = MasterChild(program, arguments=case.arguments, generation=case.generation)
     stack.callback(child.stop)
     child.prepare()
     child.start()
@@ -174,6 +170,7 @@ def start(program: Path, case: Fatal) -> tuple[int, list[str]]:
         return child.wait(), child.log().splitlines()
 
 
+@NEEDS_POSTFIX
 @by_id
 def test_start_fails_with_one_line_that_says_why(case: Fatal, tmp_path: Path) -> None:
     status, log = start(scached(tmp_path, case.prelude), case)
@@ -183,6 +180,7 @@ def test_start_fails_with_one_line_that_says_why(case: Fatal, tmp_path: Path) ->
     assert re.fullmatch(head + case.message, log[0]), log[0]
 
 
+@NEEDS_POSTFIX
 def test_real_scache_fails_in_the_same_way() -> None:
     cases = [case for case in FATAL if case.postfix != NOT_AT_ALL and not case.prelude]
     assert len(cases) > 20
@@ -203,6 +201,7 @@ def terminal() -> Iterator[tuple[int, str]]:
     os.close(inner)
 
 
+@NEEDS_POSTFIX
 def test_start_by_hand_is_refused_in_the_log_and_on_the_terminal(tmp_path: Path, terminal: tuple[int, str]) -> None:
     outer, path = terminal
     prelude = f"tty = os.open({path!r}, os.O_RDWR | os.O_NOCTTY); os.dup2(tty, 0); os.dup2(tty, 2)"
@@ -213,6 +212,7 @@ def test_start_by_hand_is_refused_in_the_log_and_on_the_terminal(tmp_path: Path,
     assert re.fullmatch(rb"scached\[\d+\]: fatal: do not run this command by hand\r\n", os.read(outer, 1000))
 
 
+@NEEDS_POSTFIX
 def test_start_by_hand_is_recognized_without_a_generation(tmp_path: Path, terminal: tuple[int, str]) -> None:
     _, path = terminal
     prelude = f"del os.environ['GENERATION']; os.dup2(os.open({path!r}, os.O_RDWR | os.O_NOCTTY), 0)"

@@ -21,9 +21,8 @@ from tests.postfix.private_postfix import Deliveries, PrivatePostfix, read_deliv
 from tests.postfix.standing_server import PATIENCE_S, ended
 
 from scache_conformance.servers.postfix import postfix_parameter
-from scache_conformance.servers.unavailable import Unavailable
 
-pytestmark = pytest.mark.postfix
+pytestmark = pytest.mark.needs("postfix", "root")
 
 MESSAGES: Final = 200
 REUSED_MIN: Final = 180
@@ -42,10 +41,7 @@ def stack() -> Iterator[ExitStack]:
 
 
 def run_postfix(stack: ExitStack, command: str, *, chroot: bool = True, settings: str = "") -> PrivatePostfix:
-    try:
-        return stack.enter_context(PrivatePostfix(command, chroot=chroot, settings=settings))
-    except Unavailable as missing:
-        pytest.skip(str(missing))
+    return stack.enter_context(PrivatePostfix(command, chroot=chroot, settings=settings))
 
 
 def cache_pid(postfix: PrivatePostfix) -> int:

@@ -35,10 +35,7 @@ BUGS = {
 SEARCH_ONLY_FOR_END_STATES = {"STALL"}
 """Searched with assertions off: a server that waits for one client also misses another's death, and either shows."""
 
-pytestmark = [
-    pytest.mark.skipif(shutil.which("spin") is None, reason="spin is not installed: apt-get install spin"),
-    pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler: apt-get install gcc libc6-dev"),
-]
+pytestmark = pytest.mark.needs("spin", "compiler")
 
 
 def search(folder: Path, *, bug: str | None = None) -> str:

@@ -12,10 +12,9 @@ from tests.side_by_side.lockstep.world import Difference, World
 from tests.wrong.references import WRONG
 
 from scache_conformance.servers.postfix import MasterChild
-from scache_conformance.servers.unavailable import Unavailable
 from scache_spec.vocabulary import Limits
 
-pytestmark = pytest.mark.postfix
+pytestmark = pytest.mark.needs("postfix", "compiler")
 
 LIMITS = Limits(ttl_limit_s=3)
 STEPS_PER_RUN = 80
@@ -24,11 +23,7 @@ STEPS_PER_RUN = 80
 @pytest.fixture
 def child() -> Iterator[MasterChild]:
     with ExitStack() as stack:
-        try:
-            started = stack.enter_context(MasterChild(virtual_clock=True, ttl_limit_s=LIMITS.ttl_limit_s))
-        except Unavailable as missing:
-            pytest.skip(str(missing))
-        yield started
+        yield new_child(stack)
 
 
 def open_world(child: MasterChild, limits: Limits = LIMITS) -> World:
