@@ -4,13 +4,13 @@ What cannot be so stands on a list with its reason, and nothing else does. Every
 """
 
 import re
-import subprocess
 import sys
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.checkout import ROOT, files
 
 from scache_conformance.suite.registry import all_cases
 from scache_conformance.suite.unobservable import UNOBSERVABLE
@@ -18,8 +18,6 @@ from scache_spec import clauses, places
 from scache_spec.clauses import AREAS
 from scache_spec.conversation import TRANSITIONS
 from scache_spec.render import render
-
-ROOT = Path(__file__).parents[2]
 
 ID = re.compile(rf"\b(?:{'|'.join(AREAS)})[-_][0-9]+\b(?!\.)")
 
@@ -40,18 +38,10 @@ NOT_IN_FAST = {
 }
 
 
-def tracked(*folders: str) -> list[Path]:
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", *folders],
-        cwd=ROOT, check=True, capture_output=True, text=True,
-    ).stdout  # fmt: skip
-    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
-
-
 def cited_anywhere() -> dict[str, Path]:
     return {
         found.replace("_", "-"): path
-        for path in tracked(".")
+        for path in files()
         if path.suffix in (".py", ".md", ".toml", ".txt", ".pml") and path != Path(__file__)
         for found in ID.findall(path.read_text(encoding="utf-8"))
     }

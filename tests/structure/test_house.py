@@ -2,13 +2,11 @@
 
 import ast
 import re
-import subprocess
 import tokenize
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
+from tests.support.checkout import ROOT, files
 
 SAYS_NOTHING = {"utils", "util", "common", "helpers", "misc"}
 
@@ -16,17 +14,8 @@ LINES_MAX = 450
 """Most are below 250, few above 400; more than this in one module is two subjects, or one told badly."""
 
 
-def python_files() -> list[Path]:
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", "*.py"],
-        cwd=ROOT, check=True, capture_output=True, text=True,
-    ).stdout  # fmt: skip
-    found = [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
-    assert len(found) > 10
-    return found
-
-
-FILES = python_files()
+FILES = [path for path in files() if path.suffix == ".py"]
+assert len(FILES) > 100
 SOURCES = [path for path in FILES if path.relative_to(ROOT).parts[0] != "tests"]
 
 
