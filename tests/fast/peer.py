@@ -91,7 +91,7 @@ class House:
         hooks: Hooks | None = None,
         verbose: bool = False,
         polls_before_blocking: int = 0,
-        after_turn: Sequence[Callable[[int], None]] = (),
+        after_turn: Sequence[Callable[[Server], None]] = (),
     ) -> None:
         self._after_turn = after_turn
         self.clock = Clock()
@@ -123,7 +123,7 @@ class House:
         for _ in range(turns):
             self.server.step(0)
             for call in self._after_turn:
-                call(self.server.served)
+                call(self.server)
 
     def advance(self, seconds: float) -> None:
         """Let time pass, and the server notice."""

@@ -38,9 +38,9 @@ class Refuse:
     def find_spec(self, name, path=None, target=None):
         raise AssertionError(f"late import of {name}")
 listen = listening.listen
-def from_here_on(path, mode, owner):
+def from_here_on(*arguments):
     sys.meta_path.insert(0, Refuse())
-    return listen(path, mode, owner)
+    return listen(*arguments)
 standalone.listen = from_here_on
 sys.exit(__main__.main())
 """

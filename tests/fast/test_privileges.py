@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.fast.peer import DONE, DUMMY, MISSED, find_dest, find_endp, found, save_dest
-from tests.fast.process import Client, Running, running
+from tests.fast.process import Client, Running, run, running
 
 pytestmark = pytest.mark.needs("root")
 
@@ -62,7 +62,7 @@ def identity(server: Running) -> tuple[str, str, str]:
     [
         (["--user", "nobody"], 65534, 65534, "65534"),
         (["--user", "65534", "--group", "daemon"], 65534, 1, "1 65534"),
-        (["--group", "1"], 0, 1, ""),
+        (["--user", "root", "--group", "1"], 0, 1, "0 1"),
         (["--user", "nobody", "--chroot", "{}"], 65534, 65534, "65534"),
     ],
 )
@@ -85,6 +85,20 @@ def test_it_is_somebody_else_for_good_and_serves(
         dance(jail / "s")
         lines = server.end()
     assert any("address lookup" in line for line in lines)
+
+
+@pytest.mark.parametrize("options", [["--group", "1"], ["--chroot", "{}"], ["--group", "1", "--chroot", "{}"]])
+def test_root_that_would_stay_root_unasked_is_refused(options: list[str], jail: Path) -> None:
+    ended = run("--listen", jail / "s", *[each.format(jail) for each in options])
+    assert ended.returncode == 2
+    assert "scached: error: with --group or --chroot alone the process stays root: give --user" in ended.stderr
+    assert list(jail.iterdir()) == []
+
+
+def test_root_that_stays_root_on_purpose_serves(jail: Path) -> None:
+    with running("--listen", jail / "s", "--ttl-limit", "1h", "--user", "root", "--chroot", jail) as server:
+        assert identity(server)[0] == "0\t0\t0\t0"
+        dance(jail / "s")
 
 
 def test_nothing_is_imported_opened_or_started_after_the_change(jail: Path) -> None:

@@ -99,6 +99,22 @@ def test_what_only_root_can_do_is_said_and_leaves_no_socket(
 
 
 @pytest.mark.needs("root")
+def test_folder_that_may_be_written_to_and_not_read_is_a_warning(tmp_path: Path) -> None:
+    folder = tmp_path / "drop"
+    folder.mkdir()
+    for each in (*tmp_path.parents, tmp_path):
+        if each.is_relative_to("/tmp"):
+            each.chmod(each.stat().st_mode | 0o005)
+    folder.chmod(0o733)
+    ended = started_by_nobody("--listen", folder / "s", "--max-idle", "1")
+    says(
+        ended, 0, f"warning: the folder '{folder}' is not locked: Permission denied; if two servers start there at once"
+    )
+    assert "listening on" in ended.stderr
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.needs("root")
 def test_file_that_may_not_be_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("")
     (tmp_path / "f").chmod(0)

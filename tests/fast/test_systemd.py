@@ -17,6 +17,9 @@ from scache_fast.process import systemd
 from scache_fast.process.logger import Logger
 from scache_spec.vocabulary import NS_PER_S
 
+SO_TIMESTAMP, SO_PASSSEC, SO_PASSPIDFD, SO_PASSRIGHTS = 29, 34, 76, 83
+"""<asm-generic/socket.h>; the socket module does not name them."""
+
 UNITS = Path(__file__).parents[2] / "deploy/systemd"
 
 PASSING = """
@@ -122,6 +125,60 @@ def test_what_was_passed_to_another_process_is_not_taken(tmp_path: Path) -> None
         ended = run_with(sock, env={"LISTEN_PID": "1"})
     assert ended.returncode == 2
     assert "nothing to listen on" in ended.stderr
+
+
+def rights_off(sock: socket.socket) -> None:
+    """Switch SO_PASSRIGHTS off, as AcceptFileDescriptors=no does."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS, 0)
+    except OSError:
+        pytest.skip("this kernel has no SO_PASSRIGHTS: Linux 6.16 or later")
+
+
+def test_passed_socket_through_which_nothing_can_be_parked_is_refused(tmp_path: Path) -> None:
+    with listeners(tmp_path / "a") as (sock,):
+        rights_off(sock)
+        ended = run_with(sock, env={"LISTEN_FDNAMES": "web"})
+    assert ended.returncode == 1
+    assert "fatal: descriptor 3 (web) was passed with SO_PASSRIGHTS off" in ended.stderr
+    assert "AcceptFileDescriptors=no" in ended.stderr
+
+
+@pytest.mark.parametrize("option", [socket.SO_PASSCRED, SO_TIMESTAMP, SO_PASSSEC, SO_PASSPIDFD])
+def test_options_that_add_to_what_is_received_are_switched_off(option: int, tmp_path: Path) -> None:
+    with listeners(tmp_path / "a") as (sock,):
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, option, 1)
+        except OSError:
+            pytest.skip(f"this kernel has no option {option}")
+        command, env, fds = passing(sock)
+        with running("--ttl-limit", "1h", command=command, env=env, pass_fds=fds) as server:
+            assert sock.getsockopt(socket.SOL_SOCKET, option) == 0
+            with Client(tmp_path / "a") as client:
+                before = server.descriptors
+                for _ in range(3):
+                    with client.park(b"e"), client.pick_up(b"e"):
+                        pass
+                assert client.ask(find_endp(b"zz")) == MISSED
+                assert server.descriptors == before
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_end_of_the_last_listening_socket_ends_the_server(count: int, tmp_path: Path) -> None:
+    """Whoever shares a listening socket can shut it down."""
+    with listeners(*(tmp_path / name for name in "ab"[:count])) as socks:
+        command, env, fds = passing(*socks)
+        with running(command=command, env=env, pass_fds=fds) as server:
+            for sock in socks[1:]:
+                sock.shutdown(socket.SHUT_RDWR)
+                server.line("warning: a listening socket was shut down by somebody else")
+            with Client(tmp_path / "a") as client:
+                assert client.ask(find_endp(b"zz")) == MISSED
+                socks[0].shutdown(socket.SHUT_RDWR)
+                assert client.is_closed()
+            assert server.process.wait(PATIENCE_S) == 1
+            server.line("fatal: no listening socket is left, because somebody else has shut it down")
+            server.line("statistics: address lookup hits=0 miss=1")
 
 
 # Notifications.

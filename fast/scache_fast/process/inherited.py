@@ -7,8 +7,21 @@ reaches a child of this process. How many there are and where they begin is know
 import fcntl
 import os
 import socket
+from typing import Final
 
 from scache_fast.process.errors import StartError
+
+_SO_PASSRIGHTS: Final = 83
+_ADDING_OPTIONS: Final = (
+    socket.SO_PASSCRED,
+    29,  # SO_TIMESTAMP
+    34,  # SO_PASSSEC
+    35,  # SO_TIMESTAMPNS
+    37,  # SO_TIMESTAMPING
+    40,  # SO_RXQ_OVFL
+    76,  # SO_PASSPIDFD, for which the kernel makes a descriptor with each message
+)
+"""Options of a socket that add something to what is received: <asm-generic/socket.h>. The socket module names one."""
 
 
 def fill_standard_descriptors() -> None:
@@ -28,13 +41,29 @@ def fill_standard_descriptors() -> None:
 
 
 def listening_socket(fd: int, name: str) -> socket.socket:
-    """Take over a listening UNIX stream socket; raises StartError, and it is not taken over then."""
-    return _unix_stream_socket(fd, name, "a listening UNIX stream socket (systemd: ListenStream=PATH, Accept=no)", True)
+    """Take over a listening UNIX stream socket; raises StartError, and it is not taken over then.
+
+    A socket gets its options from the listening socket at the instant at which its client connects.
+    """
+    wanted = "a listening UNIX stream socket (systemd: ListenStream=PATH, Accept=no)"
+    sock = _unix_stream_socket(fd, name, wanted, listens=True)
+    if _is_off(sock, _SO_PASSRIGHTS):
+        sock.detach()
+        raise StartError(
+            f"descriptor {fd} ({name}) was passed with SO_PASSRIGHTS off: nothing could ever be parked; leave out "
+            "AcceptFileDescriptors=no of the socket unit"
+        )
+    for option in _ADDING_OPTIONS:
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, option, 0)
+        except OSError:
+            pass  # ENOPROTOOPT: a kernel without it.
+    return sock
 
 
 def connected_socket(fd: int, name: str) -> socket.socket:
     """Take over one end of a UNIX stream connection; raises StartError, and it is not taken over then."""
-    return _unix_stream_socket(fd, name, "a UNIX stream connection", False)
+    return _unix_stream_socket(fd, name, "a UNIX stream connection", listens=False)
 
 
 def writable_descriptor(fd: int, name: str) -> int:
@@ -49,7 +78,7 @@ def writable_descriptor(fd: int, name: str) -> int:
     return fd
 
 
-def _unix_stream_socket(fd: int, name: str, wanted: str, listens: bool) -> socket.socket:
+def _unix_stream_socket(fd: int, name: str, wanted: str, *, listens: bool) -> socket.socket:
     try:
         os.set_inheritable(fd, False)
         sock = socket.socket(fileno=fd)
@@ -60,3 +89,10 @@ def _unix_stream_socket(fd: int, name: str, wanted: str, listens: bool) -> socke
         sock.detach()
         raise StartError(f"descriptor {fd} ({name}) was passed and is not {wanted}")
     return sock
+
+
+def _is_off(sock: socket.socket, option: int) -> bool:
+    try:
+        return sock.getsockopt(socket.SOL_SOCKET, option) == 0
+    except OSError:
+        return False  # ENOPROTOOPT: a kernel without it, where nothing can be switched off.

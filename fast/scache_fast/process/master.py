@@ -29,6 +29,7 @@ from scache_fast.process.postfix_parameters import Parameters, read_parameters
 from scache_fast.process.privileges import Identity, drop, raise_descriptor_limit
 from scache_fast.process.serving import Supervisor, serve
 from scache_fast.process.sinks import Datagrams, to_postlog, to_stderr, to_syslog
+from scache_fast.process.socket_watch import LOOK_S, SocketWatch
 from scache_fast.settings.sources import ConfigurationError, merge
 
 _STATUS_FD: Final = 5
@@ -90,16 +91,17 @@ def main(program: str, arguments: Sequence[str], environment: Mapping[str, str])
         descriptors = raise_descriptor_limit(log)
         supervisor = Master(invocation, watchdog_s).supervisor()
         drop(_identity(parameters, invocation))
-        supervisor.after_turn.append(sink.after_turn)
-        serve(listeners, settings, log, supervisor, descriptors)
+        watch = SocketWatch([], listeners, settings, log, is_in_chroot=invocation.is_chrooted)
+        supervisor.after_turn += [sink.after_turn, watch.after_turn]
+        supervisor.turn_s_max = min(supervisor.turn_s_max, LOOK_S)
+        status = serve(listeners, settings, log, supervisor, descriptors)
     except (StartError, ConfigurationError) as error:
         log.fatal(str(error))
         if os.isatty(0):
             Logger(to_stderr(name)).fatal(str(error))  # Whoever typed the command does not look into the mail log.
-        sink.finish()
-        return 1
+        status = 1
     sink.finish()
-    return 0
+    return status
 
 
 def parse(name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Invocation:
@@ -160,16 +162,19 @@ class Master:
 
     def _ready(self, server: Server) -> None:
         # The default action ends the process wherever it hangs; a handler of Python's would wait for the interpreter.
+        # An alarm that is pending from before is dropped: only then may the signal, if it was blocked, come through.
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         self._arm(time.monotonic_ns())
         # master(8) never writes: the channel becomes readable when its other end is gone, at its end or at a reload.
         server.watch(self._channel.fileno(), server.stop)
 
-    def _after_turn(self, served: int) -> None:
+    def _after_turn(self, server: Server) -> None:
         now_ns = time.monotonic_ns()
         if (now_ns - self._armed_ns) * 3 >= self._watchdog_s * 1_000_000_000:
             self._arm(now_ns)
-        if served and not self._is_known:
+        if server.served and not self._is_known:
             self._is_known = True
             for state in (_TAKEN, _AVAILABLE):
                 try:

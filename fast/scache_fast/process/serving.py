@@ -34,22 +34,23 @@ class Supervisor:
     ready: Callable[[Server], None] | None = None
     """Called once clients are about to be served."""
 
-    after_turn: list[Callable[[int], None]] = field(default_factory=list)
-    """Called in this order after each turn, with the number of requests served so far."""
+    after_turn: list[Callable[[Server], None]] = field(default_factory=list)
+    """Called in this order after each turn."""
 
     stopping: Callable[[], None] | None = None
     """Called when the loop has ended."""
 
-    turn_s_max: float | None = None
-    """How long a turn may wait at most; None: as long as it takes."""
+    turn_s_max: float = float("inf")
+    """How long a turn may wait at most."""
 
 
 def serve(
     listeners: Sequence[socket.socket], settings: Settings, log: Logger, supervisor: Supervisor, descriptors: int
-) -> None:
+) -> int:
     """Serve until told to end or idle for long enough, then print statistics and close everything.
 
-    `descriptors` is how many the process may have open. Raises StartError.
+    `descriptors` is how many the process may have open. Returns the exit status: 1 if no listening socket is left.
+    Raises StartError.
     """
     if descriptors - settings.descriptors_reserve <= _OWN_DESCRIPTORS:
         log.warning(
@@ -65,7 +66,7 @@ def serve(
     )
     try:
         server = Server(listeners, settings.limits, log=log, hooks=hooks, polls_before_blocking=settings.busy_poll)
-        signals = Signals(server)
+        signals = Signals(server, log)
     except OSError as error:
         # EMFILE, ENFILE, ENOMEM, ENOSPC: what the loop itself needs cannot be had.
         raise StartError(f"cannot wait for clients: {error.strerror}") from error
@@ -78,20 +79,26 @@ def serve(
     with StallBreaker(server, log):
         try:
             with signals:
-                _run(server, log, supervisor)
+                return _run(server, log, supervisor)
         finally:
             server.close()
 
 
-def _run(server: Server, log: Logger, supervisor: Supervisor) -> None:
+def _run(server: Server, log: Logger, supervisor: Supervisor) -> int:
     if supervisor.announcement:
         log.info(supervisor.announcement)
     if supervisor.ready is not None:
         supervisor.ready(server)
+    status = 0
     while server.is_running:
         server.step(supervisor.turn_s_max)
         for call in supervisor.after_turn:
-            call(server.served)
+            call(server)
+        if not server.listeners:
+            log.fatal("no listening socket is left, because somebody else has shut it down")
+            status = 1
+            break
     if supervisor.stopping is not None:
         supervisor.stopping()
     server.print_statistics()  # STAT-7, LIFE-4
+    return status

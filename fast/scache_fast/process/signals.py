@@ -8,18 +8,25 @@ the C handler, and the loop watches the other end.
 import signal
 import socket
 from types import FrameType, TracebackType
+from typing import Final
 
+from scache_fast.engine.log import Log
 from scache_fast.engine.server import Server
+
+_HANDLED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+_USED: Final = (*_HANDLED, signal.SIGUSR2)
+"""USR2 interrupts what hangs in the kernel (stalls.py)."""
 
 
 class Signals:
-    """While entered: TERM and INT stop a server, USR1 makes it print statistics."""
+    """While entered: TERM and INT stop a server, USR1 makes it print statistics, HUP is a line in the log."""
 
-    __slots__ = ("_reader", "_server", "_wants_statistics", "_writer")
+    __slots__ = ("_log", "_noted", "_reader", "_server", "_writer")
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, log: Log) -> None:
         self._server = server
-        self._wants_statistics = False
+        self._log = log
+        self._noted: set[int] = set()
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
         self._writer.setblocking(False)
@@ -28,15 +35,18 @@ class Signals:
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
-        signal.signal(signal.SIGUSR1, self._print)
+        signal.signal(signal.SIGUSR1, self._note)
+        signal.signal(signal.SIGHUP, self._note)
         self._server.watch(self._reader.fileno(), self._woken)
+        # Threads of some runtimes start a program with signals blocked, and a program inherits that.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _USED)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # From here on the process is ending: another TERM must not cut that short.
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        for number in _HANDLED:
             signal.signal(number, signal.SIG_IGN)
         signal.set_wakeup_fd(-1)
         self._server.unwatch(self._reader.fileno())
@@ -46,15 +56,18 @@ class Signals:
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._server.stop()
 
-    def _print(self, number: int, frame: FrameType | None) -> None:
+    def _note(self, number: int, frame: FrameType | None) -> None:
         # A handler may run in the middle of anything, a line being written included. It only leaves a note.
-        self._wants_statistics = True
+        self._noted.add(number)
 
     def _woken(self) -> None:
         try:
             self._reader.recv(4096)
         except BlockingIOError:
             pass  # the byte was taken in the turn before
-        if self._wants_statistics:
-            self._wants_statistics = False
+        if signal.SIGUSR1 in self._noted:
+            self._noted.discard(signal.SIGUSR1)
             self._server.print_statistics()
+        if signal.SIGHUP in self._noted:
+            self._noted.discard(signal.SIGHUP)
+            self._log.info("SIGHUP: settings are read at the start only, restart the server to change them")

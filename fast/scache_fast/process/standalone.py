@@ -4,6 +4,7 @@ Order: settings, inherited descriptors, log, sockets, supervisor, identity, loop
 anything is opened, or a number that was not passed after all would be that of something else by then.
 """
 
+import os
 from collections.abc import MutableMapping, Sequence
 
 from scache_fast.process import inherited, systemd
@@ -13,6 +14,7 @@ from scache_fast.process.logger import Logger, Sink
 from scache_fast.process.privileges import Identity, drop, raise_descriptor_limit
 from scache_fast.process.serving import serve
 from scache_fast.process.sinks import Datagrams, to_stderr, to_syslog
+from scache_fast.process.socket_watch import LOOK_S, SocketWatch
 from scache_fast.settings.sources import complain, read
 from scache_fast.settings.table import Settings
 
@@ -38,18 +40,26 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
         if not passed and not settings.listen:
             complain("nothing to listen on: give --listen PATH, or pass a socket as systemd does")
             return 2
+        if os.geteuid() == 0 and settings.user is None and (settings.group is not None or settings.chroot is not None):
+            complain(
+                "with --group or --chroot alone the process stays root: give --user as well (--user root: on purpose)"
+            )
+            return 2
         descriptors = raise_descriptor_limit(log)
         for path in settings.listen:
-            files += [listen(path, settings.mode, settings.owner)]
+            files += [listen(path, settings.mode, settings.owner, log)]
         supervisor = systemd.Notifier(environment, ready_fd, log).supervisor()
         systemd.forget(environment)
         names = [file.path for file in files] + [str(sock.getsockname()) for sock in passed]
         supervisor.announcement = f"listening on {', '.join(names)}, pid {log.pid}"
         if isinstance(sink, Datagrams):
             supervisor.after_turn.append(sink.after_turn)
+        watch = SocketWatch(files, passed, settings, log, is_in_chroot=settings.chroot is not None)
+        supervisor.after_turn.append(watch.after_turn)
+        supervisor.turn_s_max = min(supervisor.turn_s_max, LOOK_S)
         drop(Identity(settings.user, settings.group, settings.chroot))
         is_in_chroot = settings.chroot is not None
-        serve([*passed, *(file.sock for file in files)], settings, log, supervisor, descriptors)
+        return serve([*passed, *(file.sock for file in files)], settings, log, supervisor, descriptors)
     except StartError as error:
         for each in dict.fromkeys((terminal, sink)):
             Logger(each).fatal(str(error))
@@ -57,12 +67,13 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
     finally:
         for file in files:
             file.sock.close()
-        # In a chroot the path means something else. The next start replaces what is left.
-        if not is_in_chroot:
-            _remove(files, settings, Logger(sink))
+            # In a chroot the path means something else. The next start replaces what is left.
+            complaint = None if is_in_chroot else file.remove(Logger(sink))
+            # Whoever gave up privileges often may not remove the file.
+            if complaint is not None and settings.user is None:
+                Logger(sink).warning(complaint)
         if isinstance(sink, Datagrams):
             sink.finish()
-    return 0
 
 
 def _syslog(settings: Settings) -> Datagrams:
@@ -70,11 +81,3 @@ def _syslog(settings: Settings) -> Datagrams:
         return to_syslog(settings.syslog_name, settings.syslog_facility)
     except OSError as error:
         raise StartError(f"cannot log to syslog: {error.strerror}") from error  # EMFILE, ENFILE
-
-
-def _remove(files: list[SocketFile], settings: Settings, log: Logger) -> None:
-    for file in files:
-        complaint = file.remove()
-        # Whoever gave up privileges often may not remove the file.
-        if complaint is not None and settings.user is None:
-            log.warning(complaint)

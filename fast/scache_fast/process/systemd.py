@@ -99,7 +99,7 @@ class Notifier:
                 self._log.warning(f"cannot tell descriptor {self._ready_fd} about readiness: {error.strerror}")
             wire.close(self._ready_fd, self._log)
 
-    def _after_turn(self, served: int) -> None:
+    def _after_turn(self, server: Server) -> None:
         now_ns = self._clock()
         if self._watchdog_ns is not None and now_ns - self._patted_ns >= self._watchdog_ns // 4:
             self._patted_ns = now_ns

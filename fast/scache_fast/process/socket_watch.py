@@ -1,0 +1,104 @@
+"""Socket files that somebody removes while the server runs, as cleaners of temporary folders do.
+
+The kernel tells nobody about it: the server would go on for ever without a client, and a second one would start beside
+it. So all socket files are checked now and then. One that was made here is bound anew at its path, as long as the
+process may still do that: not in a chroot (a descriptor of the folder would be a way out of it), and not where user or
+folder do not allow it. Otherwise, and for a socket that was passed, there is one line in the log.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from scache_fast.engine.server import Server
+from scache_fast.process.errors import StartError
+from scache_fast.process.listening import SocketFile, listen
+from scache_fast.process.logger import Logger
+from scache_fast.settings.table import Settings
+
+LOOK_S: Final = 10
+"""How often the files are checked. Arbitrary: it costs three system calls a file."""
+
+
+class SocketWatch:
+    """The socket files of this process: those in `files`, which are replaced there, and those of passed sockets."""
+
+    def __init__(
+        self,
+        files: list[SocketFile],
+        passed: Iterable[socket.socket],
+        settings: Settings,
+        log: Logger,
+        *,
+        is_in_chroot: bool,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._files = files
+        self._passed = [file for file in map(_file_of, passed) if file is not None]
+        self._settings = settings
+        self._is_in_chroot = is_in_chroot
+        self._log = log
+        self._clock = clock
+        self._looked_ns = clock()
+        self._lost: set[str] = set()
+        self._replaced: list[SocketFile] = []
+
+    def after_turn(self, server: Server) -> None:
+        """Check the files if that is due; the loop calls it after each turn."""
+        now_ns = self._clock()
+        if now_ns - self._looked_ns < LOOK_S * 1_000_000_000:
+            return
+        self._looked_ns = now_ns
+        for file in self._replaced:  # Whoever had still connected there has been accepted since the last time.
+            server.remove_listener(file.sock)
+            file.close()
+        self._replaced.clear()
+        for index, file in enumerate(self._files):
+            if file.is_lost(is_in_chroot=self._is_in_chroot):
+                self._replace(index, server)
+        for file in self._passed:
+            if file.is_lost(is_in_chroot=self._is_in_chroot):
+                self._say(file.path, "whoever passed the socket has to make it anew")
+
+    def _replace(self, index: int, server: Server) -> None:
+        old = self._files[index]
+        if self._is_in_chroot:
+            self._say(old.path, "it is out of reach in a chroot: restart the server")
+            return
+        # A line about each of many tries would say nothing new.
+        log = Logger(lambda priority, line: None) if old.path in self._lost else self._log
+        try:
+            new = listen(old.path, self._settings.mode, self._settings.owner, log, patience_s=0)
+        except StartError as error:
+            self._say(old.path, f"{error}; this is tried again every {LOOK_S} s")
+            return
+        try:
+            server.add_listener(new.sock)
+        except OSError as error:
+            new.remove(log)
+            new.close()
+            self._say(old.path, f"cannot wait for clients: {error.strerror}; this is tried again every {LOOK_S} s")
+            return
+        self._files[index] = new
+        self._replaced.append(old)
+        self._lost.discard(old.path)
+        self._log.warning(f"somebody removed the socket {old.path!r}: it is bound anew")
+
+    def _say(self, path: str, what: str) -> None:
+        if path not in self._lost:
+            self._lost.add(path)
+            self._log.warning(f"somebody removed the socket {path!r}, clients cannot connect any more: {what}")
+
+
+def _file_of(sock: socket.socket) -> SocketFile | None:
+    """Return the file of a passed socket; None if it has none, or none that can be seen from here."""
+    path: object = sock.getsockname()
+    if not isinstance(path, str) or not path:
+        return None  # A name outside of the file system.
+    try:
+        file = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    return SocketFile(path, sock, file)

@@ -1,0 +1,46 @@
+"""Signals: those that were blocked when the process was started, and the one that never ends it."""
+
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from tests.fast.peer import MISSED, find_endp
+from tests.fast.process import Client, Running, running
+
+BLOCKING = """
+import signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP])
+from scache_fast.__main__ import main
+sys.exit(main())
+"""
+
+
+def blocked_signals(server: Running) -> set[int]:
+    mask = int(server.status("SigBlk"), 16)
+    return {number for number in signal.valid_signals() if mask >> (number - 1) & 1}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_that_were_blocked_when_it_was_started_are_heard(number: signal.Signals, tmp_path: Path) -> None:
+    """As threads of some runtimes start programs."""
+    with running("--listen", tmp_path / "s", command=[sys.executable, "-c", BLOCKING]) as server:
+        assert blocked_signals(server) == set()
+        with Client(tmp_path / "s") as client:
+            assert client.ask(find_endp(b"zz")) == MISSED
+        server.process.send_signal(signal.SIGUSR1)
+        server.line("address lookup hits=0 miss=1")
+        server.end(number)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_hup_is_a_line_and_never_an_end(tmp_path: Path) -> None:
+    with running("--listen", tmp_path / "s") as server:
+        for _ in range(3):
+            server.process.send_signal(signal.SIGHUP)
+            line = server.line("SIGHUP")
+            assert line.endswith(": SIGHUP: settings are read at the start only, restart the server to change them")
+        with Client(tmp_path / "s") as client:
+            assert client.ask(find_endp(b"zz")) == MISSED
+        server.end()
+    assert list(tmp_path.iterdir()) == []
