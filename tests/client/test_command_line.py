@@ -4,28 +4,24 @@ import asyncio
 import os
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from tests.client.peer import Pair
-from tests.postfix.standing_server import standing_server
+from tests.support.client import PATIENCE_S
+from tests.support.processes import environment, module, run, standing
 
 from scache_client import AsyncClient, Client
 from scache_client.__main__ import ECHO_ADDRESS, SOCKET_VARIABLE, main
 from scache_client.echo import Echo
 
-PATIENCE_S = 20
-
-ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-
 
 @pytest.fixture(scope="module", params=["scache_reference", "scache_fast"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     path = tmp_path_factory.mktemp("server") / "s"
-    with standing_server(request.param, path, ["--ttl-limit", "10m"]):
+    with standing(request.param, path, "--ttl-limit", "10m"):
         yield str(path)
 
 
@@ -39,16 +35,9 @@ def address() -> Iterator[str]:
         thread.join()
 
 
-def run(path: str, *words: str, status: int = 0) -> str:
+def run_client(path: str, *words: str, status: int = 0) -> str:
     """Run one command in a process of its own and return what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", "scache_client", "--socket", path, *words],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        env=ENVIRONMENT,
-    )
+    done = run("--socket", path, *words, command=module("scache_client"))
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout if status == 0 else done.stderr
@@ -56,23 +45,23 @@ def run(path: str, *words: str, status: int = 0) -> str:
 
 def test_connection_goes_from_process_to_process(server: str, address: str) -> None:
     label = r"from process\nto process"
-    assert run(server, "park", label, address, "--properties", r"tls=0\n").startswith("parked     127.0.0.1:")
-    first = run(server, "find", label, "--send", "hello", "--again", "60")
+    assert run_client(server, "park", label, address, "--properties", r"tls=0\n").startswith("parked     127.0.0.1:")
+    first = run_client(server, "find", label, "--send", "hello", "--again", "60")
     number = first.partition("came back  connection ")[2].partition(",")[0]
     assert r"properties tls=0\n" in first
     assert f"connection {number}, line 1: hello" in first
-    run(server, "bind", r"dest\n", label, "--properties", "by way of dest")
-    second = run(server, "find-dest", r"dest\n", "--send", "once more")
+    run_client(server, "bind", r"dest\n", label, "--properties", "by way of dest")
+    second = run_client(server, "find-dest", r"dest\n", "--send", "once more")
     assert "binding    by way of dest" in second
     assert f"connection {number}, line 2: once more" in second
-    assert "nothing is parked" in run(server, "find-dest", r"dest\n", status=1)
-    assert r"endpoint from process\nto process;" in run(server, "find", label, status=1)
+    assert "nothing is parked" in run_client(server, "find-dest", r"dest\n", status=1)
+    assert r"endpoint from process\nto process;" in run_client(server, "find", label, status=1)
 
 
 def test_talk_passes_lines_both_ways(server: str, address: str) -> None:
-    run(server, "park", "talk", address)
-    words = [sys.executable, "-m", "scache_client", "--socket", server, "find", "talk", "--talk"]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT) as talking:
+    run_client(server, "park", "talk", address)
+    words = [*module("scache_client"), "--socket", server, "find", "talk", "--talk"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()) as talking:
         assert talking.stdin is not None
         assert talking.stdout is not None
         for number in (1, 2):
@@ -109,7 +98,7 @@ def test_what_one_client_parks_the_other_takes_up(server: str, pair: Pair) -> No
 
 
 def test_errors_are_one_line_that_says_what_to_do(tmp_path: Path) -> None:
-    gone = run(str(tmp_path / "none"), "find", "e", status=2)
+    gone = run_client(str(tmp_path / "none"), "find", "e", status=2)
     assert gone.startswith("scache_client: ")
     assert gone.count("\n") == 1
     assert "start the server" in gone

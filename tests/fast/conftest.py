@@ -3,17 +3,17 @@
 from collections.abc import Iterator
 
 import pytest
-from tests.fast.peer import House, open_descriptors
+from tests.support.descriptors import none_left_open
+from tests.support.servers import Fast
 
 
 @pytest.fixture(autouse=True)
 def _no_descriptor_is_left() -> Iterator[None]:
-    before = open_descriptors()
-    yield
-    assert open_descriptors() - before == set()
+    with none_left_open():
+        yield
 
 
 @pytest.fixture
-def house() -> Iterator[House]:
-    with House() as opened:
+def house() -> Iterator[Fast]:
+    with Fast() as opened:
         yield opened

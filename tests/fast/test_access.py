@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.fast.peer import GREETING, MISSED, Clock, Lines, find_endp
-from tests.fast.process import PATIENCE_S, Client, running
+from tests.support.client import PATIENCE_S, Client
+from tests.support.messages import GREETING, MISSED, find_endp
+from tests.support.processes import running
+from tests.support.servers import Clock, Lines
 
 from scache_fast.policy import access
 from scache_fast.policy.access import Access, Doorkeeper
@@ -84,7 +86,7 @@ def test_refusals_are_counted_and_said_once_for_each_user(reachable: Path) -> No
         for user in (1, 1, 2, 1, 2):
             assert not greeted(reachable, user=user, group=user)
         with Client(reachable) as client:
-            assert client.ask(find_endp(b"zz")) == MISSED
+            assert client.say(find_endp(b"zz")) == MISSED
         refusals = [line.partition("client refused: ")[2] for line in server.end() if "client refused" in line]
     assert [refusal.split(",")[0] for refusal in refusals] == ["uid 1", "uid 2"]
     assert refusals[1].endswith("(3 refused so far)")

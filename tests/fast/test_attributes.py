@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from tests.fast.peer import find_endp, save_dest, save_endp
+from tests.support.messages import find_endp, save_dest, save_endp
 
 from scache_fast.engine.attributes import Decoder, encode, parse_ttl, whole_list
 

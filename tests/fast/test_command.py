@@ -3,17 +3,24 @@
 import os
 import re
 import signal
-import socket
 import stat
-import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.fast.peer import DONE, DUMMY, GREETING, MISSED, find_dest, find_endp, found, save_dest, save_endp
+from tests.support.client import Client
+from tests.support.messages import (
+    DONE,
+    MALFORMED,
+    MISSED,
+    MISSED_DEST,
+    find_dest,
+    find_endp,
+    found,
+    save_dest,
+)
+from tests.support.processes import module, run, running
 
 from scache_fast import __version__
 from scache_fast.settings.sources import read
@@ -26,8 +33,6 @@ def parse(arguments: list[str]) -> Settings:
     """Read a command line in an empty environment."""
     return read(arguments, {})
 
-
-COMMAND = [sys.executable, "-m", "scache_fast"]
 
 NO_LATE_IMPORT = """
 import sys
@@ -46,110 +51,50 @@ sys.exit(__main__.main())
 """
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-
-
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run a command that is to end by itself."""
-    return subprocess.run(
-        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=60, env=environment(), check=False
-    )
-
-
-@contextmanager
-def running(*arguments: str | Path, command: list[str] = COMMAND) -> Iterator[subprocess.Popen[str]]:
-    """Start a server and wait until it says that it listens; end it if the test did not."""
-    process = subprocess.Popen([*command, *map(str, arguments)], stderr=subprocess.PIPE, text=True, env=environment())
-    assert process.stderr is not None
-    try:
-        line = process.stderr.readline()
-        assert re.fullmatch(rf"scached\[{process.pid}\]: listening on .*, pid {process.pid}\n", line), line
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        process.stderr.close()
-
-
-def end(process: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM) -> str:
-    """Send a signal; return what the process printed before it ended."""
-    process.send_signal(number)
-    _, printed = process.communicate(timeout=60)
-    return printed
-
-
-@contextmanager
-def connected(path: Path) -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(60)
-        client.connect(str(path))
-        assert client.recv(100) == GREETING
-        yield client
-
-
-def ask(client: socket.socket, request: bytes) -> bytes:
-    client.sendall(request)
-    return client.recv(1000)
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_it_with_statistics_and_without_a_socket(tmp_path: Path, number: signal.Signals) -> None:
     path = tmp_path / "s"
-    with running("--listen", path) as process:
-        with connected(path) as client:
-            assert ask(client, find_endp(b"zz")) == MISSED
-            printed = end(process, number).splitlines()
-        assert process.returncode == 0
-    assert [line.split(": ", 1)[1] for line in printed[1:]] == ["statistics: address lookup hits=0 miss=1 success=0%"]
-    assert printed[0].startswith(f"scached[{process.pid}]: statistics: start interval ")
+    with running("--listen", path) as server, Client(path) as client:
+        assert client.say(find_endp(b"zz")) == MISSED
+        first, *printed = server.end(number)
+    assert [line.split(": ", 1)[1] for line in printed] == ["statistics: address lookup hits=0 miss=1 success=0%"]
+    assert first.startswith(f"scached[{server.pid}]: statistics: start interval ")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_usr1_prints_statistics_and_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    with running("--listen", path) as process, connected(path) as client:
-        assert process.stderr is not None
-        assert ask(client, find_dest(b"zz")).startswith(b"status\x002")
-        process.send_signal(signal.SIGUSR1)
-        assert "start interval" in process.stderr.readline()
-        assert "domain lookup hits=0 miss=1 success=0%" in process.stderr.readline()
-        assert ask(client, find_endp(b"zz")) == MISSED
-        assert "domain" not in end(process)
+    with running("--listen", path) as server, Client(path) as client:
+        assert client.say(find_dest(b"zz")) == MISSED_DEST
+        server.process.send_signal(signal.SIGUSR1)
+        server.line("start interval")
+        server.line("domain lookup hits=0 miss=1 success=0%")
+        assert client.say(find_endp(b"zz")) == MISSED
+        assert "domain" not in " ".join(server.end())
 
 
 def test_two_sockets_share_one_cache_and_nothing_is_imported_late(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
-    near, far = socket.socketpair()
     command = [sys.executable, "-c", NO_LATE_IMPORT]
     with (
-        running("--listen", one, "--listen", two, "--ttl-limit", "1m", "-v", command=command) as process,
-        connected(one) as saver,
-        connected(two) as finder,
-        near,
-        far,
+        running("--listen", one, "--listen", two, "--ttl-limit", "1m", "-v", command=command) as server,
+        Client(one) as saver,
+        Client(two) as finder,
+        saver.park(b"e", b"ep"),
     ):
-        assert ask(saver, save_dest(b"d", b"dp", b"e", b"60")) == DONE
-        assert ask(saver, save_endp(b"e", b"ep", b"60")) == DUMMY
-        socket.send_fds(saver, [b"\0"], [near.fileno()])
-        assert saver.recv(100) == DONE
-        assert ask(saver, b"request\0nonsense\0\0") == b"status\x001\0\0"
-        assert ask(finder, find_dest(b"d")) == found(b"dp", b"ep")
-        finder.sendall(DUMMY)
-        data, taken, _, _ = socket.recv_fds(finder, 1, 1)
-        assert data == b"\0"
-        os.close(taken[0])
-        process.send_signal(signal.SIGUSR1)
-        printed = end(process)
-        assert process.returncode == 0, printed
+        assert saver.say(save_dest(b"d", b"dp", b"e")) == DONE
+        assert saver.say(b"request\0nonsense\0\0") == MALFORMED
+        assert finder.say(find_dest(b"d")) == found(b"dp", b"ep")
+        os.close(finder.take())
+        server.process.send_signal(signal.SIGUSR1)
+        printed = "\n".join(server.end())
     assert "'find_dest' 'd': found" in printed
     assert "warning: unknown request 'nonsense'" in printed
 
 
 def test_idle_server_ends_by_itself(tmp_path: Path) -> None:
-    with running("--listen", tmp_path / "s", "--max-idle", "1") as process:
-        assert process.wait(timeout=60) == 0
+    with running("--listen", tmp_path / "s", "--max-idle", "1") as server:
+        server.wait()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -157,9 +102,8 @@ def test_runs_isolated(tmp_path: Path) -> None:
     """With -I neither the working directory nor the environment says where modules are."""
     folders = [path for path in sys.path if path]
     program = f"import sys; sys.path += {folders!r}; from scache_fast.__main__ import main; sys.exit(main())"
-    with running("--listen", tmp_path / "s", command=[sys.executable, "-I", "-c", program]) as process:
-        end(process)
-        assert process.returncode == 0
+    with running("--listen", tmp_path / "s", command=[sys.executable, "-I", "-c", program]) as server:
+        server.end()
 
 
 def test_soft_descriptor_limit_is_raised(tmp_path: Path) -> None:
@@ -168,8 +112,8 @@ def test_soft_descriptor_limit_is_raised(tmp_path: Path) -> None:
         "resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]));"
         "sys.exit(main())"
     )
-    with running("--listen", tmp_path / "s", command=[sys.executable, "-c", program]) as process:
-        limits = Path(f"/proc/{process.pid}/limits").read_text()
+    with running("--listen", tmp_path / "s", command=[sys.executable, "-c", program]) as server:
+        limits = Path(f"/proc/{server.pid}/limits").read_text()
         row = re.search(r"^Max open files +(\S+) +(\S+)", limits, re.MULTILINE)
         assert row is not None
         assert row[1] == row[2] != "64"
@@ -183,11 +127,10 @@ def test_socket_has_the_mode_that_was_asked_for(tmp_path: Path, mode: str, bits:
 
 def test_killed_servers_socket_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    with running("--listen", path) as process:
-        process.kill()
-        process.wait()
+    with running("--listen", path) as server:
+        server.process.kill()
     assert path.is_socket()
-    with running("--listen", path), connected(path):
+    with running("--listen", path), Client(path):
         pass
 
 
@@ -201,10 +144,9 @@ def test_live_socket_is_left_alone(tmp_path: Path) -> None:
         assert second.stderr.count("\n") == 1
         assert not (tmp_path / "other").exists()
         assert path.stat().st_ino == inode
-        with connected(path):
+        with Client(path):
             pass
-        end(first)
-        assert first.returncode == 0
+        first.end()
 
 
 @pytest.mark.parametrize("operand", [["--nonsense"], ["operand"], ["--ttl-limit", "0"], ["--mode", "rw"], []])
@@ -230,11 +172,7 @@ def test_version_is_the_projects() -> None:
 
 
 def test_try_it_names_the_socket(tmp_path: Path) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "scache_fast.try_it", str(tmp_path / "s")],
-        capture_output=True, text=True, check=True, env=environment(), cwd=tmp_path,
-    )  # fmt: skip
-    assert "Starting scached on s\n" in ended.stdout
+    assert "Starting scached on s\n" in run(Path("s").absolute(), command=module("scache_fast.try_it")).stdout
 
 
 @pytest.mark.parametrize(

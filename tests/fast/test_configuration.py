@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from tests.fast.process import run
+from tests.support.processes import run
 
 from scache_fast.settings.sources import ConfigurationError, merge, read
 from scache_fast.settings.table import SETTINGS, Setting, Settings

@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.fast.peer import DONE, DUMMY, MISSED, find_dest, find_endp, found, is_hung_up, save_dest, save_endp
-from tests.fast.process import PATIENCE_S, Client, running
+from tests.support.client import PATIENCE_S, Client
+from tests.support.descriptors import is_hung_up
+from tests.support.messages import DONE, DUMMY, MISSED, find_dest, find_endp, found, save_dest, save_endp
 from tests.support.needs import libfaketime
+from tests.support.processes import running
 
 VICTIM = """
 import os, signal, socket, sys
@@ -55,7 +57,7 @@ def test_FD_10_client_killed_at_each_step_loses_nothing_but_what_it_held(steps: 
             )  # fmt: skip
             assert killed.returncode == -signal.SIGKILL
             for _ in range(2):  # what had happened before is dealt with after two turns
-                assert other.ask(find_endp(b"zz")) == MISSED
+                assert other.say(find_endp(b"zz")) == MISSED
             # The request of step 7, or the dance of steps 10 and 11, may not have been seen before the kill.
             is_gone = server.descriptors == base - 1 + (steps >= GIVEN)
             assert is_gone or server.descriptors == base + (steps >= GIVEN)
@@ -69,10 +71,10 @@ def test_FD_10_client_killed_at_each_step_loses_nothing_but_what_it_held(steps: 
                     assert far.recv(10) == b"same"
             else:
                 assert far.recv(10) == b""
-                assert other.ask(find_endp(b"e")) == MISSED
+                assert other.say(find_endp(b"e")) == MISSED
             if steps >= GIVEN:
                 other.pick_up(b"v").close()
-            assert other.ask(find_endp(b"zz")) == MISSED
+            assert other.say(find_endp(b"zz")) == MISSED
             assert server.descriptors == base - 1
         server.end()
 
@@ -97,25 +99,20 @@ def test_TTL_2_steps_of_the_wall_clock_change_nothing(days: int, tmp_path: Path)
         client.park(b"e") as far,
         client.park(b"short", ttl=b"1") as short,
     ):
-        assert client.ask(save_dest(b"d", b"p", b"e", ttl=b"600")) == DONE
-        assert stalled.ask(save_endp(b"x")) == DUMMY
+        assert client.say(save_dest(b"d", b"p", b"e", ttl=b"600")) == DONE
+        assert stalled.say(save_endp(b"x")) == DUMMY
         offset.write_text(f"{days:+}d", encoding="ascii")
         assert short.recv(1) == b""  # what was due in a second is due in a second, and nothing else is
-        assert client.ask(find_dest(b"d")) == found(b"p", b"p")
-        assert not is_hung_up_now(far)
+        assert client.say(find_dest(b"d")) == found(b"p", b"p")
+        assert not is_hung_up(far)
         near, held = socket.socketpair()
         with near, held:
-            assert stalled.give(held.fileno()) == DONE
+            assert stalled.say(b"\0", held.fileno()) == DONE
         # The wall clock did step: the statistics show it.
         server.process.send_signal(signal.SIGUSR1)
         server.line("start interval")
-        assert stalled.ask(find_endp(b"zz")) == MISSED
+        assert stalled.say(find_endp(b"zz")) == MISSED
         server.process.send_signal(signal.SIGUSR1)
         shown = server.line("start interval").split()[-3:-1]
         stepped = datetime.now(UTC) + timedelta(days=days)
         assert shown == [stepped.strftime("%b"), str(stepped.day)]
-
-
-def is_hung_up_now(far: socket.socket) -> bool:
-    far.setblocking(False)
-    return is_hung_up(far)

@@ -11,20 +11,23 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
-from tests.fast.peer import DONE, DUMMY, House, Peer, find_endp, is_hung_up, save_endp
-from tests.fast.process import Client, running
+from tests.support.client import Client
+from tests.support.descriptors import is_hung_up
+from tests.support.messages import DONE, DUMMY, find_endp, save_endp
+from tests.support.processes import running
+from tests.support.servers import Fast
 
 from scache_fast.engine.hooks import Hooks
 from scache_fast.policy.farewell import Farewells, parse_farewell
 
 
-def house_with(*farewells: str) -> House:
+def house_with(*farewells: str) -> Fast:
     said = Farewells(tuple(map(parse_farewell, farewells)))
-    return House(hooks=Hooks(before_close=said.before_close))
+    return Fast(hooks=Hooks(before_close=said.before_close))
 
 
 @pytest.fixture
-def house() -> Iterator[House]:
+def house() -> Iterator[Fast]:
     with house_with(r"smtp*=QUIT\r\n") as opened:
         yield opened
 
@@ -36,7 +39,7 @@ def read(sock: socket.socket) -> bytes:
         return b"nothing"
 
 
-def test_TTL_3_farewell_arrives_at_expiry_and_then_the_end(house: House) -> None:
+def test_TTL_3_farewell_arrives_at_expiry_and_then_the_end(house: Fast) -> None:
     peer = house.peer()
     with peer.park(b"smtp\n1.2.3.4\n25\n", ttl=b"5") as far:
         house.advance(5 - 1e-9)
@@ -47,7 +50,7 @@ def test_TTL_3_farewell_arrives_at_expiry_and_then_the_end(house: House) -> None
 
 
 def test_TTL_3_nothing_is_sent_without_being_asked_for() -> None:
-    with House() as house, house.peer().park(b"smtp", ttl=b"5") as far:
+    with Fast() as house, house.peer().park(b"smtp", ttl=b"5") as far:
         house.advance(5)
         assert read(far) == b""
 
@@ -61,16 +64,14 @@ def test_LIFE_4_farewell_arrives_at_the_end_of_the_server() -> None:
         assert read(other) == b""
 
 
-def test_farewell_is_not_said_on_what_was_handed_out(house: House) -> None:
+def test_farewell_is_not_said_on_what_was_handed_out(house: Fast) -> None:
     peer = house.peer()
-    with peer.park(b"smtp", ttl=b"5") as far:
-        _, near = peer.pick_up(find_endp(b"smtp"))
-        with near:
-            house.advance(5)
-            assert read(far) == b"nothing"
+    with peer.park(b"smtp", ttl=b"5") as far, peer.pick_up(b"smtp"):
+        house.advance(5)
+        assert read(far) == b"nothing"
 
 
-def test_farewell_is_said_where_a_hand_over_failed_too_late(house: House) -> None:
+def test_farewell_is_said_where_a_hand_over_failed_too_late(house: Fast) -> None:
     peer = house.peer()
     with peer.park(b"smtp", ttl=b"5") as far:
         peer.say(find_endp(b"smtp"))
@@ -142,10 +143,10 @@ def patience() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def expire(house: House, descriptor: int) -> None:
-    peer: Peer = house.peer()
+def expire(house: Fast, descriptor: int) -> None:
+    peer: Client = house.peer()
     assert peer.say(save_endp(b"smtp", ttl=b"1")) == DUMMY
-    assert peer.give(descriptor) == DONE
+    assert peer.say(b"\0", descriptor) == DONE
     os.close(descriptor)
     house.advance(1)
     assert house.server.table.sessions == 0
@@ -153,7 +154,7 @@ def expire(house: House, descriptor: int) -> None:
     house.turn()
 
 
-def test_full_socket_is_closed_without_it(house: House) -> None:
+def test_full_socket_is_closed_without_it(house: Fast) -> None:
     near, far = socket.socketpair()
     near.setblocking(False)
     with far:
@@ -172,7 +173,7 @@ def test_full_socket_is_closed_without_it(house: House) -> None:
         assert data == b"x" * len(data)
 
 
-def test_full_pipe_is_closed_without_it(house: House) -> None:
+def test_full_pipe_is_closed_without_it(house: Fast) -> None:
     read_end, write_end = os.pipe()
     fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, 4096)
     os.write(write_end, b"x" * 4096)
@@ -182,7 +183,7 @@ def test_full_pipe_is_closed_without_it(house: House) -> None:
     os.close(read_end)
 
 
-def test_file_stays_as_it_is(house: House, tmp_path: Path) -> None:
+def test_file_stays_as_it_is(house: Fast, tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"content")
     expire(house, os.open(path, os.O_RDWR))
@@ -190,7 +191,7 @@ def test_file_stays_as_it_is(house: House, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["closed", "half closed by us", "datagram", "listening", "unconnected TCP", "epoll"])
-def test_whatever_else_it_is_it_is_closed_and_the_server_lives(kind: str, house: House) -> None:
+def test_whatever_else_it_is_it_is_closed_and_the_server_lives(kind: str, house: Fast) -> None:
     near, far = socket.socketpair()
     if kind == "closed":
         far.close()
@@ -216,7 +217,7 @@ def test_whatever_else_it_is_it_is_closed_and_the_server_lives(kind: str, house:
     assert house.peer().say(b"request\0x\0\0") == b"status\x001\0\0"
 
 
-def test_it_passes_over_tcp_and_the_blocking_mode_stays(house: House) -> None:
+def test_it_passes_over_tcp_and_the_blocking_mode_stays(house: Fast) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         near = socket.create_connection(listener.getsockname())
         far, _ = listener.accept()
@@ -228,7 +229,7 @@ def test_it_passes_over_tcp_and_the_blocking_mode_stays(house: House) -> None:
             assert not fcntl.fcntl(kept, fcntl.F_GETFL) & os.O_NONBLOCK
 
 
-def test_lingering_is_switched_off_before_the_last_close(house: House) -> None:
+def test_lingering_is_switched_off_before_the_last_close(house: Fast) -> None:
     """The option would make that close wait for the peer, however long it takes."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         near = socket.create_connection(listener.getsockname())
@@ -244,15 +245,7 @@ def test_real_process_says_it_at_the_end(tmp_path: Path) -> None:
         with Client(tmp_path / "s") as client:
             far = client.park(b"smtp\nhost\n")
         with far:
-            assert not is_hung_up_now(far)
+            assert not is_hung_up(far)
             server.end()
             assert far.recv(100) == b"QUIT\r\n"
             assert far.recv(100) == b""
-
-
-def is_hung_up_now(far: socket.socket) -> bool:
-    far.setblocking(False)
-    try:
-        return is_hung_up(far)
-    finally:
-        far.settimeout(60)

@@ -19,19 +19,10 @@ from types import SimpleNamespace
 from typing import Final
 
 import pytest
-from tests.fast.peer import (
-    DONE,
-    DUMMY,
-    GREETING,
-    MISSED,
-    House,
-    Peer,
-    find_dest,
-    find_endp,
-    is_hung_up,
-    save_dest,
-    save_endp,
-)  # fmt: skip
+from tests.support.client import Client
+from tests.support.descriptors import is_hung_up
+from tests.support.messages import DONE, DUMMY, GREETING, MISSED, find_dest, find_endp, save_dest, save_endp
+from tests.support.servers import Fast
 
 from scache_fast.engine import server, wire
 from scache_fast.engine.accepting import ACCEPT_PAUSE_NS
@@ -165,9 +156,9 @@ class FaultyEpoll:
 class Play:
     """The scenario, with one victim after another; nothing that is closed on it surprises it."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: Fast) -> None:
         self.house = house
-        self.victim: Peer | None = None
+        self.victim: Client | None = None
         self.confirmed: list[socket.socket] = []
         """The far ends of connections that were confirmed as parked and have not been let expire."""
         self.others: list[socket.socket] = []
@@ -201,10 +192,10 @@ class Play:
             pass
         return data
 
-    def write(self, data: bytes) -> bool:
+    def write(self, data: bytes, *descriptors: int) -> bool:
         assert self.victim is not None
         try:
-            self.victim.send(data)
+            self.victim.send(data, *descriptors)
         except OSError:
             return False
         self.turns()
@@ -219,11 +210,7 @@ class Play:
         reply = b""
         with near:
             if self.say(save_endp(label, ttl=ttl)) == DUMMY:
-                try:
-                    self.victim.send_descriptors(near.fileno())  # type: ignore[union-attr]
-                except OSError:
-                    pass
-                self.turns()
+                self.write(b"\0", near.fileno())
                 reply = self.read()
         (self.confirmed if reply == DONE and keeps else self.others).append(far)
 
@@ -234,7 +221,7 @@ class Play:
         try:
             self.victim.send(DUMMY)
             self.turns()
-            _, taken = self.victim.take_descriptor()
+            _, taken = self.victim.read_with_descriptors()
         except OSError:
             return
         self.taken += taken
@@ -274,7 +261,7 @@ class Play:
 
 
 @contextmanager
-def playing(edge: Edge) -> Iterator[tuple[Play, Peer]]:
+def playing(edge: Edge) -> Iterator[tuple[Play, Client]]:
     """Yield the scenario in a house whose server has this edge, and another client in it."""
     with pytest.MonkeyPatch.context() as patch:
         constants = {name: getattr(select, name) for name in dir(select) if name.startswith("EPOLL")}
@@ -292,7 +279,7 @@ def playing(edge: Edge) -> Iterator[tuple[Play, Peer]]:
             edge.passes("os.close")
 
         patch.setattr(wire, "os", SimpleNamespace(close=close))
-        house = House(Limits(ttl_limit_s=100))
+        house = Fast(Limits(ttl_limit_s=100))
         fd, plain = house.server._accepting._listeners.popitem()
         listener = FaultySocket(fileno=plain.detach())
         listener.edge = quiet

@@ -3,28 +3,16 @@
 import errno
 import fcntl
 import os
-import resource
 import select
 import socket
 import termios
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import pytest
-from tests.fast.peer import (
-    DUMMY,
-    FAILED,
-    GREETING,
-    MISSED,
-    House,
-    Peer,
-    find_endp,
-    found,
-    is_hung_up,
-    open_descriptors,
-    save_dest,
-    save_endp,
-)
+from tests.support.client import Client
+from tests.support.descriptors import room_for
+from tests.support.messages import DUMMY, GREETING, MISSED, find_endp, found, save_dest
+from tests.support.servers import Fast
 
 from scache_fast.engine.accepting import ACCEPT_PAUSE_NS
 from scache_fast.engine.hooks import Hooks
@@ -32,47 +20,11 @@ from scache_fast.engine.table import Session
 from scache_spec.vocabulary import NS_PER_S, Limit, Limits
 
 
-@contextmanager
-def descriptor_limit(free: int) -> Iterator[None]:
-    """Leave room for so many more descriptors."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    used = sorted(int(entry.split(":")[0]) for entry in open_descriptors())
-    # The limit bounds numbers, so the numbers below it are filled up first.
-    filler = [os.dup(used[0]) for _ in range(used[-1] + 1 - len(used))]
-    highest = max(*used, *filler) if filler else used[-1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1 + free, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        for fd in filler:
-            os.close(fd)
-
-
-@pytest.mark.parametrize(("sent", "free"), [(1, 0), (2, 1), (253, 5)])
-def test_FD_5_descriptors_that_do_not_fit_are_refused(house: House, sent: int, free: int) -> None:
-    peer = house.peer()
-    near, far = socket.socketpair()
-    far.setblocking(False)
-    with near, far:
-        assert peer.say(save_endp(b"e")) == DUMMY
-        peer.send_descriptors(*[near.fileno()] * sent)
-        before = open_descriptors()
-        with descriptor_limit(free):
-            house.turn()
-        assert peer.read() == FAILED
-        assert open_descriptors() == before
-        assert any("more than could be received" in line for line in house.log.warnings)
-        near.close()
-        assert is_hung_up(far)
-        assert house.server.table.sessions == 0
-
-
-def test_full_descriptor_table_pauses_accepting_and_nothing_else(house: House) -> None:
+def test_full_descriptor_table_pauses_accepting_and_nothing_else(house: Fast) -> None:
     inside = house.peer()
     with inside.park(b"e"):
         waiting = house.peer(greeted=False)
-        with descriptor_limit(0):
+        with room_for(0):
             house.turn(3)
             assert waiting.read() == b""
             assert house.server.clients == 1
@@ -113,7 +65,7 @@ class FailingListener(socket.socket):
         (errno.ENOMEM, True),
     ],
 )
-def test_each_failure_of_accept_ends_in_a_client_accepted_later(house: House, number: int, pauses: bool) -> None:
+def test_each_failure_of_accept_ends_in_a_client_accepted_later(house: Fast, number: int, pauses: bool) -> None:
     fd, plain = house.server._accepting._listeners.popitem()
     listener = FailingListener(fileno=plain.detach())
     listener.setblocking(False)
@@ -128,23 +80,23 @@ def test_each_failure_of_accept_ends_in_a_client_accepted_later(house: House, nu
     assert house.server.clients == 1
 
 
-def fill(peer: Peer, request: bytes, house: House) -> int:
+def fill(peer: Client, request: bytes, house: Fast) -> int:
     """Pipeline requests without reading until the server takes no more; return how many bytes went out."""
     sent = 0
     for _ in range(10_000):
         try:
             sent += peer.sock.send(request)
         except BlockingIOError:
-            before = house.server._conversations.served
+            before = house.server.served
             house.turn(20)
-            if house.server._conversations.served == before:
+            if house.server.served == before:
                 return sent
         house.turn()
     raise AssertionError("the server goes on reading from a client that does not")
 
 
 def test_LIMIT_6_client_that_never_reads_is_not_served_on() -> None:
-    with House(Limits(output_bytes_max=1000, ipc_timeout_s=30)) as house:
+    with Fast(Limits(output_bytes_max=1000, ipc_timeout_s=30)) as house:
         deaf, other = house.peer(), house.peer()
         fill(deaf, find_endp(b"zz") * 50, house)
         client = next(c for c in house.server._clients.values() if c.output)
@@ -155,7 +107,7 @@ def test_LIMIT_6_client_that_never_reads_is_not_served_on() -> None:
         # Nothing to do, nothing done: no turn without a wait.
         assert (house.server._wait_s(None) or 0) > 1
         # It starts to read: everything it asked is answered, in order.
-        asked, answers = house.server._conversations.served, b""
+        asked, answers = house.server.served, b""
         for _ in range(10_000):
             piece = deaf.read()
             house.turn()
@@ -163,12 +115,12 @@ def test_LIMIT_6_client_that_never_reads_is_not_served_on() -> None:
                 break
             answers += piece
         assert answers == MISSED * (len(answers) // len(MISSED))
-        assert house.server._conversations.served > asked
+        assert house.server.served > asked
         assert client.interest == select.EPOLLIN
         assert deaf.say(find_endp(b"zz")).endswith(MISSED)
 
 
-def shrink_first_output(house: House) -> None:
+def shrink_first_output(house: Fast) -> None:
     """Let the socket of the server's first client take little."""
     client = next(iter(house.server._clients.values()))
     client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the kernel makes it 4608
@@ -184,7 +136,7 @@ def test_CONN_3_client_that_reads_while_it_is_held_up_is_served_on() -> None:
         return True
 
     limits = Limits(ttl_limit_s=100, output_bytes_max=10_000_000)
-    with House(limits, hooks=Hooks(is_alive=read_meanwhile)) as house, ExitStack() as lines:
+    with Fast(limits, hooks=Hooks(is_alive=read_meanwhile)) as house, ExitStack() as lines:
         deaf, other = house.peer(), house.peer()
         shrink_first_output(house)
         for _ in range(6):
@@ -201,12 +153,12 @@ def test_CONN_3_client_that_reads_while_it_is_held_up_is_served_on() -> None:
         assert taken.count(b"status\x000\0") == 6
 
 
-def test_client_that_floods_gets_its_share_and_no_more(house: House) -> None:
+def test_client_that_floods_gets_its_share_and_no_more(house: Fast) -> None:
     flood, other = house.peer(), house.peer()
     flood.send(find_endp(b"zz") * 500)
     other.send(find_endp(b"zz"))
     house.turn()
-    served = house.server._conversations.served
+    served = house.server.served
     assert 2 <= served <= 65
     assert other.read() == MISSED
     assert house.server._wait_s(None) == 0  # the rest is not forgotten
@@ -215,7 +167,7 @@ def test_client_that_floods_gets_its_share_and_no_more(house: House) -> None:
     assert house.server._backlog == {}
 
 
-def test_client_with_a_backlog_is_not_read_from(house: House) -> None:
+def test_client_with_a_backlog_is_not_read_from(house: Fast) -> None:
     flood = house.peer()
     flood.send(find_endp(b"zz") * 2000)
     (client,) = house.server._clients.values()
@@ -227,7 +179,7 @@ def test_client_with_a_backlog_is_not_read_from(house: House) -> None:
     assert flood.read() == MISSED * 2000
 
 
-def test_hang_up_that_comes_alone_closes_its_client(house: House) -> None:
+def test_hang_up_that_comes_alone_closes_its_client(house: Fast) -> None:
     house.peer()
     (client,) = house.server._clients.values()
     house.server._serve(client, select.EPOLLHUP)
@@ -235,7 +187,7 @@ def test_hang_up_that_comes_alone_closes_its_client(house: House) -> None:
 
 
 def test_peers_bytes_are_escaped_in_the_log() -> None:
-    with House(verbose=True) as house:
+    with Fast(verbose=True) as house:
         peer = house.peer()
         peer.say(b"request\0evil\nscached[1]: forged\x1b[31m\0\0")
         peer.say(b"request\0find_endp\0\x7fx\n\0" + b"y" * 500 + b"\0\0")
@@ -245,4 +197,4 @@ def test_peers_bytes_are_escaped_in_the_log() -> None:
         assert text.isascii()
         assert text.isprintable()
         assert len(text) < 1000
-        assert r"'save_dest' '10' 'd\n' '' 'e\xff': answered" in house.log.details[-1]
+        assert r"'save_dest' '600' 'd\n' '' 'e\xff': answered" in house.log.details[-1]

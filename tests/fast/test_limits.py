@@ -7,15 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.fast.peer import DONE, DUMMY, FAILED, MISSED, find_endp, save_dest, save_endp
-from tests.fast.process import Client, running, with_descriptors
+from tests.support.client import Client
+from tests.support.messages import DONE, DUMMY, FAILED, MISSED, find_endp, save_dest, save_endp
+from tests.support.processes import running, with_descriptors
 
 Meeting = Callable[[Client, Path], None]
 
 
 def long_list(client: Client, path: Path) -> None:
     label = b"x" * (200 - len(find_endp(b"")))
-    assert client.ask(find_endp(label)) == MISSED
+    assert client.say(find_endp(label)) == MISSED
     client.sock.sendall(find_endp(label + b"x"))
     assert client.is_closed()
 
@@ -32,9 +33,9 @@ def second_session_of_an_endpoint(client: Client, path: Path) -> None:
 
 
 def second_binding(client: Client, path: Path) -> None:
-    assert client.ask(save_dest(b"d", b"p", b"e")) == DONE
-    assert client.ask(save_dest(b"d", b"p", b"f")) == FAILED
-    assert client.ask(save_dest(b"d", b"p", b"e")) == DONE
+    assert client.say(save_dest(b"d", b"p", b"e")) == DONE
+    assert client.say(save_dest(b"d", b"p", b"f")) == FAILED
+    assert client.say(save_dest(b"d", b"p", b"e")) == DONE
 
 
 def third_client(client: Client, path: Path) -> None:
@@ -61,7 +62,7 @@ def is_full(sock: socket.socket) -> bool:
 
 
 def unfinished_step(client: Client, path: Path) -> None:
-    assert client.ask(save_endp(b"e")) == DUMMY
+    assert client.say(save_endp(b"e")) == DUMMY
     assert client.is_closed()
 
 
@@ -85,7 +86,7 @@ def test_LIMIT_met_is_answered_logged_once_and_survived(clause: str, tmp_path: P
         with Client(path) as other:
             with Client(path) as client:
                 meet(client, path)
-            assert other.ask(find_endp(b"zz")) == MISSED
+            assert other.say(find_endp(b"zz")) == MISSED
         lines = [line for line in server.end() if "warning" in line]
     assert len(lines) == 1
     assert re.search(rf"\b{words}$", lines[0]), lines
@@ -94,7 +95,7 @@ def test_LIMIT_met_is_answered_logged_once_and_survived(clause: str, tmp_path: P
 def settle(client: Client) -> None:
     """Let the server take two turns: whatever had happened before this was called is dealt with then."""
     for _ in range(2):
-        assert client.ask(find_endp(b"zz")) == MISSED
+        assert client.say(find_endp(b"zz")) == MISSED
 
 
 def test_LIMIT_8_reserve_refuses_saves_and_keeps_clients_and_finds_going(tmp_path: Path) -> None:
@@ -117,7 +118,7 @@ def test_LIMIT_8_reserve_refuses_saves_and_keeps_clients_and_finds_going(tmp_pat
         assert client.save(b"e", spare.fileno()) == DONE
         assert client.save(b"e", spare.fileno()) == FAILED
         for each in clients:
-            assert each.ask(find_endp(b"zz")) == MISSED
+            assert each.say(find_endp(b"zz")) == MISSED
             each.sock.close()
 
 
@@ -134,10 +135,10 @@ def test_LIMIT_8_full_table_pauses_accepting_and_serves_those_inside(tmp_path: P
         )
         waiting = Client(path, greeted=False)
         server.line("no room for another client, accepting pauses: Too many open files")
-        assert client.ask(find_endp(b"zz")) == MISSED
+        assert client.say(find_endp(b"zz")) == MISSED
         client.pick_up(b"e").close()
         assert waiting.sock.recv(100) != b""
-        assert waiting.ask(find_endp(b"zz")) == MISSED
+        assert waiting.say(find_endp(b"zz")) == MISSED
         waiting.sock.close()
         assert [line for line in server.end() if "no room" in line] == []
 

@@ -7,20 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.fast.peer import (
-    DONE,
-    DUMMY,
-    MISSED,
-    MISSED_DEST,
-    House,
-    find_dest,
-    find_endp,
-    found,
-    is_hung_up,
-    save_dest,
-    save_endp,
-)
-from tests.fast.process import Client, running
+from tests.support.client import Client
+from tests.support.descriptors import is_hung_up
+from tests.support.messages import DONE, DUMMY, MISSED, MISSED_DEST, find_dest, find_endp, found, save_dest, save_endp
+from tests.support.processes import running
+from tests.support.servers import Fast
 
 from scache_fast.engine.hooks import Hooks
 from scache_fast.policy.liveness import HealthCheck, Liveness
@@ -70,22 +61,22 @@ DROPPED = {
 """Measured with Linux 6; each is a row of the manual page's chapter on liveness."""
 
 
-def house_with(liveness: Liveness) -> tuple[House, HealthCheck]:
+def house_with(liveness: Liveness) -> tuple[Fast, HealthCheck]:
     check = HealthCheck(liveness)
-    return House(hooks=Hooks(is_alive=check.is_alive)), check
+    return Fast(hooks=Hooks(is_alive=check.is_alive)), check
 
 
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("family", PAIRS)
 @pytest.mark.parametrize("liveness", list(Liveness))
 def test_connection_that_has_ended_is_dropped_as_far_as_one_looks(liveness: Liveness, family: str, end: str) -> None:
-    house, check = (House(), None) if liveness is Liveness.OFF else house_with(liveness)
+    house, check = (Fast(), None) if liveness is Liveness.OFF else house_with(liveness)
     with house:
         peer = house.peer()
         near, far = PAIRS[family]()
         with near:
             assert peer.say(save_endp(b"e")) == DUMMY
-            assert peer.give(near.fileno()) == DONE
+            assert peer.say(b"\0", near.fileno()) == DONE
             ENDS[end](far)
             if end in ("closed", "reset", "half-closed") and family == "TCP":
                 # Loopback is quick, but not at once: wait for the fact.
@@ -143,7 +134,7 @@ def test_what_is_no_connection_at_all_is_handed_out(tmp_path: Path) -> None:
     with house, (tmp_path / "f").open("w") as file:
         peer = house.peer()
         peer.say(save_endp(b"e"))
-        assert peer.give(file.fileno()) == DONE
+        assert peer.say(b"\0", file.fileno()) == DONE
         assert peer.say(find_endp(b"e")) == found(b"p")
 
 
@@ -152,18 +143,16 @@ def test_option_reaches_the_loop(how: str, reply: bytes, tmp_path: Path) -> None
     arguments = ["--ttl-limit", "1h", "--liveness", how]
     with running("--listen", tmp_path / "s", *arguments), Client(tmp_path / "s") as client:
         client.park(b"e").close()
-        assert client.ask(find_endp(b"e")) == reply
+        assert client.say(find_endp(b"e")) == reply
 
 
 def test_dead_sessions_are_passed_over_where_somebody_tells() -> None:
     dead = {b"dead"}
-    with House(hooks=Hooks(is_alive=lambda session: session.properties not in dead)) as house:
+    with Fast(hooks=Hooks(is_alive=lambda session: session.properties not in dead)) as house:
         peer = house.peer()
         with peer.park(b"e", b"dead") as far, peer.park(b"e", b"alive"), peer.park(b"e", b"dead"):
             peer.say(save_dest(b"d", b"b", b"e"))
-            reply, near = peer.pick_up(find_endp(b"e"))
-            near.close()
-            assert reply == found(b"alive")
+            peer.pick_up(b"e", b"alive").close()
             assert is_hung_up(far)
             assert peer.say(find_dest(b"d")) == MISSED_DEST
             assert house.server.table.sessions == 0

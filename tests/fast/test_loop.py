@@ -5,15 +5,9 @@ import socket
 from collections.abc import Callable
 
 import pytest
-from tests.fast.peer import (
-    GREETING,
-    MISSED,
-    Clock,
-    House,
-    find_endp,
-    is_hung_up,
-    save_dest,
-)
+from tests.support.descriptors import is_hung_up
+from tests.support.messages import GREETING, MISSED, find_endp, save_dest
+from tests.support.servers import Clock, Fast
 
 from scache_fast.engine.hooks import Hooks
 from scache_fast.engine.server import Server
@@ -22,7 +16,7 @@ from scache_spec.vocabulary import NS_PER_S, Limits
 
 
 def test_client_that_is_not_let_in_is_closed_without_a_greeting() -> None:
-    with House(hooks=Hooks(may_connect=lambda sock: False)) as house:
+    with Fast(hooks=Hooks(may_connect=lambda sock: False)) as house:
         peer = house.peer(greeted=False)
         house.turn()
         assert peer.is_closed()
@@ -30,7 +24,7 @@ def test_client_that_is_not_let_in_is_closed_without_a_greeting() -> None:
 
 
 def test_LIMIT_7_steps_time_out_in_the_order_in_which_they_began() -> None:
-    with House(Limits(ipc_timeout_s=20)) as house:
+    with Fast(Limits(ipc_timeout_s=20)) as house:
         one, two, three = house.peer(), house.peer(), house.peer()
         one.say(b"x")
         house.advance(1)
@@ -45,7 +39,7 @@ def test_LIMIT_7_steps_time_out_in_the_order_in_which_they_began() -> None:
 
 
 def test_LIMIT_7_untaken_replies_are_an_unfinished_step() -> None:
-    with House(Limits(ipc_timeout_s=20, output_bytes_max=500_000)) as house:
+    with Fast(Limits(ipc_timeout_s=20, output_bytes_max=500_000)) as house:
         deaf = house.peer()
         while not any(client.output for client in house.server._clients.values()):
             deaf.send(find_endp(b"zz") * 50)
@@ -58,7 +52,7 @@ def test_LIMIT_7_untaken_replies_are_an_unfinished_step() -> None:
 
 
 def test_LIFE_2_idle_time_counts_from_the_last_clients_leaving() -> None:
-    with House(Limits(max_idle_s=100)) as house:
+    with Fast(Limits(max_idle_s=100)) as house:
         one, two = house.peer(), house.peer()
         house.advance(500)
         assert house.server.is_running
@@ -73,7 +67,7 @@ def test_LIFE_2_idle_time_counts_from_the_last_clients_leaving() -> None:
 
 
 def test_LIFE_3_server_with_a_session_is_not_idle() -> None:
-    with House(Limits(max_idle_s=100, ttl_limit_s=300)) as house:
+    with Fast(Limits(max_idle_s=100, ttl_limit_s=300)) as house:
         peer = house.peer()
         with peer.park(b"e", ttl=b"300") as far:
             peer.say(save_dest(b"d", b"p", b"e", ttl=b"300"))
@@ -86,13 +80,13 @@ def test_LIFE_3_server_with_a_session_is_not_idle() -> None:
             assert not house.server.is_running
 
 
-def test_LIFE_2_server_without_the_limit_never_ends(house: House) -> None:
+def test_LIFE_2_server_without_the_limit_never_ends(house: Fast) -> None:
     house.advance(1_000_000)
     assert house.server.is_running
 
 
 def test_client_that_comes_in_the_last_turn_is_served() -> None:
-    with House(Limits(max_idle_s=100)) as house:
+    with Fast(Limits(max_idle_s=100)) as house:
         peer = house.peer(greeted=False)
         house.advance(100)
         assert house.server.is_running
@@ -101,7 +95,7 @@ def test_client_that_comes_in_the_last_turn_is_served() -> None:
 
 def test_TTL_6_wait_ends_when_the_next_thing_is_due() -> None:
     limits = Limits(ttl_limit_s=500, status_update_time_s=600, ipc_timeout_s=300, max_idle_s=100)
-    with House(limits) as house:
+    with Fast(limits) as house:
         wait_s = house.server._wait_s
         assert wait_s(None) == 100
         assert wait_s(7.5) == 7.5
@@ -118,7 +112,7 @@ def test_TTL_6_wait_ends_when_the_next_thing_is_due() -> None:
 
 
 def test_clock_is_read_once_a_turn_and_the_wait_is_real() -> None:
-    with House(Limits(ttl_limit_s=500)) as house:
+    with Fast(Limits(ttl_limit_s=500)) as house:
         house.peer()
         house.server.step(0.001)  # a real millisecond, with a clock that stands still
         assert house.server.clients == 1
@@ -127,7 +121,7 @@ def test_clock_is_read_once_a_turn_and_the_wait_is_real() -> None:
 class Waits:
     """Stands before an epoll: notes how long each wait may be, and lets something happen at a look."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: Fast) -> None:
         self._epoll = house.server._epoll
         house.server._epoll = self  # type: ignore[assignment]
         self.timeouts_s: list[float] = []
@@ -150,7 +144,7 @@ class Waits:
 
 
 def test_polls_that_find_nothing_are_left_out_for_more_and_more_waits() -> None:
-    with House(polls_before_blocking=2) as house:
+    with Fast(polls_before_blocking=2) as house:
         waits = Waits(house)
         in_vain = []
         for turn in range(300):
@@ -162,7 +156,7 @@ def test_polls_that_find_nothing_are_left_out_for_more_and_more_waits() -> None:
 
 
 def test_poll_that_finds_something_saves_the_wait_and_brings_back_the_next_poll() -> None:
-    with House(polls_before_blocking=3) as house:
+    with Fast(polls_before_blocking=3) as house:
         peer = house.peer()
         waits = Waits(house)
 
@@ -188,16 +182,16 @@ def test_poll_that_finds_something_saves_the_wait_and_brings_back_the_next_poll(
 
 
 def test_turn_that_does_not_wait_polls_once() -> None:
-    with House(polls_before_blocking=3) as house:
+    with Fast(polls_before_blocking=3) as house:
         assert Waits(house).of(house.turn) == [0]
 
 
 def test_loop_without_busy_polling_blocks_at_once() -> None:
-    with House(polls_before_blocking=0) as house:
+    with Fast(polls_before_blocking=0) as house:
         assert Waits(house).of(lambda: house.server.step(9.0)) == [9.0]
 
 
-def test_served_counts_lists_that_are_requests(house: House) -> None:
+def test_served_counts_lists_that_are_requests(house: Fast) -> None:
     peer = house.peer()
     peer.say(find_endp(b"zz") * 2)
     peer.say(b"\0")
@@ -210,7 +204,7 @@ def test_farewell_is_told_before_the_descriptor_is_closed() -> None:
     def farewell(session: Session) -> None:
         told.append(os.readlink(f"/proc/self/fd/{session.descriptor}")[:6].encode())
 
-    with House(hooks=Hooks(before_close=farewell)) as house:
+    with Fast(hooks=Hooks(before_close=farewell)) as house:
         peer = house.peer()
         with peer.park(b"e", ttl=b"1") as one, peer.park(b"e") as two:
             house.advance(1)
@@ -221,7 +215,7 @@ def test_farewell_is_told_before_the_descriptor_is_closed() -> None:
 
 
 def test_listener_that_somebody_else_shut_down_costs_no_turns() -> None:
-    with House() as house:
+    with Fast() as house:
         peer = house.peer()
         (listener,) = house.server._accepting._listeners.values()
         with listener.dup() as same:
@@ -236,7 +230,7 @@ def test_listener_that_somebody_else_shut_down_costs_no_turns() -> None:
 def test_turn_is_known_while_it_lasts_and_none_while_the_loop_waits() -> None:
     turns: list[int | None] = []
     near, far = socket.socketpair()
-    with House() as house, near, far:
+    with Fast() as house, near, far:
         house.server.watch(near.fileno(), lambda: turns.append(house.server.turn))
         far.send(b"x")
         assert house.server.turn is None
@@ -245,7 +239,7 @@ def test_turn_is_known_while_it_lasts_and_none_while_the_loop_waits() -> None:
         assert turns == [1, 2, 3]
 
 
-def test_watched_descriptor_calls_back(house: House) -> None:
+def test_watched_descriptor_calls_back(house: Fast) -> None:
     calls: list[bytes] = []
     near, far = socket.socketpair()
     with near, far:
@@ -264,7 +258,7 @@ def test_watched_descriptor_calls_back(house: House) -> None:
 
 
 def test_number_used_again_within_a_turn_is_not_taken_for_its_former_owner() -> None:
-    with House(Limits(ipc_timeout_s=20)) as house:
+    with Fast(Limits(ipc_timeout_s=20)) as house:
         stale = house.peer()
         stale.say(b"x")
         fd = next(iter(house.server._clients))
@@ -295,7 +289,7 @@ def test_several_listeners() -> None:
         peer.close()
 
 
-def test_listening_socket_comes_and_goes_while_the_loop_runs(house: House) -> None:
+def test_listening_socket_comes_and_goes_while_the_loop_runs(house: Fast) -> None:
     peer = house.peer()
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as other:
         listener.bind("")
@@ -315,9 +309,9 @@ def test_listening_socket_comes_and_goes_while_the_loop_runs(house: House) -> No
     assert peer.say(find_endp(b"zz")) == MISSED
 
 
-def test_listening_socket_that_somebody_else_shuts_down_is_left(house: House) -> None:
+def test_listening_socket_that_somebody_else_shuts_down_is_left(house: Fast) -> None:
     peer = house.peer()
-    house._listener.shutdown(socket.SHUT_RDWR)
+    house.listener.shutdown(socket.SHUT_RDWR)
     house.turn()
     assert house.server.listeners == 0
     assert "a listening socket was shut down by somebody else" in house.log.warnings[0]

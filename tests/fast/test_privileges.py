@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.fast.peer import DONE, DUMMY, MISSED, find_dest, find_endp, found, save_dest
-from tests.fast.process import Client, Running, run, running
+from tests.support.client import Client
+from tests.support.messages import DONE, DUMMY, MISSED, find_dest, find_endp, found, save_dest
+from tests.support.processes import Running, run, running
 
 pytestmark = pytest.mark.needs("root")
 
@@ -42,15 +43,15 @@ def jail() -> Iterator[Path]:
 def dance(path: Path) -> None:
     """Use every request once."""
     with Client(path) as client, client.park(b"e") as far:
-        assert client.ask(save_dest(b"d", b"dp", b"e")) == DONE
-        assert client.ask(find_dest(b"d")) == found(b"dp", b"p")
+        assert client.say(save_dest(b"d", b"dp", b"e")) == DONE
+        assert client.say(find_dest(b"d")) == found(b"dp", b"p")
         client.sock.sendall(DUMMY)
         _, (taken,), _, _ = socket.recv_fds(client.sock, 1, 1)
         os.write(taken, b"alive")
         os.close(taken)
         assert far.recv(10) == b"alive"
         client.sock.sendall(DUMMY)
-        assert client.ask(find_endp(b"e")) == MISSED
+        assert client.say(find_endp(b"e")) == MISSED
 
 
 def identity(server: Running) -> tuple[str, str, str]:
@@ -108,7 +109,7 @@ def test_nothing_is_imported_opened_or_started_after_the_change(jail: Path) -> N
     with running("--listen", jail / "s", "--ttl-limit", "1h", *options, *allowed, command=command) as server:
         dance(jail / "s")
         with Client(jail / "s") as client, client.park(b"e") as far:
-            client.ask(b"request\0nonsense\0\0")
+            client.say(b"request\0nonsense\0\0")
             lines = server.end()
             assert far.recv(10) == b"bye\n"
     assert [line for line in lines if line.startswith("LATE")] == []

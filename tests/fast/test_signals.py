@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.fast.peer import MISSED, find_endp
-from tests.fast.process import Client, Running, running
+from tests.support.client import Client
+from tests.support.messages import MISSED, find_endp
+from tests.support.processes import Running, running
 
 BLOCKING = """
 import signal, sys
@@ -27,7 +28,7 @@ def test_signals_that_were_blocked_when_it_was_started_are_heard(number: signal.
     with running("--listen", tmp_path / "s", command=[sys.executable, "-c", BLOCKING]) as server:
         assert blocked_signals(server) == set()
         with Client(tmp_path / "s") as client:
-            assert client.ask(find_endp(b"zz")) == MISSED
+            assert client.say(find_endp(b"zz")) == MISSED
         server.process.send_signal(signal.SIGUSR1)
         server.line("address lookup hits=0 miss=1")
         server.end(number)
@@ -41,6 +42,6 @@ def test_hup_is_a_line_and_never_an_end(tmp_path: Path) -> None:
             line = server.line("SIGHUP")
             assert line.endswith(": SIGHUP: settings are read at the start only, restart the server to change them")
         with Client(tmp_path / "s") as client:
-            assert client.ask(find_endp(b"zz")) == MISSED
+            assert client.say(find_endp(b"zz")) == MISSED
         server.end()
     assert list(tmp_path.iterdir()) == []

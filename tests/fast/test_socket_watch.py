@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.fast.peer import GREETING, MISSED, Clock, House, find_endp
-from tests.fast.process import Client, running
+from tests.support.client import Client
+from tests.support.messages import GREETING, MISSED, find_endp
+from tests.support.processes import running
+from tests.support.servers import Clock, Fast
 
 from scache_fast.process.listening import SocketFile, listen
 from scache_fast.process.logger import Logger
@@ -25,7 +27,7 @@ class Watched:
     def __init__(self, path: Path, *, is_passed: bool, is_in_chroot: bool) -> None:
         self.path = path
         self.said: list[str] = []
-        self.house = House()
+        self.house = Fast()
         log = Logger(lambda priority, line: self.said.append(line))
         settings = merge({"test": {"mode": ["0640"]}})
         made = listen(str(path), settings.mode, settings.owner, log)
@@ -183,6 +185,6 @@ def test_idle_process_notices_and_removes_the_new_file_at_its_end(tmp_path: Path
             (tmp_path / "s").unlink()
             server.line("warning: somebody removed the socket")
             with Client(tmp_path / "s") as client:
-                assert client.ask(find_endp(b"zz")) == MISSED
+                assert client.say(find_endp(b"zz")) == MISSED
         server.end()
     assert list(tmp_path.iterdir()) == []

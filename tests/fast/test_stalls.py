@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.fast.peer import DONE, DUMMY, FAILED, MISSED, find_endp, save_endp
-from tests.fast.process import Client, Running, running
+from tests.support.client import Client
+from tests.support.messages import DONE, DUMMY, FAILED, MISSED, find_endp, save_endp
+from tests.support.processes import Running, running
 
 LINGER = struct.pack("ii", 1, 3600)
 
@@ -57,7 +58,7 @@ def test_CONN_2_close_that_lingers_holds_up_nobody(where: str, tmp_path: Path) -
                 assert client.sock.recv(100) == MISSED
             else:
                 ttl = b"1" if where == "at expiry" else b"600"
-                assert client.ask(save_endp(b"e", ttl=ttl)) == DUMMY
+                assert client.say(save_endp(b"e", ttl=ttl)) == DUMMY
                 with stopped(server):
                     descriptors = [near.fileno()] * (2 if where == "two with one byte" else 1)
                     socket.send_fds(client.sock, [b"\0"], descriptors)
@@ -69,5 +70,5 @@ def test_CONN_2_close_that_lingers_holds_up_nobody(where: str, tmp_path: Path) -
         if where == "at expiry":
             with other.park(b"later", ttl=b"1") as far:
                 assert far.recv(1) == b""
-        assert other.ask(find_endp(b"zz")) == MISSED
+        assert other.say(find_endp(b"zz")) == MISSED
         server.end()

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tests.fast.peer import MISSED, find_endp
-from tests.fast.process import COMMAND, PATIENCE_S, Client, environment, run, running, with_descriptors
+from tests.support.client import PATIENCE_S, Client
+from tests.support.messages import MISSED, find_endp
+from tests.support.processes import COMMAND, environment, run, running, with_descriptors
 
 from scache_fast.__main__ import main
 
@@ -157,7 +158,7 @@ def test_closed_standard_descriptors_are_not_given_to_sockets(closed: str, tmp_p
         with Client(path) as client:
             standard = [os.readlink(f"/proc/{process.pid}/fd/{fd}") for fd in range(3)]
             assert standard == ["/dev/null"] * 3
-            assert client.ask(find_endp(b"zz")) == MISSED
+            assert client.say(find_endp(b"zz")) == MISSED
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE_S) == 0
     finally:
@@ -190,7 +191,7 @@ def test_log_on_a_full_disk_changes_nothing(tmp_path: Path) -> None:
     try:
         with Client(path) as client:
             for _ in range(3):
-                assert client.ask(find_endp(b"zz")) == MISSED
+                assert client.say(find_endp(b"zz")) == MISSED
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE_S) == 0
     finally:
@@ -203,10 +204,10 @@ def test_log_that_nobody_reads_holds_up_nobody_and_says_later_what_is_missing(tm
     request = find_endp(b"x" * 100)
     with running("--listen", tmp_path / "s", "-v") as server, Client(tmp_path / "s") as client:
         for _ in range(2000):
-            assert client.ask(request) == MISSED
+            assert client.say(request) == MISSED
         assert server.process.stderr is not None
         os.read(server.process.stderr.fileno(), 100_000)
-        assert client.ask(request) == MISSED
+        assert client.say(request) == MISSED
         assert int(server.line("lines of this log are lost").split()[2]) > 1000
 
 
@@ -218,10 +219,10 @@ def test_log_on_a_terminal_that_is_stopped_holds_up_nobody(tmp_path: Path) -> No
         try:
             assert b"listening on" in os.read(ours, 1000)
             with Client(path) as client:
-                assert client.ask(find_endp(b"zz")) == MISSED
+                assert client.say(find_endp(b"zz")) == MISSED
                 os.write(ours, b"\x13")  # ^S
                 for _ in range(500):
-                    assert client.ask(find_endp(b"zz")) == MISSED
+                    assert client.say(find_endp(b"zz")) == MISSED
             process.send_signal(signal.SIGTERM)
             assert process.wait(PATIENCE_S) == 0
         finally:
@@ -236,7 +237,7 @@ def test_default_shows_no_request_and_v_shows_each_with_its_labels(tmp_path: Pat
     for arguments, shown in (([], False), (["-v"], True)):
         with running("--listen", tmp_path / "s", *arguments) as server:
             with Client(tmp_path / "s") as client:
-                assert client.ask(find_endp(b"smtp\n1.2.3.4\x1b[2J")) == MISSED
+                assert client.say(find_endp(b"smtp\n1.2.3.4\x1b[2J")) == MISSED
             lines = [line for line in server.end() if "find_endp" in line]
             assert len(lines) == shown
             if shown:
@@ -255,7 +256,7 @@ def test_lines_have_priorities_where_journald_reads_them(tmp_path: Path) -> None
             near.settimeout(PATIENCE_S)
             assert near.recv(1000).startswith(b"<6>listening on ")
             with Client(tmp_path / "s") as client:
-                client.ask(b"request\0non\nsense\0\0")
+                client.say(b"request\0non\nsense\0\0")
                 assert near.recv(1000) == b"<4>warning: unknown request 'non\\nsense'\n"
         finally:
             process.terminate()
@@ -266,8 +267,8 @@ def test_many_warnings_of_a_kind_are_few_lines(tmp_path: Path) -> None:
     with running("--listen", tmp_path / "s") as server:
         with Client(tmp_path / "s") as client:
             for number in range(100):
-                client.ask(b"request\0nonsense%d\0\0" % number)
-            client.ask(b"request\0find_endp\0\0")
+                client.say(b"request\0nonsense%d\0\0" % number)
+            client.say(b"request\0find_endp\0\0")
         lines = server.end()
     assert sum("unknown request" in line for line in lines) == 10
     assert sum("bad or missing attribute" in line for line in lines) == 1

@@ -10,8 +10,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from tests.fast.peer import MISSED, Clock, House, Lines, find_endp, save_dest
-from tests.fast.process import COMMAND, PATIENCE_S, Client, environment, running
+from tests.support.client import PATIENCE_S, Client
+from tests.support.messages import MISSED, find_endp, save_dest
+from tests.support.processes import COMMAND, environment, run, running
+from tests.support.servers import Clock, Fast, Lines
 
 from scache_fast.process import systemd
 from scache_fast.process.logger import Logger
@@ -49,10 +51,7 @@ def run_with(
     sock: socket.socket, *arguments: str | Path, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     command, variables, fds = passing(sock)
-    return subprocess.run(
-        [*command, *map(str, arguments)], env=environment({**variables, **(env or {})}), pass_fds=fds,
-        capture_output=True, text=True, timeout=PATIENCE_S, check=False,
-    )  # fmt: skip
+    return run(*arguments, command=command, env={**variables, **(env or {})}, pass_fds=fds)
 
 
 @contextmanager
@@ -75,7 +74,7 @@ def test_any_number_of_passed_sockets_is_listened_on_besides_ones_own(tmp_path: 
         with running("--listen", tmp_path / "own", command=command, env={**env, **names}, pass_fds=fds) as server:
             for path in (*paths, tmp_path / "own"):
                 with Client(path) as client:
-                    assert client.ask(find_endp(b"zz")) == MISSED
+                    assert client.say(find_endp(b"zz")) == MISSED
             server.process.send_signal(signal.SIGTERM)
             assert server.line("left in the environment").endswith("[]")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]  # what was passed is not ours to remove
@@ -91,11 +90,8 @@ def test_anything_else_that_was_passed_is_said_to_be_wrong(kind: str, tmp_path: 
         datagram.bind(str(tmp_path / "d"))
         sock = {"datagram": datagram, "TCP": tcp, "connected": near, "not listening": stream}.get(kind, stream)
         if kind == "file":
-            command, _, _ = passing()
-            ended = subprocess.run(
-                command, env=environment({"PASSED": str(file.fileno()), "LISTEN_FDNAMES": "web"}),
-                pass_fds=[file.fileno()], capture_output=True, text=True, timeout=PATIENCE_S, check=False,
-            )  # fmt: skip
+            env = {"PASSED": str(file.fileno()), "LISTEN_FDNAMES": "web"}
+            ended = run(command=passing()[0], env=env, pass_fds=[file.fileno()])
         else:
             ended = run_with(sock, env={"LISTEN_FDNAMES": "web"})
     assert ended.returncode == 1
@@ -160,7 +156,7 @@ def test_options_that_add_to_what_is_received_are_switched_off(option: int, tmp_
                 for _ in range(3):
                     with client.park(b"e"), client.pick_up(b"e"):
                         pass
-                assert client.ask(find_endp(b"zz")) == MISSED
+                assert client.say(find_endp(b"zz")) == MISSED
                 assert server.descriptors == before
 
 
@@ -174,7 +170,7 @@ def test_end_of_the_last_listening_socket_ends_the_server(count: int, tmp_path: 
                 sock.shutdown(socket.SHUT_RDWR)
                 server.line("warning: a listening socket was shut down by somebody else")
             with Client(tmp_path / "a") as client:
-                assert client.ask(find_endp(b"zz")) == MISSED
+                assert client.say(find_endp(b"zz")) == MISSED
                 socks[0].shutdown(socket.SHUT_RDWR)
                 assert client.is_closed()
             assert server.process.wait(PATIENCE_S) == 1
@@ -200,7 +196,7 @@ class Supervised:
             {name: value for name, value in variables.items() if value is not None}, None, log, self.clock
         )
         self.supervisor = self._notifier.supervisor()
-        self.house = House(after_turn=self.supervisor.after_turn)
+        self.house = Fast(after_turn=self.supervisor.after_turn)
 
     def __enter__(self) -> "Supervised":
         assert self.supervisor.ready is not None
@@ -343,10 +339,7 @@ def test_ready_descriptor_that_nobody_reads_is_a_warning(tmp_path: Path) -> None
 def test_ready_descriptor_that_cannot_be_written_to_is_wrong(tmp_path: Path) -> None:
     with open("/dev/null", "rb") as file:
         fd = file.fileno()
-        ended = subprocess.run(
-            [*COMMAND, "--listen", str(tmp_path / "s"), "--ready-fd", str(fd)],
-            env=environment(), pass_fds=[fd], capture_output=True, text=True, timeout=PATIENCE_S, check=False,
-        )  # fmt: skip
+        ended = run("--listen", tmp_path / "s", "--ready-fd", str(fd), pass_fds=[fd])
     assert ended.returncode == 1
     assert f"descriptor {fd} (readiness) is open for reading only" in ended.stderr
 
@@ -463,7 +456,7 @@ def test_first_client_starts_it_by_socket_activation(tmp_path: Path) -> None:
         assert process.stderr is not None
         assert "Listening on" in process.stderr.readline()
         with Client(path) as client:
-            assert client.ask(find_endp(b"zz")) == MISSED
+            assert client.say(find_endp(b"zz")) == MISSED
         process.terminate()
         assert process.wait(PATIENCE_S) == 0
         assert "address lookup hits=0 miss=1" in process.stderr.read()

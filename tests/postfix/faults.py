@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Final
 
 from tests.postfix.launcher import scached
-from tests.postfix.peer import DONE, DUMMY, GREETING, Peer, find_endp, found, missed, save_endp
-from tests.postfix.standing_server import ended
+from tests.support.client import Client
+from tests.support.messages import DONE, DUMMY, FAILED, GREETING, MISSED, find_endp, found, save_endp
 from tests.support.needs import libfaketime
+from tests.support.processes import ended
 
 from scache_conformance.servers.postfix import MasterChild, scache_program
 
@@ -71,14 +72,13 @@ def _forget_faketime(child: MasterChild) -> None:
 
 def _is_answered(child: MasterChild) -> bool:
     """Say whether a find by another client has an answer before it gives up."""
-    with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(NO_ANSWER_S)
-        client.connect(str(child.socket_path))
+    with Client(child.socket_path, greeted=False) as client:
+        client.sock.settimeout(NO_ANSWER_S)
+        client.send(find_endp(b"nothing"))
         received = b""
         try:
-            client.sendall(find_endp(b"nothing"))
-            while len(received) < len(GREETING + missed()):
-                received += client.recv(1000)
+            while len(received) < len(GREETING + MISSED):
+                received += client.read()
         except TimeoutError:
             return False
     return True
@@ -89,14 +89,16 @@ def client_stalls(start: Servers) -> str:
     child = start()
     told = []
     for name, sent, reply in (
-        ("in a list", save_endp(2, b"endpoint", b"")[:-1], b""),
-        ("before the descriptor", save_endp(2, b"endpoint", b""), DUMMY),
+        ("in a list", save_endp(b"endpoint")[:-1], b""),
+        ("before the descriptor", save_endp(b"endpoint"), DUMMY),
     ):
-        with Peer(child.socket_path) as peer:
-            peer.send(sent)
-            peer.expect(reply)
+        with Client(child.socket_path) as stalled:
+            stalled.send(sent)
+            assert not reply or stalled.read() == reply
             answered = _is_answered(child)
-            peer.leave()
+            stalled.sock.shutdown(socket.SHUT_WR)
+            while stalled.read():
+                pass  # what the server says to a save that ends here
         told.append(f"{name}: {'answered' if answered else f'no answer in {NO_ANSWER_S:.0f} s'}")
     return ", ".join(told)
 
@@ -104,17 +106,12 @@ def client_stalls(start: Servers) -> str:
 def descriptor_table_fills(start: Servers) -> str:
     """All descriptors are used up, then clients come: whether the server lives and finds still work."""
     child = start("connection_cache_ttl_limit=100s", "scached_descriptors_reserve=8", descriptors_max=256)
-    reader, writer = os.pipe()
     with ExitStack() as stack:
-        stack.callback(os.close, reader)
-        stack.callback(os.close, writer)
-        peer = stack.enter_context(Peer(child.socket_path))
+        spare = stack.enter_context(socket.socket())
+        peer = stack.enter_context(Client(child.socket_path))
         saved, reply = 0, DONE
         while reply == DONE and saved < 300:
-            peer.send(save_endp(100, b"endpoint", b""))
-            peer.expect(DUMMY)
-            peer.send(b"\0", (reader,))
-            reply = peer.socket.recv(100)
+            reply = peer.save(b"endpoint", spare.fileno())
             saved += reply == DONE
         crowd = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(40)]
         for client in crowd:
@@ -123,7 +120,7 @@ def descriptor_table_fills(start: Servers) -> str:
             fatal = [line for line in child.log().splitlines() if "fatal" in line]
             return f"{saved} saved, then exit status {child.wait()}: {fatal[0].partition(']: ')[2]}"
         for _ in range(saved):
-            os.close(peer.find(find_endp(b"endpoint"), b""))
+            peer.pick_up(b"endpoint").close()
         crowd[-1].settimeout(5)
         greeted = crowd[-1].recv(100) == GREETING
     return f"lives; {saved} saved, then {reply!r}; all found again, waiting clients {greeted=}"
@@ -132,17 +129,12 @@ def descriptor_table_fills(start: Servers) -> str:
 def two_descriptors(start: Servers) -> str:
     """Two descriptors come with one save, 50 times: how many more the server holds afterwards."""
     child = start("connection_cache_ttl_limit=1s")
-    reader, writer = os.pipe()
-    with Peer(child.socket_path) as peer:
+    with Client(child.socket_path) as peer, socket.socket() as one, socket.socket() as other:
         before = child.descriptors()
         for _ in range(50):
-            peer.send(save_endp(1, b"endpoint", b""))
-            peer.expect(DUMMY)
-            peer.send(b"\0", (reader, writer))
-            peer.expect(b"status\x002\0\0")
+            assert peer.say(save_endp(b"endpoint")) == DUMMY
+            assert peer.say(b"\0", one.fileno(), other.fileno()) == FAILED
         after = child.descriptors()
-    os.close(reader)
-    os.close(writer)
     return f"{after - before:+d} descriptors"
 
 
@@ -152,11 +144,9 @@ def lives(start: Servers) -> tuple[float, float]:
     spans: list[float] = []
     far: dict[int, tuple[socket.socket, float]] = {}
     poll = select.poll()
-    with Peer(child.socket_path) as peer:
+    with Client(child.socket_path) as peer:
         for _ in range(LIVES_MEASURED):
-            near, other = socket.socketpair()
-            with near:
-                peer.save_endp(2, b"endpoint", b"", near.fileno())
+            other = peer.park(b"endpoint", ttl=b"2")
             far[other.fileno()] = (other, time.monotonic())
             poll.register(other, select.POLLIN)
             select.select([], [], [], 1 / LIVES_MEASURED)
@@ -186,33 +176,23 @@ def wall_clock_jumps(start: Servers, *, monotonic_too: bool = False) -> str:
             "FAKETIME_DONT_FAKE_MONOTONIC": str(int(not monotonic_too)), "NO_FAKE_STAT": "1",
         }  # fmt: skip
         child = start("connection_cache_ttl_limit=100s", environment=environment)
-        reader, writer = os.pipe()
-        with Peer(child.socket_path) as peer:
-            peer.save_endp(100, b"endpoint", b"", reader)
+        with Client(child.socket_path) as peer, peer.park(b"endpoint", ttl=b"100"):
             offset.seek(0)
             offset.write("+3600\n")
             offset.flush()
             child.poke()
             child.poke()
-            peer.send(find_endp(b"endpoint"))
-            status = peer.socket.recv(1000)
-        os.close(reader)
-        os.close(writer)
-    return {found(b""): "kept", missed(): "lost"}[status]
+            return {found(b"p"): "kept", MISSED: "lost"}[peer.say(find_endp(b"endpoint"))]
 
 
 def long_label(start: Servers) -> str:
     """A label of 300 kB is saved: what comes of it."""
     child = start()
-    reader, writer = os.pipe()
-    with Peer(child.socket_path) as peer:
-        peer.send(save_endp(2, b"x" * 300_000, b""))
+    with Client(child.socket_path) as peer:
         try:
-            accepted = peer.socket.recv(100) == DUMMY
-        except ConnectionResetError:
+            accepted = peer.say(save_endp(b"x" * 300_000)) == DUMMY
+        except (BrokenPipeError, ConnectionResetError):
             accepted = False
-    os.close(reader)
-    os.close(writer)
     child.poke()
     lines = [line.partition("]: ")[2] for line in child.log().splitlines()]
     return "accepted" if accepted else f"refused: {lines}"
@@ -221,25 +201,19 @@ def long_label(start: Servers) -> str:
 def peer_has_hung_up(start: Servers, *options: str) -> str:
     """The other end of a parked connection is closed: whether it is handed out all the same."""
     child = start(*options)
-    near, far = socket.socketpair()
-    with Peer(child.socket_path) as peer:
-        peer.save_endp(2, b"endpoint", b"", near.fileno())
-        near.close()
-        far.close()
-        peer.send(find_endp(b"endpoint"))
-        return "handed out" if peer.socket.recv(100) == found(b"") else "not handed out"
+    with Client(child.socket_path) as peer:
+        peer.park(b"endpoint").close()
+        return "handed out" if peer.say(find_endp(b"endpoint")) == found(b"p") else "not handed out"
 
 
 def idle_with_sessions(start: Servers) -> str:
     """max_idle of 1 s passes without a client while a session with a ttl of 3 s is parked: how long that lives."""
     child = start("max_idle=1s", "connection_cache_ttl_limit=3s")
-    near, far = socket.socketpair()
+    with Client(child.socket_path) as peer:
+        far = peer.park(b"endpoint")
     with far:
-        with Peer(child.socket_path) as peer, near:
-            peer.save_endp(3, b"endpoint", b"", near.fileno())
         began = time.monotonic()
         child.disconnect()
-        far.settimeout(10)
         assert far.recv(1) == b""
         lived_s = time.monotonic() - began
     return f"lives {'on' if lived_s > 2.5 else 'for less than 2.5 s'}, exit status {child.wait()}"
@@ -248,9 +222,8 @@ def idle_with_sessions(start: Servers) -> str:
 def termination(start: Servers) -> str:
     """SIGTERM: what is printed."""
     child = start()
-    with Peer(child.socket_path) as peer:
-        peer.send(find_endp(b"nothing"))
-        peer.expect(missed())
+    with Client(child.socket_path) as peer:
+        assert peer.say(find_endp(b"nothing")) == MISSED
     child.signal(signal.SIGTERM)
     child.wait()
     return f"{sum('statistics' in line for line in child.log().splitlines())} lines of statistics"

@@ -12,7 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from tests.postfix.peer import Peer, find_endp, missed
+from tests.support.client import Client
+from tests.support.messages import MISSED, find_endp
 
 from scache_conformance.servers.postfix import MasterChild
 
@@ -85,9 +86,8 @@ class Starter:
 
 def miss(child: MasterChild) -> None:
     """Have the child serve one request."""
-    with Peer(child.socket_path) as peer:
-        peer.send(find_endp(b"nothing"))
-        peer.expect(missed())
+    with Client(child.socket_path) as peer:
+        assert peer.say(find_endp(b"nothing")) == MISSED
 
 
 def texts(child: MasterChild) -> list[str]:
@@ -95,11 +95,3 @@ def texts(child: MasterChild) -> list[str]:
     found = [re.fullmatch(r"\S+ +\d+ \S+ private \S+\[\d+\]: (.*)", line) for line in child.log().splitlines()]
     assert all(found), child.log()
     return [re.sub(r"(?<=start interval ).*", "...", match[1]) for match in found if match]
-
-
-def process_field(child: MasterChild, name: str) -> list[str]:
-    """Return the words of a field of the child's status in /proc."""
-    status = Path(f"/proc/{child.pid}/status").read_text()
-    found = re.search(rf"^{name}:\s*(.*)$", status, re.MULTILINE)
-    assert found is not None
-    return found[1].split()

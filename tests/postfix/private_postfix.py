@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from tests.postfix.standing_server import PATIENCE_S, await_listener, ended
+from tests.support.client import PATIENCE_S
+from tests.support.processes import await_listener, ended
 
 from scache_conformance.servers.postfix import postfix_parameter
 

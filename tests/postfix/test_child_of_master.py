@@ -1,23 +1,33 @@
 """scached as a child of somebody who does as master(8) does: what it is told, what it tells, how it ends."""
 
-import errno
 import os
 import pwd
 import re
-import select
 import signal
 import socket
 import struct
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.postfix.launcher import Starter, miss, process_field, scached, texts, traced
-from tests.postfix.peer import DUMMY, GREETING, Peer, find_dest, find_endp, missed, request, save_dest, save_endp
-from tests.postfix.standing_server import PATIENCE_S, ended
+from tests.postfix.launcher import Starter, miss, scached, texts, traced
+from tests.support.client import PATIENCE_S, Client
+from tests.support.messages import (
+    DONE,
+    DUMMY,
+    FAILED,
+    GREETING,
+    MALFORMED,
+    MISSED,
+    find_dest,
+    find_endp,
+    found,
+    save_dest,
+    save_endp,
+)
+from tests.support.processes import ended, process_status
 
 from scache_conformance.servers.master_channels import STATUS_MESSAGE, StatusMessage
 from scache_conformance.servers.postfix import postfix_parameter
@@ -94,15 +104,8 @@ def test_overrides_take_part_in_the_expansion_of_parameters(start: Starter) -> N
 
 def test_settings_of_its_own_are_given_with_a_prefix(start: Starter) -> None:
     child = start("scached_sessions_max=1", "scached_farewell=smtp*=QUIT\\r\\n", "connection_cache_ttl_limit=1s")
-    near, far = socket.socketpair()
-    with near, far, Peer(child.socket_path) as peer:
-        peer.save_endp(1, b"smtp", b"", near.fileno())
-        peer.send(save_endp(1, b"smtp", b""))
-        peer.expect(DUMMY)
-        peer.send(b"\0", (near.fileno(),))
-        peer.expect(b"status\x002\0\0")
-        near.close()
-        far.settimeout(PATIENCE_S)
+    with Client(child.socket_path) as peer, peer.park(b"smtp") as far, socket.socket() as spare:
+        assert peer.save(b"smtp", spare.fileno()) == FAILED
         assert far.recv(100) == b"QUIT\r\n"
 
 
@@ -118,12 +121,8 @@ listener.set_inheritable(True)
 listener.detach()
 """
     child = start(prelude=prelude, arguments=["-l", "-t", "unix", "-s", "2"])
-    reader, writer = os.pipe()
-    with Peer(child.socket_path) as one, Peer(second) as other:
-        one.save_endp(2, b"endpoint", b"properties", reader)
-        os.close(other.find(find_endp(b"endpoint"), b"properties"))
-    os.close(reader)
-    os.close(writer)
+    with Client(child.socket_path) as one, Client(second) as other, one.park(b"endpoint"):
+        other.pick_up(b"endpoint").close()
 
 
 def test_soft_limit_of_descriptors_is_raised(start: Starter) -> None:
@@ -143,12 +142,12 @@ def test_privileges_and_root_are_as_asked_for(start: Starter, privileges: bool, 
     child = start(privileges=privileges, root=root)
     owner = pwd.getpwnam(postfix_parameter("mail_owner"))
     uid, gid = (0, 0) if privileges else (owner.pw_uid, owner.pw_gid)
-    assert process_field(child, "Uid") == [str(uid)] * 4
-    assert process_field(child, "Gid") == [str(gid)] * 4
+    assert process_status(child.pid, "Uid").split() == [str(uid)] * 4
+    assert process_status(child.pid, "Gid").split() == [str(gid)] * 4
     if not privileges:
         groups = os.getgrouplist(owner.pw_name, owner.pw_gid)
-        assert sorted(process_field(child, "Groups")) == sorted(map(str, groups))
-        assert process_field(child, "CapEff") == ["0" * 16]
+        assert sorted(process_status(child.pid, "Groups").split()) == sorted(map(str, groups))
+        assert process_status(child.pid, "CapEff").split() == ["0" * 16]
     assert Path(f"/proc/{child.pid}/root").readlink() == (Path("/") if root else child.queue_directory)
     assert Path(f"/proc/{child.pid}/cwd").readlink() == child.queue_directory
     miss(child)
@@ -181,23 +180,16 @@ def test_nothing_is_looked_up_by_name_after_privileges_are_dropped(
 ) -> None:
     program, trace = traced(tmp_path, "%file,setuid,setgid,setgroups")
     child = start("connection_cache_ttl_limit=1s", "connection_cache_status_update_time=1s", *verbose, program=program)
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    with Peer(child.socket_path) as peer:
-        peer.save_endp(1, b"endpoint", b"", reader)
-        peer.send(save_dest(1, b"destination", b"", b"endpoint"))
-        peer.expect(b"status\x000\0\0")
-        os.close(peer.find(find_dest(b"destination"), b"", b""))
-        peer.send(request(b"bogus"))
-        peer.expect(b"status\x001\0\0")
-        peer.send(request(b"find_endp"))
-        peer.expect(b"status\x001\0property\0\0\0")
-        peer.save_endp(1, b"endpoint", b"", reader)
-        os.close(reader)
-        poll = select.poll()
-        poll.register(writer, 0)
-        assert poll.poll(PATIENCE_S * 1000), "the session does not expire"
-    os.close(writer)
+    with Client(child.socket_path) as peer:
+        peer.park(b"endpoint").close()
+        assert peer.say(save_dest(b"destination", b"", b"endpoint")) == DONE
+        assert peer.say(find_dest(b"destination")) == found(b"", b"p")
+        os.close(peer.take())
+        peer.send(DUMMY)
+        assert peer.say(b"request\0bogus\0\0") == MALFORMED
+        assert peer.say(b"request\0find_endp\0\0") == b"status\x001\0property\0\0\0"
+        with peer.park(b"endpoint") as far:
+            assert far.recv(1) == b""
     # strace runs in the child's place and passes the signal's effect on, not the signal.
     traced_pid = int(trace.read_text().split()[0])
     os.kill(traced_pid, signal.SIGTERM)
@@ -230,35 +222,31 @@ def test_end_of_the_status_channel_ends_it_with_statistics(start: Starter) -> No
 
 def test_clients_that_wait_are_left_to_the_next_child(start: Starter) -> None:
     child = start()
-    with Peer(child.socket_path) as peer, socket.socket(socket.AF_UNIX) as client:
+    with Client(child.socket_path) as peer:
         # Behind its answer it accepts nobody in the same turn. Stopped there, it finds both in the next: the end of
         # the channel, and the client.
-        peer.send(find_endp(b"nothing"))
-        peer.expect(missed())
+        assert peer.say(find_endp(b"nothing")) == MISSED
         child.signal(signal.SIGSTOP)
         os.waitid(os.P_PID, child.pid, os.WSTOPPED)
-        client.settimeout(PATIENCE_S)
-        client.connect(str(child.socket_path))
-        child.hang_up()
-        child.signal(signal.SIGCONT)
-        assert child.wait() == 0
-        child.start()
-        client.sendall(find_endp(b"nothing"))  # the greeting alone might be the last that the first child did
-        answer = b""
-        while len(answer) < len(GREETING + missed()):
-            more = client.recv(100)
-            assert more, f"closed after {answer!r}"
-            answer += more
-        assert answer == GREETING + missed()
+        with Client(child.socket_path, greeted=False) as client:
+            child.hang_up()
+            child.signal(signal.SIGCONT)
+            assert child.wait() == 0
+            child.start()
+            client.send(find_endp(b"nothing"))  # the greeting alone might be the last that the first child did
+            answer = b""
+            while len(answer) < len(GREETING + MISSED):
+                answer += (more := client.read())
+                assert more, f"closed after {answer!r}"
+            assert answer == GREETING + MISSED
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_it_with_statistics_whatever_its_clients_do(start: Starter, number: signal.Signals) -> None:
     child = start()
-    with Peer(child.socket_path) as stalled:
+    with Client(child.socket_path) as stalled:
         miss(child)
-        stalled.send(save_endp(2, b"endpoint", b""))
-        stalled.expect(DUMMY)
+        assert stalled.say(save_endp(b"endpoint")) == DUMMY
         child.signal(number)
         assert child.wait() == 0
     assert texts(child) == ["statistics: start interval ...", MISS]
@@ -270,22 +258,6 @@ def test_idle_child_ends_with_statistics(start: Starter) -> None:
     child.disconnect()
     assert child.wait() == 0
     assert texts(child) == ["statistics: start interval ...", MISS]
-
-
-def test_idle_child_stays_while_a_session_is_parked(start: Starter) -> None:
-    # Statistics are due each second, so that the loop turns, and looks, in between.
-    child = start("max_idle=1s", "connection_cache_ttl_limit=3s", "connection_cache_status_update_time=1s")
-    near, far = socket.socketpair()
-    with near, far:
-        with Peer(child.socket_path) as peer:
-            began = time.monotonic()
-            peer.save_endp(3, b"endpoint", b"", near.fileno())
-        near.close()
-        child.disconnect()
-        far.settimeout(PATIENCE_S)
-        assert far.recv(1) == b""
-        assert time.monotonic() - began >= 3
-        assert child.wait() == 0
 
 
 # The watchdog.
@@ -305,7 +277,7 @@ def test_process_that_gets_no_turn_ends_when_it_gets_one(start: Starter) -> None
     child = start("daemon_timeout=1s")
     child.signal(signal.SIGSTOP)
     for _ in range(int(PATIENCE_S * 100)):
-        pending = int(process_field(child, "ShdPnd")[0], 16)
+        pending = int(process_status(child.pid, "ShdPnd").split()[0], 16)
         if pending >> (signal.SIGALRM - 1) & 1:
             break
         ended(child.pid, 10)
@@ -335,35 +307,3 @@ def test_idle_child_is_left_alone_by_the_watchdog(start: Starter, tmp_path: Path
 
 
 # A descriptor table that is full.
-
-
-def test_full_descriptor_table_is_survived(start: Starter) -> None:
-    prelude = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))"
-    child = start("scached_descriptors_reserve=8", "connection_cache_ttl_limit=100s", prelude=prelude)
-    reader, writer = os.pipe()
-    with Peer(child.socket_path) as peer:
-        saved = 0
-        while True:
-            peer.send(save_endp(100, b"endpoint", b""))
-            peer.expect(DUMMY)
-            peer.send(b"\0", (reader,))
-            if peer.socket.recv(10) != b"status\x000\0\0":
-                break
-            saved += 1
-        assert 20 < saved < 64
-        crowd: list[socket.socket] = []
-        for _ in range(20):
-            crowd.append(socket.socket(socket.AF_UNIX))
-            crowd[-1].connect(str(child.socket_path))
-        for _ in range(saved):
-            os.close(peer.find(find_endp(b"endpoint"), b""))
-        for client in crowd:
-            client.settimeout(PATIENCE_S)
-            assert client.recv(100) == GREETING
-            client.close()
-    os.close(reader)
-    with pytest.raises(OSError) as caught:
-        os.write(writer, b"?")
-    assert caught.value.errno == errno.EPIPE
-    os.close(writer)
-    assert any("no room for another client, accepting pauses" in line for line in texts(child))

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 from tests.postfix.private_postfix import Deliveries, PrivatePostfix, read_deliveries
-from tests.postfix.standing_server import ended, standing_server
+from tests.support.processes import ended, standing
 
 NEEDS_POSTFIX = pytest.mark.needs("postfix", "root")
 
@@ -45,7 +45,7 @@ def test_mail_reuses_connections_of_the_real_scache(stack: ExitStack) -> None:
 @pytest.mark.parametrize("module", ["scache_fast", "scache_reference"])
 def test_mail_reuses_connections_of_a_server_beside_postfix(stack: ExitStack, module: str) -> None:
     postfix = run_postfix(stack, None)
-    stack.enter_context(standing_server(module, postfix.socket_path))
+    stack.enter_context(standing(module, postfix.socket_path))
     check(postfix.deliver(MESSAGES))
 
 

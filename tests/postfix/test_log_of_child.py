@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from tests.postfix.launcher import Starter, miss, scached, texts
-from tests.postfix.peer import DUMMY, Peer, find_endp, missed, request, save_dest
-from tests.postfix.standing_server import PATIENCE_S
+from tests.support.client import PATIENCE_S, Client
+from tests.support.messages import DONE, DUMMY, MALFORMED, MISSED, find_endp, save_dest
 
 from scache_conformance.servers.postfix import MasterChild
 from scache_conformance.servers.target import ServerDied
@@ -45,9 +45,8 @@ def test_lines_begin_with_time_host_and_name(
     if environment is not None:
         monkeypatch.setenv("MAIL_LOGTAG", environment)
     child = start(*options, configuration=configuration)
-    with Peer(child.socket_path) as peer:
-        peer.send(request(b"bogus"))
-        peer.expect(b"status\x001\0\0")
+    with Client(child.socket_path) as peer:
+        assert peer.say(b"request\0bogus\0\0") == MALFORMED
     (line,) = child.log().splitlines()
     head = rf"[A-Z][a-z][a-z] [ \d]\d \d\d:\d\d:\d\d private {tag}/scached\[{child.pid}\]"
     assert re.fullmatch(rf"{head}: warning: unknown request 'bogus'", line), line
@@ -56,9 +55,8 @@ def test_lines_begin_with_time_host_and_name(
 def test_times_are_local_in_the_chroot_too(start: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Asia/Kolkata")
     child = start()
-    with Peer(child.socket_path) as peer:
-        peer.send(request(b"bogus"))
-        peer.expect(b"status\x001\0\0")
+    with Client(child.socket_path) as peer:
+        assert peer.say(b"request\0bogus\0\0") == MALFORMED
     now = datetime.now(ZoneInfo("Asia/Kolkata"))
     written = datetime.strptime(f"{now.year} {child.log()[:15]}", "%Y %b %d %H:%M:%S").replace(tzinfo=now.tzinfo)
     assert abs((now - written).total_seconds()) < 1800
@@ -66,20 +64,14 @@ def test_times_are_local_in_the_chroot_too(start: Starter, monkeypatch: pytest.M
 
 def test_requests_are_shown_on_demand_with_their_labels(start: Starter) -> None:
     child = start(arguments=[*AS_MASTER, "-v"])
-    reader, writer = os.pipe()
-    with Peer(child.socket_path) as peer:
-        peer.save_endp(2, b"end\npoint", b"properties\n", reader)
-        peer.send(save_dest(2, b"destination", b"", b"end\npoint"))
-        peer.expect(b"status\x000\0\0")
-        os.close(peer.find(find_endp(b"end\npoint"), b"properties\n"))
-        peer.send(find_endp(b"\x1b[2J\xff" + b"x" * 1000))
-        peer.expect(missed())
-    os.close(reader)
-    os.close(writer)
+    with Client(child.socket_path) as peer, peer.park(b"end\npoint", b"properties\n"):
+        assert peer.say(save_dest(b"destination", b"", b"end\npoint")) == DONE
+        peer.pick_up(b"end\npoint", b"properties\n").close()
+        assert peer.say(find_endp(b"\x1b[2J\xff" + b"x" * 1000)) == MISSED
     shown = [found[1] for line in texts(child) if (found := re.fullmatch(r"client \d+: ('.*): [^:']+", line))]
     assert shown == [
-        r"'save_endp' '2' 'end\npoint' 'properties\n'",
-        r"'save_dest' '2' 'destination' '' 'end\npoint'",
+        r"'save_endp' '600' 'end\npoint' 'properties\n'",
+        r"'save_dest' '600' 'destination' '' 'end\npoint'",
         r"'find_endp' 'end\npoint'",
         rf"'find_endp' '\x1b[2J\xff{'x' * 115}'... (1005 bytes)",
     ]
@@ -122,14 +114,12 @@ def next_text(postlogd: socket.socket) -> str:
 @pytest.mark.usefixtures("start")
 def test_lines_go_to_a_postlogd_that_came_back(tmp_path: Path) -> None:
     """Found again in the chroot, without privileges: by the same name, relative to the queue."""
-    with child_with_postlogd(tmp_path) as (child, first, path), Peer(child.socket_path) as peer:
+    with child_with_postlogd(tmp_path) as (child, first, path), Client(child.socket_path) as peer:
         first.close()
         path.unlink()
-        peer.send(request(b"between"))
-        peer.expect(b"status\x001\0\0")
+        assert peer.say(b"request\0between\0\0") == MALFORMED
         with postlogd_at(path) as second:
-            peer.send(request(b"after"))
-            peer.expect(b"status\x001\0\0")
+            assert peer.say(b"request\0after\0\0") == MALFORMED
             miss(child)
             child.signal(signal.SIGTERM)
             assert child.wait() == 0
@@ -142,10 +132,12 @@ def test_lines_go_to_a_postlogd_that_came_back(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("start")
 def test_lines_for_a_slow_postlogd_arrive_with_later_turns(tmp_path: Path) -> None:
     queued = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text()) + 1
-    with child_with_postlogd(tmp_path, "scached_verbose=true") as (child, postlogd, _), Peer(child.socket_path) as peer:
+    with (
+        child_with_postlogd(tmp_path, "scached_verbose=true") as (child, postlogd, _),
+        Client(child.socket_path) as peer,
+    ):
         for number in range(queued + 20):
-            peer.send(find_endp(b"%d" % number))
-            peer.expect(missed())
+            assert peer.say(find_endp(b"%d" % number)) == MISSED
         labels = [int(next_text(postlogd).split("'")[3]) for _ in range(queued)]
         while len(labels) < queued + 20:
             child.poke()
@@ -190,9 +182,8 @@ os.execv({command[0]!r}, [*{command!r}, *sys.argv[1:]])
         (devices / "log").chmod(0o666)
         syslogd.settimeout(PATIENCE_S)
         child = start("maillog_file=", f"syslog_facility={facility}", prelude=prelude)
-        with Peer(child.socket_path) as peer:
-            peer.send(request(b"bogus"))
-            peer.expect(b"status\x001\0\0")
+        with Client(child.socket_path) as peer:
+            assert peer.say(b"request\0bogus\0\0") == MALFORMED
         level = {"mail": 2 * 8 + 4, "local3": 19 * 8 + 4}[facility]
         line = syslogd.recv(1000).decode()
     assert re.fullmatch(
@@ -203,7 +194,7 @@ os.execv({command[0]!r}, [*{command!r}, *sys.argv[1:]])
 
 def test_dance_that_is_cut_off_is_no_line(start: Starter) -> None:
     child = start()
-    with Peer(child.socket_path) as peer:
+    with Client(child.socket_path) as peer:
         peer.send(DUMMY)
     child.poke()
     assert child.log() == ""

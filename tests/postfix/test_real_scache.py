@@ -12,7 +12,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from tests.postfix.peer import Peer, find_dest, find_endp, missed, request, same_file, save_dest
+from tests.support.client import Client
+from tests.support.descriptors import is_hung_up
+from tests.support.messages import MALFORMED, MISSED, find_endp
 
 from scache_conformance.servers.master_channels import StatusMessage
 from scache_conformance.servers.postfix import MasterChild
@@ -29,82 +31,36 @@ def scache() -> Iterator[MasterChild]:
         yield child
 
 
-def test_saved_session_is_found_with_its_descriptor(scache: MasterChild) -> None:
-    ours, theirs = os.pipe()
-    with Peer(scache.socket_path) as peer:
-        peer.save_endp(2, b"endpoint", b"properties", ours)
-        returned = peer.find(find_endp(b"endpoint"), b"properties")
-        assert same_file(ours, returned)
-    for fd in (ours, theirs, returned):
-        os.close(fd)
-
-
-def test_found_destination_comes_with_both_properties(scache: MasterChild) -> None:
-    ours, theirs = os.pipe()
-    with Peer(scache.socket_path) as peer:
-        peer.save_endp(2, b"endpoint", b"of endpoint", ours)
-        peer.send(save_dest(2, b"destination", b"of destination", b"endpoint"))
-        peer.expect(b"status\x000\0\0")
-        returned = peer.find(find_dest(b"destination"), b"of destination", b"of endpoint")
-        assert same_file(ours, returned)
-    for fd in (ours, theirs, returned):
-        os.close(fd)
-
-
-@pytest.mark.parametrize("ttl_s", [1, 2, 99, 100, 101])
-def test_session_lives_until_the_second_of_its_expiry(scache: MasterChild, ttl_s: int) -> None:
-    lives_s = min(ttl_s, 100)
-    ours, theirs = os.pipe()
-    with Peer(scache.socket_path) as peer:
-        for label in (b"early", b"late"):
-            peer.save_endp(ttl_s, label, b"", ours)
-        scache.advance(lives_s - 1)
-        os.close(peer.find(find_endp(b"early"), b""))
-        scache.advance(1)
-        peer.send(find_endp(b"late"))
-        peer.expect(missed())
-    os.close(ours)
-    os.close(theirs)
-
-
 def test_advance_returns_when_expired_descriptors_are_closed(scache: MasterChild) -> None:
-    reader, writer = os.pipe()
-    with Peer(scache.socket_path) as peer:
+    with Client(scache.socket_path) as peer:
         baseline = scache.descriptors()
-        peer.save_endp(50, b"endpoint", b"", reader)
-        os.close(reader)
-        assert scache.descriptors() == baseline + 1
-        scache.advance(49)
-        os.write(writer, b"the server still holds the other end")
-        scache.advance(1)
-        assert scache.descriptors() == baseline
-        with pytest.raises(BrokenPipeError):
-            os.write(writer, b"nobody does")
-    os.close(writer)
+        with peer.park(b"endpoint", ttl=b"50") as far:
+            assert scache.descriptors() == baseline + 1
+            scache.advance(49)
+            assert not is_hung_up(far)
+            scache.advance(1)
+            assert scache.descriptors() == baseline
+            assert is_hung_up(far)
 
 
 def test_leap_far_beyond_postfix_max_idle_leaves_the_server_alive(scache: MasterChild) -> None:
     scache.advance(1_000_000)
-    with Peer(scache.socket_path) as peer:
-        peer.send(find_endp(b"nothing"))
-        peer.expect(missed())
+    with Client(scache.socket_path) as peer:
+        assert peer.say(find_endp(b"nothing")) == MISSED
 
 
 def test_log_and_status_messages_are_seen(scache: MasterChild) -> None:
-    with Peer(scache.socket_path) as peer:
-        peer.send(request(b"bogus"))
-        peer.expect(b"status\x001\0\0")
+    with Client(scache.socket_path) as peer:
+        assert peer.say(b"request\0bogus\0\0") == MALFORMED
         assert "warning: unrecognized request" in scache.log()
-        peer.send(find_endp(b"nothing"))  # the pair is complete when the next request is served
-        peer.expect(missed())
+        assert peer.say(find_endp(b"nothing")) == MISSED  # the pair is complete when the next request is served
     first, second, *_ = scache.read_status_messages()
     assert (first, second) == (StatusMessage(scache.pid, 1, False), StatusMessage(scache.pid, 1, True))
 
 
 def test_server_exits_with_its_statistics_when_the_master_goes_away(scache: MasterChild) -> None:
-    with Peer(scache.socket_path) as peer:
-        peer.send(find_endp(b"nothing"))
-        peer.expect(missed())
+    with Client(scache.socket_path) as peer:
+        assert peer.say(find_endp(b"nothing")) == MISSED
         scache.hang_up()
         assert scache.wait() == 0
     assert "statistics: address lookup hits=0 miss=1 success=0%" in scache.log()

@@ -16,9 +16,10 @@ from typing import Final
 
 import pytest
 from tests.postfix.launcher import ROOT, scached
-from tests.postfix.peer import Peer, find_endp, missed, request
 from tests.postfix.private_postfix import Deliveries, PrivatePostfix, read_deliveries, service_command
-from tests.postfix.standing_server import PATIENCE_S, ended
+from tests.support.client import PATIENCE_S, Client
+from tests.support.messages import MALFORMED, MISSED, find_endp
+from tests.support.processes import ended
 
 from scache_conformance.servers.postfix import postfix_parameter
 
@@ -140,12 +141,11 @@ def test_postlogd_that_dies_gets_the_later_lines(stack: ExitStack, tmp_path: Pat
 def test_end_of_the_service_ends_it_at_once_with_statistics(stack: ExitStack, tmp_path: Path) -> None:
     # SIGTERM is what master(8) sends it at `postfix stop`; only then postlogd gets one too, and the lines are lost.
     postfix = run_postfix(stack, service_command(scached(tmp_path)))
-    with Peer(postfix.socket_path) as peer:
-        peer.send(find_endp(b"nothing"))
-        peer.expect(missed())
+    with Client(postfix.socket_path) as peer:
+        assert peer.say(find_endp(b"nothing")) == MISSED
         cache = cache_pid(postfix)
         os.kill(cache, signal.SIGTERM)
-        peer.expect_end()
+        assert peer.is_closed()
     postfix.await_log(lambda log: f"/scached[{cache}]: statistics: address lookup hits=0 miss=1 success=0%" in log)
 
 
@@ -163,17 +163,15 @@ def test_lines_of_the_instructions_work_as_they_stand(stack: ExitStack, tmp_path
     )
     assert [line.partition("\n")[0] for line in lines] == ["scached", "scached"]
     postfix = run_postfix(stack, lines[1], settings=daemons_with(scached(tmp_path), tmp_path))
-    expiring, dead = socket.socketpair(), socket.socketpair()
-    with Peer(postfix.socket_path) as peer, expiring[0], expiring[1], dead[0], dead[1]:
-        peer.save_endp(2, b"smtp\nexpiring", b"", expiring[0].fileno())
-        peer.save_endp(2, b"smtp\ndead", b"", dead[0].fileno())
-        dead[1].shutdown(socket.SHUT_WR)
-        peer.send(find_endp(b"smtp\ndead"))
-        peer.expect(missed())
-        expiring[1].settimeout(PATIENCE_S)
-        assert expiring[1].recv(100) == b"QUIT\r\n"
-        peer.send(request(b"bogus"))
-        peer.expect(b"status\x001\0\0")
+    with (
+        Client(postfix.socket_path) as peer,
+        peer.park(b"smtp\nexpiring") as expiring,
+        peer.park(b"smtp\ndead") as dead,
+    ):
+        dead.shutdown(socket.SHUT_WR)
+        assert peer.say(find_endp(b"smtp\ndead")) == MISSED
+        assert expiring.recv(100) == b"QUIT\r\n"
+        assert peer.say(b"request\0bogus\0\0") == MALFORMED
     log = postfix.await_log(lambda log: "bogus" in log)
     assert re.search(rf" private postfix/scached\[{cache_pid(postfix)}\]: warning: unknown request 'bogus'$", log, re.M)
 

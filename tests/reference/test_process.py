@@ -1,47 +1,19 @@
 """`python -m scache_reference` as a process: options, the socket's file, signals, the end."""
 
-import os
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.support.client import Client
+from tests.support.messages import MISSED, find_endp
+from tests.support.processes import module, run, running
 
 from scache_reference.__main__ import limits_from, seconds
+from scache_reference.shell import Shell
 from scache_spec.vocabulary import Limits
 
-GREETING = b"protocol\0connection_cache_protocol\0\0"
-PATIENCE_S = 20
-"""How long a process may take to do what it must. Generous: the machine may be busy."""
-
-
-@contextmanager
-def process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Start the server; whatever happens, it is gone at the end."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
-    command = [sys.executable, "-m", "scache_reference", *arguments]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as started:
-        try:
-            yield started
-        finally:
-            started.kill()
-
-
-def next_line(started: subprocess.Popen[str]) -> str:
-    assert started.stderr is not None
-    return started.stderr.readline().rstrip("\n")
-
-
-def greeted(path: Path) -> socket.socket:
-    client = socket.socket(socket.AF_UNIX)
-    client.settimeout(PATIENCE_S)
-    client.connect(str(path))
-    assert client.recv(len(GREETING), socket.MSG_WAITALL) == GREETING
-    return client
+REFERENCE = module("scache_reference")
 
 
 @pytest.fixture
@@ -51,36 +23,27 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_prints_statistics_removes_the_socket_and_exits_with_status_0(path: Path, number: int) -> None:
-    with process("--listen", str(path)) as started:
-        assert next_line(started) == f"scache-reference: listening on {path}, pid {started.pid}"
-        with greeted(path) as client:
-            client.sendall(b"request\0find_endp\0label\0e\0\0")
-            assert client.recv(100).startswith(b"status\x002\0")
-            started.send_signal(number)
-            assert started.wait(PATIENCE_S) == 0
-            assert client.recv(1) == b""
-        assert next_line(started).startswith("statistics: start interval ")
-        assert next_line(started) == "statistics: address lookup hits=0 miss=1 success=0%"
-        assert next_line(started) == ""
+    with running("--listen", path, command=REFERENCE) as server, Client(path) as client:
+        assert client.say(find_endp(b"e")) == MISSED
+        first, *rest = server.end(number)
+        assert client.read() == b""
+    assert first.startswith("statistics: start interval ")
+    assert rest == ["statistics: address lookup hits=0 miss=1 success=0%"]
     assert not path.exists()
 
 
 def test_sigusr1_prints_statistics_and_the_server_goes_on(path: Path) -> None:
-    with process("--listen", str(path)) as started:
-        next_line(started)
-        with greeted(path) as client:
-            client.sendall(b"request\0find_endp\0label\0e\0\0")
-            assert client.recv(100).startswith(b"status\x002\0")
-            started.send_signal(signal.SIGUSR1)
-            assert next_line(started).startswith("statistics: start interval ")
-            assert next_line(started) == "statistics: address lookup hits=0 miss=1 success=0%"
-            client.sendall(b"request\0find_endp\0label\0e\0\0")
-            assert client.recv(100).startswith(b"status\x002\0")
+    with running("--listen", path, command=REFERENCE) as server, Client(path) as client:
+        assert client.say(find_endp(b"e")) == MISSED
+        server.process.send_signal(signal.SIGUSR1)
+        server.line("^statistics: start interval ")
+        server.line("^statistics: address lookup hits=0 miss=1 success=0%$")
+        assert client.say(find_endp(b"e")) == MISSED
 
 
 def test_LIFE_2_process_ends_by_itself_when_idle(path: Path) -> None:
-    with process("--listen", str(path), "--max-idle", "1s") as started:
-        assert started.wait(PATIENCE_S) == 0
+    with running("--listen", path, "--max-idle", "1s", command=REFERENCE) as server:
+        server.wait()
     assert not path.exists()
 
 
@@ -88,38 +51,32 @@ def test_stale_socket_file_is_replaced(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
     assert path.exists()
-    with process("--listen", str(path)) as started:
-        assert "listening on" in next_line(started)
-        greeted(path).close()
+    with running("--listen", path, command=REFERENCE), Client(path):
+        pass
 
 
 def test_living_server_keeps_its_socket(path: Path) -> None:
-    with process("--listen", str(path)) as first:
-        next_line(first)
-        with process("--listen", str(path)) as second:
-            assert second.wait(PATIENCE_S) == 1
-            assert next_line(second) == (
-                f"scache-reference: cannot listen on {str(path)!r}: a server listens there already"
-            )
-        greeted(path).close()
+    with running("--listen", path, command=REFERENCE):
+        second = run("--listen", path, command=REFERENCE)
+        assert second.returncode == 1
+        assert second.stderr == f"scache-reference: cannot listen on {str(path)!r}: a server listens there already\n"
+        Client(path).close()
 
 
 def test_file_that_is_no_socket_is_left_alone(path: Path) -> None:
     path.write_text("mine")
-    with process("--listen", str(path)) as started:
-        assert started.wait(PATIENCE_S) == 1
-        assert "cannot listen on" in next_line(started)
+    ended = run("--listen", path, command=REFERENCE)
+    assert ended.returncode == 1
+    assert "cannot listen on" in ended.stderr
     assert path.read_text() == "mine"
 
 
 def test_socket_of_a_successor_is_not_removed(path: Path) -> None:
-    with process("--listen", str(path)) as started:
-        next_line(started)
+    with running("--listen", path, command=REFERENCE) as server:
         path.unlink()
         with socket.socket(socket.AF_UNIX) as successor:
             successor.bind(str(path))
-            started.terminate()
-            assert started.wait(PATIENCE_S) == 0
+            server.end()
             assert path.exists()
 
 
@@ -155,3 +112,18 @@ def test_options_set_the_limits_of_their_names() -> None:
     path, limits = limits_from(["--listen", "x", "--ttl-limit", "1m", "--max-idle=100s", "--sessions-max", "7"])
     assert path == "x"
     assert limits == Limits(ttl_limit_s=60, max_idle_s=100, sessions_max=7, ipc_timeout_s=60)
+
+
+def test_watched_socket_ends_a_step_that_waits() -> None:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind("")
+    listener.listen()
+    waker, woken = socket.socketpair()
+    shell = Shell([listener], Limits())
+    shell.watch(woken)
+    waker.send(b"wake up")
+    shell.step()
+    assert shell.running
+    shell.close()
+    waker.close()
+    woken.close()

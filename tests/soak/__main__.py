@@ -5,8 +5,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.fast.process import running
 from tests.soak.soak import GrownError, soak
+from tests.support.processes import running
 
 
 def main() -> int:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.fast.peer import DONE, DUMMY, MISSED, find_endp, found, save_endp
-from tests.fast.process import Client, Running
+from tests.support.client import Client
+from tests.support.messages import DONE, DUMMY, MISSED, find_endp, found, save_endp
+from tests.support.processes import Running
 
 LABELS: Final = 50
 """How many labels take turns."""
@@ -58,10 +59,10 @@ def soak(server: Running, path: Path, pairs: int, measures: int = 20) -> Iterato
             received = _pair(client.sock, b"label %d" % (number % LABELS), near.fileno(), received)
             if number % DEATH_EVERY == 0:
                 with Client(path) as mayfly:
-                    assert mayfly.ask(find_endp(b"stays")) == found(b"p")  # it is put back when its client is gone
+                    assert mayfly.say(find_endp(b"stays")) == found(b"p")  # it is put back when its client is gone
             if number >= WARM_UP and (number - WARM_UP) % every == 0:
                 for _ in range(2):  # the second answer means that a turn with all that had happened before is over
-                    assert client.ask(received + find_endp(b"none")) == MISSED
+                    assert client.say(received + find_endp(b"none")) == MISSED
                     received = b""
                 measure = Measure(number, int(server.status("VmRSS").split()[0]), server.descriptors)
                 first = first or measure

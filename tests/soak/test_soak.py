@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from tests.fast.process import running
 from tests.soak.soak import soak
+from tests.support.processes import running
 
 
 def test_memory_and_descriptors_are_flat_over_many_pairs_under_a_long_ttl(tmp_path: Path) -> None:

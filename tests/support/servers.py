@@ -1,17 +1,17 @@
-"""Both servers in this process, on a listening socket of their own, under a clock that stands still.
-
-Decides how a test starts one, lets it take turns and reads what it logs. Refuses to know what is said to it.
-"""
+"""Both servers in this process, on a listening socket of their own, under a clock that stands still."""
 
 import re
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Final, Self
 
+from tests.support.client import Client
+
+from scache_fast.engine.hooks import Hooks
 from scache_fast.engine.server import Server
 from scache_reference.shell import Shell
-from scache_spec.vocabulary import Limit, Limits
+from scache_spec.vocabulary import NS_PER_S, Limit, Limits
 
 START_NS: Final = 1_000_000_000_000
 """Where virtual time begins. Arbitrary."""
@@ -27,46 +27,75 @@ class Clock:
         return self.now_ns
 
 
+class Lines:
+    """A log that keeps its lines."""
+
+    def __init__(self, *, verbose: bool = False) -> None:
+        self.verbose = verbose
+        self.details: list[str] = []
+        self.lines: list[str] = []
+
+    @property
+    def warnings(self) -> list[str]:
+        return [line for line in self.lines if line.startswith("warning: ")]
+
+    def detail(self, text: str) -> None:
+        self.details.append(text)
+
+    def info(self, text: str) -> None:
+        self.lines.append(text)
+
+    def warning(self, text: str) -> None:
+        self.lines.append(f"warning: {text}")
+
+
 class InProcessServer(ABC):
     """A server that takes a turn when it is told to."""
 
-    logs_pauses: ClassVar[bool]
-    """Whether it logs that it stops reading from a client that does not read."""
+    turns_for_a_write: ClassVar = 1
+    """How many turns it gets for what a client wrote."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, verbose: bool = False) -> None:
         self.clock = Clock()
-        self.lines: list[str] = []
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind("")  # Linux finds a free name outside of the file system.
-        listener.listen(128)
-        self.address: bytes = listener.getsockname()
-        self._start(listener, limits)
+        self.log = Lines(verbose=verbose)
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind("")  # Linux finds a free name outside of the file system.
+        self.listener.listen(512)
+        self.address: bytes = self.listener.getsockname()
+        self._clients: list[Client] = []
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+        for client in self._clients:
+            client.close()
 
-    def connect(self) -> socket.socket:
-        """Return a new connection to the server, which has not accepted it yet."""
-        client = socket.socket(socket.AF_UNIX)
-        client.connect(self.address)
-        client.setblocking(False)
-        return client
+    def peer(self, *, greeted: bool = True) -> Client:
+        """Return a new client of this server."""
+        self._clients.append(Client(self.address, lambda: self.turn(self.turns_for_a_write), greeted=greeted))
+        return self._clients[-1]
+
+    def turn(self, turns: int = 1) -> None:
+        """Let the server take turns."""
+        for _ in range(turns):
+            self.step()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, and the server notice."""
+        self.clock.now_ns += round(seconds * NS_PER_S)
+        self.turn()
 
     def take_limits(self) -> list[Limit]:
         """Return which limits were hit since the last call, as the log has it, and forget them."""
-        taken, self.lines = self.lines, [line for line in self.lines if _limit_in(line) is None]
+        taken, self.log.lines = self.log.lines, [line for line in self.log.lines if _limit_in(line) is None]
         return [limit for line in taken if (limit := _limit_in(line)) is not None]
 
     def take_statistics(self) -> list[str]:
         """Return the lines of statistics since the last call, without the date, and forget them."""
-        taken, self.lines = self.lines, [line for line in self.lines if not line.startswith("statistics: ")]
+        taken, self.log.lines = self.log.lines, [line for line in self.log.lines if not line.startswith("statistics: ")]
         return [_without_date(line) for line in taken if line.startswith("statistics: ")]
-
-    @abstractmethod
-    def _start(self, listener: socket.socket, limits: Limits) -> None: ...
 
     @property
     @abstractmethod
@@ -89,10 +118,11 @@ class InProcessServer(ABC):
 class Reference(InProcessServer):
     """scache_reference."""
 
-    logs_pauses = False
+    turns_for_a_write = 4
 
-    def _start(self, listener: socket.socket, limits: Limits) -> None:
-        self._shell = Shell([listener], limits, clock=self.clock, log=lambda line: self.lines.append(line))
+    def __init__(self, limits: Limits) -> None:
+        super().__init__()
+        self._shell = Shell([self.listener], limits, clock=self.clock, log=self.log.info)
 
     @property
     def running(self) -> bool:
@@ -108,48 +138,47 @@ class Reference(InProcessServer):
         self._shell.close()
 
 
-class _ListLog:
-    """A log of scache_fast that is a list."""
-
-    verbose = False
-
-    def __init__(self, lines: Callable[[str], None]) -> None:
-        self._add = lines
-
-    def detail(self, text: str) -> None:
-        pass
-
-    def info(self, text: str) -> None:
-        self._add(text)
-
-    def warning(self, text: str) -> None:
-        self._add(f"warning: {text}")
-
-
 class Fast(InProcessServer):
-    """scache_fast."""
+    """scache_fast, whose loop and tables a test can look into."""
 
-    logs_pauses = True
-
-    def _start(self, listener: socket.socket, limits: Limits) -> None:
-        log = _ListLog(lambda line: self.lines.append(line))
-        self._server = Server([listener], limits, clock=self.clock, log=log)
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        *,
+        hooks: Hooks | None = None,
+        verbose: bool = False,
+        polls_before_blocking: int = 0,
+        after_turn: Sequence[Callable[[Server], None]] = (),
+    ) -> None:
+        super().__init__(verbose)
+        self._after_turn = after_turn
+        self.server = Server(
+            [self.listener],
+            limits or Limits(ttl_limit_s=100),
+            clock=self.clock,
+            wall_clock=lambda: 0.0,
+            log=self.log,
+            hooks=hooks,
+            polls_before_blocking=polls_before_blocking,
+        )
 
     @property
     def running(self) -> bool:
-        return self._server.is_running
+        return self.server.is_running
 
     def step(self) -> None:
-        self._server.step(0)
+        self.server.step(0)
+        for call in self._after_turn:
+            call(self.server)
 
     def print_statistics(self) -> None:
-        self._server.print_statistics()
+        self.server.print_statistics()
 
     def close(self) -> None:
-        self._server.close()
+        self.server.close()
 
 
-SERVERS: Final[dict[str, type[InProcessServer]]] = {"reference": Reference, "fast": Fast}
+SERVERS: Final[dict[str, Callable[[Limits], InProcessServer]]] = {"reference": Reference, "fast": Fast}
 """Every server that can be had in process, by name."""
 
 _LIMIT: Final = re.compile(r"^warning: .*\b(" + "|".join(limit.value for limit in Limit) + r")\b")

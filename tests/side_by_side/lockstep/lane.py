@@ -233,7 +233,7 @@ class InProcessLane(Lane):
         self.server = server
 
     def _connect(self) -> socket.socket:
-        return self.server.connect()
+        return self.server.peer(greeted=False).sock
 
     def _try_again(self, attempt: int) -> None:
         if attempt > TRIES:
@@ -256,7 +256,7 @@ class InProcessLane(Lane):
             raise Mismatch(f"{self.name}: printed {printed}, not {expected.statistics}")
         if sorted(hit := self.server.take_limits(), key=str) != sorted(expected.limits.elements(), key=str):
             raise Mismatch(f"{self.name}: hit limits {hit}, not {list(expected.limits.elements())}")
-        self.server.lines.clear()
+        self.server.log.lines.clear()
 
     def stop(self) -> None:
         self.server.close()

@@ -1,7 +1,4 @@
-"""The command `scached` as a process of its own, and clients that wait for its answers.
-
-Decides how a test starts, watches and ends one. Refuses to know what is right.
-"""
+"""Servers and other commands as processes of their own: started, watched, waited for and ended."""
 
 import os
 import re
@@ -13,20 +10,26 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
-from tests.fast.peer import DONE, DUMMY, GREETING, find_endp, found, save_endp
+from tests.support.client import PATIENCE_S
+
+ROOT: Final = Path(__file__).parents[2]
 
 COMMAND: Final = (sys.executable, "-m", "scache_fast")
+
+TRY_AGAIN_MS: Final = 20
+"""How often a starting process is tried. Its death is noticed at once."""
+
+
+def module(name: str) -> tuple[str, ...]:
+    """Return the command that runs a module of ours."""
+    return sys.executable, "-m", name
 
 
 def with_descriptors(count: int) -> list[str]:
     """Return a command that starts the server with so many descriptors at most."""
     return ["sh", "-c", f'ulimit -n {count}; exec "$@"', "sh", *COMMAND]
-
-
-PATIENCE_S: Final = 60
-"""How long anything may take before the test is given up. Never a measure of anything."""
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -35,12 +38,15 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def run(
-    *arguments: str | Path, env: Mapping[str, str] | None = None, command: Sequence[str] = COMMAND
+    *arguments: str | Path,
+    env: Mapping[str, str] | None = None,
+    command: Sequence[str] = COMMAND,
+    pass_fds: Sequence[int] = (),
 ) -> subprocess.CompletedProcess[str]:
     """Run a command that is to end by itself."""
     return subprocess.run(
-        [*command, *map(str, arguments)],
-        capture_output=True, text=True, timeout=PATIENCE_S, env=environment(env), check=False,
+        [*command, *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+        timeout=PATIENCE_S, env=environment(env), pass_fds=pass_fds,
     )  # fmt: skip
 
 
@@ -63,12 +69,16 @@ class Running:
             if not self._read():
                 raise AssertionError(f"the server ended without saying {wanted!r}; it said {self.lines}")
 
-    def end(self, number: signal.Signals = signal.SIGTERM) -> list[str]:
+    def end(self, number: int = signal.SIGTERM) -> list[str]:
         """End it; return what it printed and nobody has waited for."""
         self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self, status: int = 0) -> list[str]:
+        """Wait for its end; return what it printed and nobody has waited for."""
         while self._read():
             pass
-        assert self.process.wait(PATIENCE_S) == 0, self.lines
+        assert self.process.wait(PATIENCE_S) == status, self.lines
         return self.lines
 
     @property
@@ -78,8 +88,7 @@ class Running:
 
     def status(self, name: str) -> str:
         """Return a line of its /proc/PID/status."""
-        text = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
-        return next(line.partition("\t")[2] for line in text.splitlines() if line.startswith(f"{name}:"))
+        return process_status(self.pid, name)
 
     def _read(self) -> bool:
         assert self.process.stderr is not None
@@ -97,11 +106,12 @@ def running(
     env: Mapping[str, str] | None = None,
     command: Sequence[str] = COMMAND,
     pass_fds: Sequence[int] = (),
+    umask: int = -1,
 ) -> Iterator[Running]:
     """Start a server and wait until it says that it listens; end it if the test did not."""
     process = subprocess.Popen(
         [*command, *map(str, arguments)],
-        stderr=subprocess.PIPE, env=environment(env), pass_fds=pass_fds,
+        stderr=subprocess.PIPE, env=environment(env), pass_fds=pass_fds, umask=umask,
     )  # fmt: skip
     assert process.stderr is not None
     try:
@@ -109,59 +119,45 @@ def running(
         server.line("listening on ")
         yield server
     finally:
-        if process.poll() is None:
-            process.kill()
+        process.kill()  # does nothing to a process that was waited for
         process.wait()
         process.stderr.close()
 
 
-class Client:
-    """A client that waits for every answer."""
+@contextmanager
+def standing(name: str, path: Path, *options: str) -> Iterator[Running]:
+    """Run a server of ours that every user may connect to; hold it to a clean end."""
+    with running("--listen", path, *options, command=module(name), umask=0) as server:
+        yield server
+        server.end()
+    assert not path.exists(), f"{name} left its socket file behind"
 
-    def __init__(self, path: Path | str, *, greeted: bool = True) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(PATIENCE_S)
-        self.sock.connect(str(path))
-        if greeted:
-            assert self.sock.recv(100) == GREETING
 
-    def __enter__(self) -> Self:
-        return self
+def process_status(pid: int, name: str) -> str:
+    """Return a line of a process's status in /proc, without its name."""
+    text = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return next(line.partition("\t")[2] for line in text.splitlines() if line.startswith(f"{name}:"))
 
-    def __exit__(self, *_: object) -> None:
-        self.sock.close()
 
-    def ask(self, request: bytes) -> bytes:
-        self.sock.sendall(request)
-        return self.sock.recv(100_000)
+def ended(pid: int, within_ms: int) -> bool:
+    """Wait until a process has ended, at most so long; tell whether it has. Does not reap it."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        return bool(poll.poll(within_ms))
+    finally:
+        os.close(pidfd)
 
-    def give(self, descriptor: int) -> bytes:
-        """Send the byte with a descriptor; return the reply."""
-        socket.send_fds(self.sock, [b"\0"], [descriptor])
-        return self.sock.recv(1000)
 
-    def save(self, endpoint: bytes, descriptor: int, ttl: bytes = b"600") -> bytes:
-        """Save a descriptor; return the status."""
-        assert self.ask(save_endp(endpoint, ttl=ttl)) == DUMMY
-        return self.give(descriptor)
-
-    def park(self, endpoint: bytes, ttl: bytes = b"600") -> socket.socket:
-        """Save one end of a new connection; return the other end."""
-        near, far = socket.socketpair()
-        with near:
-            assert self.save(endpoint, near.fileno(), ttl) == DONE
-        far.settimeout(PATIENCE_S)
-        return far
-
-    def pick_up(self, endpoint: bytes) -> socket.socket:
-        """Find a connection."""
-        assert self.ask(find_endp(endpoint)) == found(b"p")
-        self.sock.sendall(DUMMY)
-        data, taken, _, _ = socket.recv_fds(self.sock, 1, 1)
-        assert (data, len(taken)) == (b"\0", 1)
-        self.sock.sendall(DUMMY)
-        return socket.socket(fileno=taken[0])
-
-    def is_closed(self) -> bool:
-        """Wait for the end of the connection; False: something else came."""
-        return self.sock.recv(1) == b""
+def await_listener(process: subprocess.Popen[bytes], address: tuple[str, int]) -> None:
+    """Return when somebody listens at the host and port; fail if the process ends before."""
+    for _ in range(int(PATIENCE_S * 1000 / TRY_AGAIN_MS)):
+        with socket.socket() as trial:
+            if trial.connect_ex(address) == 0:
+                return
+        assert not ended(process.pid, TRY_AGAIN_MS), f"{process.args!r} ended with {process.wait()}"
+    raise AssertionError(f"nobody listens at {address!r} after {PATIENCE_S} s: {process.args!r}")
