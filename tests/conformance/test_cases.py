@@ -1,9 +1,11 @@
 """The list of cases is whole: every clause has one or a reason, every case is where it belongs."""
 
 import re
+from pathlib import Path
 
 import pytest
 
+import scache_conformance
 from scache_conformance.suite.registry import AREAS, CLAUSES, add, all_cases, choose
 from scache_conformance.suite.unobservable import UNOBSERVABLE
 from scache_conformance.suite.verdicts import Level
@@ -40,14 +42,34 @@ AGREED = {"ttl/session-lives", "ttl/session-of-one-second", "ttl/binding-lives",
 """TTL-2 is beyond in how exact it is: these try what every server keeps. A client at rest stops no server."""
 
 
+@pytest.mark.parametrize("area", AREAS)
+def test_case_stands_in_the_module_of_its_area(area: str) -> None:
+    modules = {case.function.__module__ for case in CASES if case.area == area}
+    home = f"scache_conformance.cases.{area}"
+    assert {module for module in modules if module != home and not module.startswith(f"{home}.")} == set()
+
+
+ROOMS = ["wire", "servers", "suite", "cases"]
+"""Each may import those before it."""
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_room_imports_those_below_it(room: str) -> None:
+    package = Path(scache_conformance.__file__).parent
+    found = re.compile(r"^ *(?:from|import) scache_conformance\.(\w+)", re.MULTILINE)
+    rooms = {name for path in (package / room).rglob("*.py") for name in found.findall(path.read_text())}
+    # The registry imports the cases when they are asked for: that registers them.
+    assert rooms - {*ROOMS[: ROOMS.index(room) + 1], *(["cases"] if room == "suite" else [])} == set()
+
+
 def test_slug_is_taken_once() -> None:
     with pytest.raises(ValueError, match="two cases"):
-        add(CASES[0].slug, "A title.", ("CONN-1",), Level.MUST, CASES[0].function)
+        add(CASES[0].slug, "A title.", ("CONN-1",), CASES[0].function)
 
 
 def test_unknown_clause_is_refused() -> None:
     with pytest.raises(ValueError, match="CONN-999"):
-        add("greeting/of-nobody", "A title.", ("CONN-999",), Level.MUST, CASES[0].function)
+        add("greeting/of-nobody", "A title.", ("CONN-999",), CASES[0].function)
 
 
 def test_choice_by_slug_and_clause() -> None:

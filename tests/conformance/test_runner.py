@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from scache_conformance.servers.target import Declared, Target
 from scache_conformance.servers.target_command import CommandServer
 from scache_conformance.servers.target_running import RunningServer
 from scache_conformance.suite.lab import Inconclusive, Lab
-from scache_conformance.suite.registry import Case, Function
+from scache_conformance.suite.registry import Case, Function, Schedule
 from scache_conformance.suite.runner import TRIES_MAX, Runner
 from scache_conformance.suite.verdicts import Level, Result, Verdict
 from scache_conformance.wire.unmet import Silence, Unmet
@@ -26,15 +25,13 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
         yield started
 
 
-def made_up(function: Function, slug: str = "ttl/made-up", *, undisturbed: bool = False) -> Case:
+def made_up(function: Function, slug: str = "ttl/made-up", schedule: Schedule = Schedule.IN_TURN) -> Case:
     return Case(
         slug=slug,
         title="made up",
         clauses=("TTL-1",),
         level=Level.MUST,
-        waits=undisturbed,
-        undisturbed=undisturbed,
-        apart=False,
+        schedule=schedule,
         function=function,
     )
 
@@ -97,7 +94,7 @@ def test_undisturbed_case_has_its_server_for_itself(target: Target) -> None:
         return note
 
     names = ("ttl/a", "ttl/b")
-    cases = [made_up(noting(name), name, undisturbed=True) for name in names]
+    cases = [made_up(noting(name), name, schedule=Schedule.UNDISTURBED) for name in names]
     assert [each.verdict for each in run(target, *cases)] == [Verdict.PASS] * 2
     assert len({*used.values(), target.pid}) == 3
     # One that the suite cannot start has no second: there they take turns.
@@ -110,7 +107,7 @@ def test_server_that_dies_of_an_undisturbed_case_is_told(target: Target) -> None
     def function(lab: Lab) -> None:
         lab.target.ask_to_exit()
 
-    (result,) = run(target, made_up(function, undisturbed=True))
+    (result,) = run(target, made_up(function, schedule=Schedule.UNDISTURBED))
     assert (result.verdict, result.server_died) == (Verdict.ERROR, True)
     assert "started for this case alone died" in result.reason
     target.check_alive()
@@ -121,7 +118,7 @@ def test_server_that_starts_only_once_is_shared(tmp_path: Path) -> None:
     command = f"sh -c 'mkdir {tmp_path}/lock && exec {reference}'"
     used: list[int | None] = []
     with CommandServer(command, Declared()) as once:
-        (result,) = run(once, made_up(lambda lab: used.append(lab.target.pid), undisturbed=True))
+        (result,) = run(once, made_up(lambda lab: used.append(lab.target.pid), schedule=Schedule.UNDISTURBED))
         assert used == [once.pid]
     assert result.verdict is Verdict.PASS
 
@@ -134,10 +131,10 @@ def test_server_for_one_case_that_cannot_be_ended_is_told(target: Target, monkey
 
     right = CommandServer.stop
     with monkeypatch.context() as patch:
-        (passed,) = run(target, made_up(lambda lab: None, undisturbed=True))
+        (passed,) = run(target, made_up(lambda lab: None, schedule=Schedule.UNDISTURBED))
         patch.setattr(Runner, "_starts_twice", lambda self: True)
         patch.setattr(CommandServer, "stop", stop)
-        (result,) = run(target, made_up(lambda lab: None, undisturbed=True))
+        (result,) = run(target, made_up(lambda lab: None, schedule=Schedule.UNDISTURBED))
     assert passed.verdict is Verdict.PASS
     assert result.verdict is Verdict.ERROR
     assert "no space left" in result.reason
@@ -151,9 +148,9 @@ def test_what_passed_beside_the_case_that_a_server_died_of_stays_told(tmp_path: 
 
     with server("reference", tmp_path, real_time=True) as started:
         running = RunningServer(started.socket_path, Declared(pid=started.pid))
-        waiting = [replace(made_up(lambda lab: None, f"ttl/{name}"), waits=True) for name in "abc"]
-        kills = replace(made_up(kill, "ttl/kills"), waits=True)
-        never = replace(made_up(kill, "fd/never"), apart=True)
+        waiting = [made_up(lambda lab: None, f"ttl/{name}", Schedule.WAITING) for name in "abc"]
+        kills = made_up(kill, "ttl/kills", Schedule.WAITING)
+        never = made_up(kill, "fd/never", Schedule.OWN_SERVERS)
         results = run(running, *waiting, kills, never)
     verdicts = {each.slug: each.verdict for each in results}
     assert verdicts.pop("fd/never") is Verdict.ERROR

@@ -1,43 +1,8 @@
-"""The cases, by area. Importing this package registers them all, in the order in which they are listed and run."""
+"""The cases: a module or a folder for each area. Importing this package registers them all."""
 
-from scache_conformance.cases import (
-    backlog,
-    copies,
-    deaths,
-    dest,
-    endp,
-    fd,
-    greeting,
-    life,
-    limits,
-    malformed,
-    pipelining,
-    put_backs,
-    requests,
-    splits,
-    stalls,
-    stats,
-    timeouts,
-    ttl,
-)
+import importlib
 
-__all__ = [
-    "backlog",
-    "copies",
-    "deaths",
-    "dest",
-    "endp",
-    "fd",
-    "greeting",
-    "life",
-    "limits",
-    "malformed",
-    "pipelining",
-    "put_backs",
-    "requests",
-    "splits",
-    "stalls",
-    "stats",
-    "timeouts",
-    "ttl",
-]
+from scache_conformance.suite.registry import AREAS
+
+for _area in AREAS:
+    importlib.import_module(f"{__name__}.{_area}")

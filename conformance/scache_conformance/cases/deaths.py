@@ -1,79 +1,104 @@
-"""Cases: clients that go away at each step of the dance: what they leave behind, and what they must not take along."""
+"""Cases: clients that go away at each step of the dance: what they leave behind, and what they must not take along.
+
+What only shows when the server comes late is made to show by stopping its process for a moment, where that is known.
+"""
 
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 
-from scache_conformance.cases.backlog import late_server
-from scache_conformance.suite.lab import Lab, require, require_found, require_miss
-from scache_conformance.suite.registry import add, case
+from scache_conformance.cases.ttl.put_backs import require_one_found_and_both_ended
+from scache_conformance.servers.target import Target
+from scache_conformance.suite import places
+from scache_conformance.suite.client import Client
+from scache_conformance.suite.lab import Lab, Skipped
+from scache_conformance.suite.many_dances import DANCES, dances, park_many, receive_dance, unhurried
+from scache_conformance.suite.registry import Schedule, add, case
+from scache_conformance.suite.requirements import require, require_found, require_other_end
 from scache_conformance.suite.verdicts import Level
-from scache_conformance.wire import processes
-from scache_conformance.wire.line import Line, identity
-from scache_conformance.wire.lists import DONE, DUMMY_LIST, FAILED
-from scache_conformance.wire.peer import Peer
+from scache_conformance.wire import lists, processes
+from scache_conformance.wire.line import Line
+from scache_conformance.wire.lists import DUMMY_LIST, FAILED, GREETING
+from scache_conformance.wire.unmet import Unmet
+
+AT_ONCE_S = 0.1
+"""How long to wait for what a server that stands still has sent before, or has not."""
 
 
 def _require_served(lab: Lab) -> None:
     with lab.peer("B") as other:
-        require("status of another client's find", other.begin_find_endp(lab.label("nothing")).status, FAILED)
-
-
-def _require_found_or_closed(lab: Lab, endpoint: bytes, line: Line) -> None:
-    """Raise Unmet if the descriptor is neither in the cache nor closed: the server has lost it."""
-    with lab.peer("B") as other:
-        found = other.find_endp(endpoint)
-        if found is not None:
-            require("that what is found is the parked one", line.is_other_end_of(found.fd), True)
-            return
-    line.insist_on_hangup("the session, as it is not in the cache,", lab.target.declared.deadline_s)
+        other.misses_endp()
 
 
 # Before anything was found or saved.
 
 
-def _dies(slug: str, title: str, die: Callable[[Lab, Peer], None]) -> None:
+def _dies(slug: str, title: str, stop: Callable[[Client], None]) -> None:
     def function(lab: Lab) -> None:
         peer = lab.peer()
-        die(lab, peer)
+        stop(peer)
         peer.hang_up()
         _require_served(lab)
 
-    add(f"deaths/{slug}", title, ("CONN-11",), Level.MUST, function)
+    add(f"deaths/{slug}", title, ("CONN-11",), function)
 
 
-def _at_rest(lab: Lab, peer: Peer) -> None:
-    pass
+_dies("at-rest", "A client goes away at rest.", places.at_rest)
+_dies("mid-name", "A client goes away in the middle of a name.", places.mid_name)
+_dies("mid-list", "A client goes away in the middle of a list.", places.mid_value)
+_dies("reply-unread", "A client goes away with its reply unread.", places.reply_unread)
 
 
-def _mid_name(lab: Lab, peer: Peer) -> None:
-    peer.send_bytes(b"requ")
-
-
-def _mid_list(lab: Lab, peer: Peer) -> None:
-    peer.send_bytes(b"request\0find_endp\0label\0x")
-
-
-def _reply_unread(lab: Lab, peer: Peer) -> None:
-    peer.request(b"find_endp")
-
-
-def _ungreeted(lab: Lab, peer: Peer) -> None:
+@case("deaths/before-the-greeting", "CONN-11")
+def before_the_greeting(lab: Lab) -> None:
+    """A client goes away at once."""
     lab.peer("C", greeted=False).hang_up()
+    _require_served(lab)
 
 
-def _half_closed(lab: Lab, peer: Peer) -> None:
+@case("deaths/half-closed", "CONN-11")
+def half_closed(lab: Lab) -> None:
+    """A client closes its sending half in the middle of a list."""
+    peer = lab.peer()
     peer.send_bytes(b"request\0save")
     peer.shut_down_sending()
+    peer.hang_up()
+    _require_served(lab)
 
 
-_dies("at-rest", "A client goes away at rest.", _at_rest)
-_dies("mid-name", "A client goes away in the middle of a name.", _mid_name)
-_dies("mid-list", "A client goes away in the middle of a list.", _mid_list)
-_dies("reply-unread", "A client goes away with its reply unread.", _reply_unread)
-_dies("before-the-greeting", "A client goes away at once.", _ungreeted)
-_dies("half-closed", "A client closes its sending half in the middle of a list.", _half_closed)
+# Gone when they are read.
+
+
+@case("deaths/request-sent", "CONN-11", "CONN-8")
+def request_sent(lab: Lab) -> None:
+    """A client that has sent a whole request and is gone when it is read is served all the same."""
+    other = lab.peer("B")
+    for turn in lab.tries_beside_a_late_server:
+        peer, destination, endpoint = lab.peer(), lab.label(f"d{turn}"), f"e{turn}"
+        line = other.park(endpoint, b"p")
+        with lab.late_server():
+            peer.send_bytes(lists.save_dest(lab.ttl_s, destination, b"q", lab.label(endpoint)))
+            peer.hang_up()
+        # In which order it serves several clients is left to the server.
+        deadline_s = time.monotonic() + peer.deadline_s
+        while (found := other.find_dest(destination)) is None and time.monotonic() < deadline_s:
+            lab.sleep(0.02)
+        require_found("find_dest", found, b"q", b"p", line=line)
+
+
+@case("deaths/half-closed-after-a-request", "CONN-11", "CONN-9")
+def half_closed_after_a_request(lab: Lab) -> None:
+    """A client that shuts down sending after a request gets its reply, then the end."""
+    for _ in lab.tries_beside_a_late_server:
+        peer = lab.peer()
+        with lab.late_server():
+            peer.send_bytes(lists.find_endp(lab.label("nothing")))
+            peer.shut_down_sending()
+        peer.receives_status(1, FAILED)
+        peer.insist_on_hangup()
 
 
 # While saving.
@@ -82,36 +107,36 @@ _dies("half-closed", "A client closes its sending half in the middle of a list."
 @case("deaths/descriptor-awaited", "CONN-11", "FD-3")
 def descriptor_awaited(lab: Lab) -> None:
     """A client goes away instead of sending its descriptor: nothing is parked, and the next that comes is not its."""
-    peer, other, endpoint, elsewhere = lab.peer(), lab.peer("B"), lab.label("e"), lab.label("e2")
-    peer.begin_save_endp(lab.ttl_s, endpoint, b"p")
+    peer, other = lab.peer(), lab.peer("B")
+    peer.begin_save("e")
     peer.hang_up()
-    require_miss("find_endp", other.find_endp(endpoint))
-    line = lab.park(other, elsewhere, b"p2")
-    require_found("find_endp of what was saved then", other.find_endp(elsewhere), b"p2", line=line)
-    require_miss("find_endp once more", other.find_endp(endpoint))
+    other.misses_endp("e")
+    line = other.park("e2", b"p2")
+    other.finds_endp("e2", b"p2", line)
+    other.misses_endp("e")
 
 
 @case("deaths/status-unread", "CONN-11", "FD-3")
 def status_unread(lab: Lab) -> None:
     """A client goes away as soon as its descriptor is sent: the session is parked all the same."""
-    peer, line, endpoint = lab.peer(), lab.line(), lab.label("e")
-    peer.begin_save_endp(lab.ttl_s, endpoint, b"p")
-    with late_server(lab):  # so that it is gone when its descriptor is read
+    peer, line = lab.peer(), lab.line()
+    peer.begin_save("e")
+    with lab.late_server():  # so that it is gone when its descriptor is read
         peer.send_bytes(b"\0", [line.far.fileno()])
         line.let_go()
         peer.hang_up()
-    require_found("find_endp", lab.peer("B").find_endp(endpoint), b"p", line=line)
+    lab.peer("B").finds_endp("e", b"p", line)
 
 
 @case("deaths/what-it-saved-stays", "CONN-11")
 def what_it_saved_stays(lab: Lab) -> None:
     """Sessions and bindings of a client stay when it goes away in the middle of a request."""
-    peer, destination, endpoint = lab.peer(), lab.label("d"), lab.label("e")
-    lab.bind(peer, destination, endpoint, b"q")
-    line = lab.park(peer, endpoint, b"p")
+    peer = lab.peer()
+    peer.bind("d", "e", b"q")
+    line = peer.park("e", b"p")
     peer.send_bytes(b"request\0save_endp\0")
     peer.hang_up()
-    require_found("find_dest", lab.peer("B").find_dest(destination), b"q", b"p", line=line)
+    lab.peer("B").finds_dest("d", b"q", b"p", line=line)
 
 
 @case("deaths/descriptor-in-flight-closed", "CONN-11", "FD-1")
@@ -127,11 +152,27 @@ def descriptor_in_flight_closed(lab: Lab) -> None:
 # While finding.
 
 
-def _held(lab: Lab, endpoint: bytes, *, say_ready: bool) -> Line:
+@case("deaths/before-ready", "CONN-11", "FD-10")
+def before_ready(lab: Lab) -> None:
+    """A client goes away before it says ready: its session is in the cache again, or closed; others are served."""
     peer = lab.peer()
-    line = lab.park(peer, endpoint, b"1")
-    lab.park(peer, endpoint, b"2")
-    require("properties", peer.begin_find_endp(endpoint).properties, (b"1",))
+    line = peer.park("e", b"p")
+    peer.holds_endp("e")
+    peer.hang_up()
+    _require_served(lab)
+    with lab.peer("B") as other:
+        if (found := other.find_endp(lab.label("e"))) is not None:
+            require_other_end(line, found.fd)
+            return
+    line.insist_on_hangup("the session, as it is not in the cache,", peer.deadline_s)
+
+
+def _died_holding(lab: Lab, *, say_ready: bool = False) -> Line:
+    """Have a client park two sessions, find the first and go away; return the first."""
+    peer = lab.peer()
+    line = peer.park("e", b"1")
+    peer.park("e", b"2")
+    peer.holds_endp("e", b"1")
     if say_ready:
         peer.send_bytes(DUMMY_LIST)
         peer.wait_until_taken()
@@ -139,87 +180,67 @@ def _held(lab: Lab, endpoint: bytes, *, say_ready: bool) -> Line:
     return line
 
 
-@case("deaths/before-ready", "CONN-11", "FD-10")
-def before_ready(lab: Lab) -> None:
-    """A client goes away before it says ready: its session is in the cache again, or closed; others are served."""
-    peer, endpoint = lab.peer(), lab.label("e")
-    line = lab.park(peer, endpoint, b"1")
-    require("status", peer.begin_find_endp(endpoint).status, DONE)
-    peer.hang_up()
-    _require_served(lab)
-    _require_found_or_closed(lab, endpoint, line)
-
-
 @case("deaths/put-back", "FD-10", "ENDP-5", level=Level.SHOULD)
 def put_back(lab: Lab) -> None:
     """A session whose finder went away before it said ready is first in turn again."""
-    endpoint = lab.label("e")
-    line = _held(lab, endpoint, say_ready=False)
+    line = _died_holding(lab)
     other = lab.peer("B")
-    require_found("find_endp", other.find_endp(endpoint), b"1", line=line)
-    require_found("find_endp", other.find_endp(endpoint), b"2")
+    other.finds_endp("e", b"1", line)
+    other.finds_endp("e", b"2")
 
 
 @case("deaths/put-back-in-order", "FD-10", "ENDP-5", level=Level.SHOULD)
 def put_back_in_order(lab: Lab) -> None:
-    """It is first in turn also before what was parked while it was held."""
-    saver, finder, endpoint = lab.peer("S"), lab.peer("F"), lab.label("e")
-    first = lab.park(saver, endpoint, b"1")
-    require("properties", finder.begin_find_endp(endpoint).properties, (b"1",))
-    lab.park(saver, endpoint, b"2")
+    """A session whose finder went away is first in turn also before what was parked while it was held."""
+    saver, finder = lab.peer("S"), lab.peer("F")
+    first = saver.park("e", b"1")
+    finder.holds_endp("e", b"1")
+    saver.park("e", b"2")
     finder.hang_up()
     lab.target.poke()
-    require_found("find_endp", saver.find_endp(endpoint), b"1", line=first)
-    require_found("find_endp", saver.find_endp(endpoint), b"2")
+    saver.finds_endp("e", b"1", first)
+    saver.finds_endp("e", b"2")
 
 
-@case("deaths/put-back-too-late", "FD-10", "ENDP-6", level=Level.SHOULD, undisturbed=True)
+@case("deaths/put-back-too-late", "FD-10", "ENDP-6", level=Level.SHOULD, schedule=Schedule.UNDISTURBED)
 def put_back_too_late(lab: Lab) -> None:
     """A session whose ttl ended while it was held is not put back: it is closed."""
-    finder, endpoint, ttl_s = lab.peer("F"), lab.label("e"), lab.short_ttl_s()
+    finder, ttl_s = lab.peer("F"), lab.short_ttl_s()
     with lab.lifetime(ttl_s) as life:
-        line = lab.park(finder, endpoint, b"p", ttl_s)
-    life.require_held(finder.begin_find_endp(endpoint))
+        line = finder.park("e", b"p", ttl_s)
+    with life.in_time():
+        finder.holds_endp("e")
     lab.set_clock_forward(ttl_s)
     life.reach_end()
     require("that it is open while it is held", line.hung_up(0), False)
     finder.hang_up()
-    line.insist_on_hangup("the connection", lab.target.declared.deadline_s)
-    require_miss("find_endp", lab.peer("B").find_endp(endpoint))
+    line.insist_on_hangup("the connection", finder.deadline_s)
+    lab.peer("B").misses_endp("e")
 
 
-@case("deaths/put-back-keeps-its-end", "ENDP-5", level=Level.SHOULD, undisturbed=True)
+@case("deaths/put-back-keeps-its-end", "ENDP-5", level=Level.SHOULD, schedule=Schedule.UNDISTURBED)
 def put_back_keeps_its_end(lab: Lab) -> None:
     """A session that was put back ends when it would have ended anyway."""
-    finders, endpoint, ttl_s = (lab.peer("F"), lab.peer("G")), lab.label("e"), lab.short_ttl_s()
+    finders, ttl_s = (lab.peer("F"), lab.peer("G")), lab.short_ttl_s()
     with lab.lifetime(ttl_s) as life:
-        lines = [lab.park(finder, endpoint, b"p", ttl_s) for finder in finders]
+        lines = [finder.park("e", b"p", ttl_s) for finder in finders]
     for finder in finders:
-        life.require_held(finder.begin_find_endp(endpoint))
+        with life.in_time():
+            finder.holds_endp("e")
     life.reach_last_moment()
     for finder in finders:
         finder.hang_up()
     lab.target.poke()
-    other = lab.peer("B")
-    found = other.find_endp(endpoint)
-    life.require_alive("find_endp before it", found, b"p")
-    left = [line for line in lines if found is None or line.identity != identity(found.fd)]
-    life.reach_end()
-    require_miss("find_endp after it", other.find_endp(endpoint))
-    require("how many of the two are left", len(left), 1)
-    for line in left:
-        line.insist_on_hangup("the other one", lab.target.declared.deadline_s)
+    require_one_found_and_both_ended(life, lab.peer("B"), lines)
 
 
 @case("deaths/after-ready", "CONN-11", "FD-10", "FD-11")
 def after_ready(lab: Lab) -> None:
     """A client goes away when it has said ready: its session is gone with it or in the cache again, others stay."""
-    endpoint = lab.label("e")
-    _held(lab, endpoint, say_ready=True)
+    _died_holding(lab, say_ready=True)
     _require_served(lab)
-    other = lab.peer("B")
-    left = []
-    while (found := other.find_endp(endpoint)) is not None:
+    other, left = lab.peer("B"), []
+    while (found := other.find_endp(lab.label("e"))) is not None:
         left.append(found.properties[0])
     require("whether the other session is there", left in ([b"2"], [b"1", b"2"]), True)
 
@@ -227,14 +248,57 @@ def after_ready(lab: Lab) -> None:
 @case("deaths/before-received", "FD-11", "FD-8")
 def before_received(lab: Lab) -> None:
     """A client goes away with its descriptor, without having said received: nothing is left of the session."""
-    peer, endpoint = lab.peer(), lab.label("e")
-    line = lab.park(peer, endpoint, b"1")
-    require("status", peer.begin_find_endp(endpoint).status, DONE)
-    peer.send_bytes(DUMMY_LIST)
-    require("that the descriptor is the parked one", line.is_other_end_of(peer.receive_descriptor()), True)
+    peer = lab.peer()
+    line = peer.park("e", b"p")
+    peer.holds_endp("e")
+    peer.says_ready_for(line)
     peer.close()
-    require_miss("find_endp", lab.peer("B").find_endp(endpoint))
-    line.insist_on_hangup("the connection, which its finder was the last to have,", lab.target.declared.deadline_s)
+    lab.peer("B").misses_endp("e")
+    line.insist_on_hangup("the connection, which its finder was the last to have,", peer.deadline_s)
+
+
+@case("deaths/dances-unread", "FD-10", "ENDP-5", level=Level.SHOULD)
+def dances_unread(lab: Lab) -> None:
+    """When a client with a full socket goes away, what the socket had not taken is in the cache, in order."""
+    with unhurried(lab) as (server, ttl_s):
+        life, _ = park_many(lab, server, ttl_s, "e")
+        peer = _impatient_peer(lab, server)
+        peer.send_bytes(dances(lab.label("e")))
+        peer.wait_until_taken()
+        with server.stopped():  # so that it sends no more while what it has sent is counted
+            probe, taken = lab.peer("probe", target=server, greeted=False), 0
+            with suppress(Unmet):
+                while True:
+                    receive_dance(peer, life, taken)
+                    taken += 1
+            peer.hang_up()
+            try:
+                probe.insist_on_silence(0)
+            except Unmet as greeted:
+                raise Skipped("needs the process that serves: the one that was started or told is another") from greeted
+            probe.hang_up()
+        if taken == DANCES:
+            raise Skipped(f"the server's socket takes {DANCES} dances: lower net.core.wmem_default")
+        server.poke()
+        other = lab.peer("B", target=server)
+        with life.in_time(exact=True):
+            for number in range(taken, DANCES):
+                other.finds_endp("e", b"%03d" % number)
+        other.misses_endp("e")
+
+
+def _impatient_peer(lab: Lab, server: Target) -> Client:
+    """Connect as somebody who, once greeted, waits only a moment for what is due."""
+    peer = lab.peer(target=server, greeted=False, deadline_s=AT_ONCE_S)
+    deadline_s = time.monotonic() + lab.target.declared.deadline_s
+    while True:
+        try:
+            require("the greeting", peer.receive("the greeting"), GREETING)
+        except Unmet:
+            if time.monotonic() >= deadline_s:
+                raise
+        else:
+            return peer
 
 
 _VICTIM = """
@@ -252,12 +316,11 @@ signal.pause()
 @case("deaths/killed", "CONN-11")
 def killed(lab: Lab) -> None:
     """A client process that is killed in the middle of a request leaves what it saved, and nothing else."""
-    endpoint, line = lab.label("e"), lab.line()
-    path, deadline_s = lab.target.socket_path, lab.target.declared.deadline_s
-    arguments = [str(path), str(deadline_s), str(lab.ttl_s), endpoint.hex(), str(line.far.fileno())]
+    line, declared = lab.line(), lab.target.declared
+    arguments = lab.target.socket_path, declared.deadline_s, lab.ttl_s, lab.label("e").hex(), line.far.fileno()
     with processes.STARTING:
         victim = subprocess.Popen(
-            [sys.executable, "-c", _VICTIM, *arguments],
+            [sys.executable, "-c", _VICTIM, *map(str, arguments)],
             stdout=subprocess.PIPE,
             pass_fds=[line.far.fileno()],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -269,5 +332,5 @@ def killed(lab: Lab) -> None:
     require("what the client says", said, b"saved\n")
     line.let_go()
     with lab.peer("B") as other:
-        require_found("find_endp", other.find_endp(endpoint), b"p", line=line)
-    line.insist_on_hangup("the connection, with its finder,", lab.target.declared.deadline_s)
+        other.finds_endp("e", b"p", line)
+    line.insist_on_hangup("the connection, with its finder,", declared.deadline_s)

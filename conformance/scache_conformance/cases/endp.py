@@ -2,8 +2,10 @@
 
 import threading
 
-from scache_conformance.suite.lab import Lab, require, require_found, require_miss
+from scache_conformance.suite.lab import Lab
 from scache_conformance.suite.registry import case
+from scache_conformance.suite.requirements import require, require_found, require_miss
+from scache_conformance.wire import lists
 from scache_conformance.wire.lists import DONE
 from scache_conformance.wire.unmet import Unmet
 
@@ -11,100 +13,102 @@ from scache_conformance.wire.unmet import Unmet
 @case("endp/found-session-is-gone", "ENDP-4")
 def found_session_is_gone(lab: Lab) -> None:
     """A session that was found is not found again, by whoever asks."""
-    peer, other, endpoint = lab.peer(), lab.peer("B"), lab.label("e")
-    line = lab.park(peer, endpoint, b"p")
-    require_found("the first find", peer.find_endp(endpoint), b"p", line=line)
-    require_miss("the second find", peer.find_endp(endpoint))
-    require_miss("another client's find", other.find_endp(endpoint))
+    peer = lab.peer()
+    line = peer.park("e", b"p")
+    peer.finds_endp("e", b"p", line)
+    peer.misses_endp("e")
+    lab.peer("B").misses_endp("e")
 
 
 @case("endp/found-by-destination-is-gone", "ENDP-4", "DEST-5")
 def found_by_destination_is_gone(lab: Lab) -> None:
     """A session that find_dest found is not found by find_endp, nor the other way round."""
-    peer, destination, endpoint = lab.peer(), lab.label("d"), lab.label("e")
-    lab.bind(peer, destination, endpoint)
-    lab.park(peer, endpoint, b"1")
-    require_found("find_dest", peer.find_dest(destination), b"", b"1")
-    require_miss("find_endp after it", peer.find_endp(endpoint))
-    lab.park(peer, endpoint, b"2")
-    require_found("find_endp", peer.find_endp(endpoint), b"2")
-    require_miss("find_dest after it", peer.find_dest(destination))
+    peer = lab.peer()
+    peer.bind("d", "e")
+    peer.park("e", b"1")
+    peer.finds_dest("d", b"", b"1")
+    peer.misses_endp("e")
+    peer.park("e", b"2")
+    peer.finds_endp("e", b"2")
+    peer.misses_dest("d")
 
 
 @case("endp/any-client-finds", "ENDP-3", "CONN-11")
 def any_client_finds(lab: Lab) -> None:
     """What one client parked another finds, also when the first has gone."""
-    peer, endpoint = lab.peer(), lab.label("e")
-    line = lab.park(peer, endpoint, b"p")
+    peer = lab.peer()
+    line = peer.park("e", b"p")
     peer.hang_up()
-    require_found("another client's find", lab.peer("B").find_endp(endpoint), b"p", line=line)
+    lab.peer("B").finds_endp("e", b"p", line)
 
 
 @case("endp/oldest-first", "ENDP-3", "ENDP-2")
 def oldest_first(lab: Lab) -> None:
     """The sessions of an endpoint are handed out in the order in which they were parked."""
-    peer, endpoint = lab.peer(), lab.label("e")
-    lines = [lab.park(peer, endpoint, b"%d" % number) for number in range(20)]
+    peer = lab.peer()
+    lines = [peer.park("e", b"%d" % number) for number in range(20)]
     for number, line in enumerate(lines):
-        require_found(f"find {number}", peer.find_endp(endpoint), b"%d" % number, line=line)
-    require_miss("one find more", peer.find_endp(endpoint))
+        peer.finds_endp("e", b"%d" % number, line)
+    peer.misses_endp("e")
 
 
 @case("endp/oldest-first-with-finds-between", "ENDP-3", "ENDP-2")
 def oldest_first_with_finds_between(lab: Lab) -> None:
     """Order holds when saves and finds alternate: three are parked for two that are found."""
-    peer, endpoint = lab.peer(), lab.label("e")
-    parked = [(number, lab.park(peer, endpoint, b"%d" % number)) for number in range(2)]
+    peer = lab.peer()
+    parked = [(b"%d" % number, peer.park("e", b"%d" % number)) for number in range(2)]
     for number in range(2, 20):
-        parked.append((number, lab.park(peer, endpoint, b"%d" % number)))
+        parked.append((b"%d" % number, peer.park("e", b"%d" % number)))
         if number % 3:
-            oldest, line = parked.pop(0)
-            require_found("find", peer.find_endp(endpoint), b"%d" % oldest, line=line)
-    for oldest, line in parked:
-        require_found("find at the end", peer.find_endp(endpoint), b"%d" % oldest, line=line)
+            peer.finds_endp("e", *parked.pop(0))
+    for oldest in parked:
+        peer.finds_endp("e", *oldest)
 
 
 @case("endp/equal-sessions", "ENDP-2")
 def equal_sessions(lab: Lab) -> None:
     """Sessions of equal label and properties do not replace each other."""
-    peer, endpoint = lab.peer(), lab.label("e")
-    lines = [lab.park(peer, endpoint, b"the same") for _ in range(3)]
-    for line in lines:
-        require_found("find", peer.find_endp(endpoint), b"the same", line=line)
-    require_miss("one find more", peer.find_endp(endpoint))
+    peer = lab.peer()
+    for line in [peer.park("e", b"the same") for _ in range(3)]:
+        peer.finds_endp("e", b"the same", line)
+    peer.misses_endp("e")
 
 
 @case("endp/same-connection-twice", "ENDP-2", "ENDP-4")
 def same_connection_twice(lab: Lab) -> None:
     """One connection that is parked twice is two sessions; each is found once."""
-    peer, line, endpoint = lab.peer(), lab.line(), lab.label("e")
+    peer, line = lab.peer(), lab.line()
     for properties in (b"1", b"2"):
-        require("status", peer.save_endp(lab.ttl_s, endpoint, properties, line.far.fileno()), DONE)
+        peer.saves(line.far.fileno(), lab.label("e"), properties)
     line.let_go()
     for properties in (b"1", b"2"):
-        require_found("find", peer.find_endp(endpoint), properties, line=line)
-    require_miss("the third find", peer.find_endp(endpoint))
+        peer.finds_endp("e", properties, line)
+    peer.misses_endp("e")
+
+
+def near(base: bytes) -> list[bytes]:
+    """Return a label and others that differ from it in one byte, in case or in length."""
+    return [base, base[:-1], base + b"\n", base.swapcase(), base[:-1] + b"\x0b", base + b"\xff", b" " + base]
 
 
 @case("endp/labels-to-the-byte", "ENDP-3")
 def labels_to_the_byte(lab: Lab) -> None:
     """Endpoints whose labels differ in one byte, in case or in length are different endpoints."""
-    peer, base = lab.peer(), lab.label("Endpoint")
-    labels = [base, base[:-1], base + b"\n", base.swapcase(), base[:-1] + b"\x0b", base + b"\xff", b" " + base]
-    for number, label in enumerate(labels):
-        lab.park(peer, label, b"%d" % number)
-    for number, label in reversed(list(enumerate(labels))):
-        require_found(f"find of label {number}", peer.find_endp(label), b"%d" % number)
-        require_miss(f"second find of label {number}", peer.find_endp(label))
+    _require_different(lab, near(lab.label("Endpoint")))
 
 
 @case("endp/long-labels-to-the-byte", "ENDP-3", "WIRE-3")
 def long_labels_to_the_byte(lab: Lab) -> None:
     """Endpoints whose labels of 20 000 bytes differ in one byte, the first, the middle or the last, are different."""
-    peer, half = lab.peer(), lab.label("e") + b"x" * 10_000
-    labels = [half + half, b"y" + half[1:] + half, half + b"y" + half[1:], half + half[:-1] + b"y"]
+    half = lab.label("e") + b"x" * 10_000
+    others = b"y" + half[1:] + half, half + b"y" + half[1:], half + half[:-1] + b"y"
+    _require_different(lab, [half + half, *others])
+
+
+def _require_different(lab: Lab, labels: list[bytes]) -> None:
+    peer = lab.peer()
     for number, label in enumerate(labels):
-        lab.park(peer, label, b"%d" % number)
+        peer.park_under(label, b"%d" % number)
     for number, label in reversed(list(enumerate(labels))):
         require_found(f"find of label {number}", peer.find_endp(label), b"%d" % number)
         require_miss(f"second find of label {number}", peer.find_endp(label))
@@ -113,51 +117,49 @@ def long_labels_to_the_byte(lab: Lab) -> None:
 @case("endp/endpoints-apart", "ENDP-3")
 def endpoints_apart(lab: Lab) -> None:
     """Each of many endpoints hands out its own sessions, in its own order, whatever comes between."""
-    peer = lab.peer()
-    endpoints = [lab.label(f"e{number}") for number in range(8)]
-    lines = {(each, turn): lab.park(peer, endpoint, b"%d.%d" % (each, turn))
-             for turn in range(4) for each, endpoint in enumerate(endpoints)}  # fmt: skip
-    for each, endpoint in reversed(list(enumerate(endpoints))):
+    peer, endpoints = lab.peer(), [f"e{number}" for number in range(8)]
+    lines = {(each, turn): peer.park(each, b"%d" % turn) for turn in range(4) for each in endpoints}
+    for each in reversed(endpoints):
         for turn in range(4):
-            require_found("find", peer.find_endp(endpoint), b"%d.%d" % (each, turn), line=lines[each, turn])
-        require_miss("one find more", peer.find_endp(endpoint))
+            peer.finds_endp(each, b"%d" % turn, lines[each, turn])
+        peer.misses_endp(each)
 
 
 @case("endp/two-name-spaces", "ENDP-1")
 def two_name_spaces(lab: Lab) -> None:
     """A destination and an endpoint of equal label have nothing to do with each other."""
-    peer, label, elsewhere = lab.peer(), lab.label("both"), lab.label("elsewhere")
-    lab.park(peer, label, b"under the label")
-    require_miss("find_dest of a label that is an endpoint's alone", peer.find_dest(label))
-    lab.bind(peer, label, elsewhere, b"q")
-    require_miss("find_dest of a destination that leads elsewhere", peer.find_dest(label))
-    line = lab.park(peer, elsewhere, b"elsewhere")
-    require_found("find_dest, which goes where it is bound to", peer.find_dest(label), b"q", b"elsewhere", line=line)
-    require_found("find_endp of the endpoint", peer.find_endp(label), b"under the label")
+    peer = lab.peer()
+    peer.park("both", b"under the label")
+    peer.misses_dest("both")
+    peer.bind("both", "elsewhere", b"q")
+    peer.misses_dest("both")
+    line = peer.park("elsewhere", b"elsewhere")
+    peer.finds_dest("both", b"q", b"elsewhere", line=line)
+    peer.finds_endp("both", b"under the label")
 
 
 @case("endp/many", "ENDP-2", "ENDP-3")
 def many(lab: Lab) -> None:
     """Two hundred sessions are parked under one endpoint at once, and all come back."""
-    peer, endpoint = lab.peer(), lab.label("e")
-    lines = [lab.park(peer, endpoint, b"%d" % number) for number in range(200)]
+    peer = lab.peer()
+    lines = [peer.park("e", b"%d" % number) for number in range(200)]
     for number, line in enumerate(lines):
-        require_found("find", peer.find_endp(endpoint), b"%d" % number, line=line)
+        peer.finds_endp("e", b"%d" % number, line)
 
 
 @case("endp/concurrent-finders", "ENDP-4", "CONN-10")
 def concurrent_finders(lab: Lab) -> None:
     """When four clients find at the same time, each session goes to exactly one of them."""
-    peer, endpoint, session_count = lab.peer(), lab.label("e"), 80
-    for number in range(session_count):
-        lab.park(peer, endpoint, b"%d" % number)
+    peer, sessions = lab.peer(), sorted(b"%d" % number for number in range(80))
+    for properties in sessions:
+        peer.park("e", properties)
     finders = [lab.peer(name) for name in "BCDE"]
     found: list[bytes] = []
     failures: list[Unmet] = []
 
     def find_until_exhausted(number: int) -> None:
         try:
-            while (session := finders[number].find_endp(endpoint)) is not None:
+            while (session := finders[number].find_endp(lab.label("e"))) is not None:
                 found.append(session.properties[0])
         except Unmet as unmet:
             failures.append(unmet)
@@ -169,26 +171,27 @@ def concurrent_finders(lab: Lab) -> None:
         thread.join()
     for failure in failures:
         raise failure
-    require("what was found, sorted", sorted(found), sorted(b"%d" % number for number in range(session_count)))
+    require("what was found, sorted", sorted(found), sessions)
 
 
 @case("endp/held-is-nobody-elses", "CONN-10", "ENDP-4")
 def held_is_nobody_elses(lab: Lab) -> None:
     """Of two sessions, the second find gets the second, though the first was not handed over yet when it came."""
-    peer, other, endpoint = lab.peer(), lab.peer("B"), lab.label("e")
-    first, second = lab.park(peer, endpoint, b"1"), lab.park(peer, endpoint, b"2")
-    require("properties of the first find", peer.begin_find_endp(endpoint).properties, (b"1",))
-    other.request(b"find_endp", (b"label", endpoint))  # a server that waits for the first client answers this later
-    require("that the first gets the first", first.is_other_end_of(peer.take()), True)
-    require("properties of the second find", other.receive_reply(1).properties, (b"2",))
-    require("that the second gets the second", second.is_other_end_of(other.take()), True)
+    peer, other = lab.peer(), lab.peer("B")
+    first, second = peer.park("e", b"1"), peer.park("e", b"2")
+    peer.holds_endp("e", b"1")
+    # A server that waits for the first client answers this later.
+    other.send_bytes(lists.find_endp(lab.label("e")))
+    peer.takes_end_of(first)
+    other.receives(DONE, b"2")
+    other.takes_end_of(second)
 
 
 @case("endp/dead-connection", "ENDP-3")
 def dead_connection(lab: Lab) -> None:
     """A connection whose far side hung up while it was parked still delivers what was sent before: it is a session."""
-    peer, endpoint = lab.peer(), lab.label("e")
-    line = lab.park(peer, endpoint, b"p")
+    peer = lab.peer()
+    line = peer.park("e", b"p")
     line.near.close()
     lab.target.poke()
-    require_found("find", peer.find_endp(endpoint), b"p")
+    peer.finds_endp("e", b"p")

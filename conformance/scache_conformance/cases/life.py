@@ -1,38 +1,40 @@
 """Cases: a server's own life: what it begins with, when it exits and what becomes of its clients then."""
 
 import time
+from functools import partial
 
-from scache_conformance.cases.limits import let_pass
 from scache_conformance.servers.target import Target
-from scache_conformance.suite.lab import Inconclusive, Lab, require, require_miss
-from scache_conformance.suite.registry import case
+from scache_conformance.suite.lab import Inconclusive, Lab
+from scache_conformance.suite.registry import Schedule, case
+from scache_conformance.suite.requirements import require
 from scache_conformance.suite.verdicts import Level
 from scache_conformance.wire.unmet import Silence
 
 IDLE_S = 1
 
+_case = partial(case, schedule=Schedule.OWN_SERVERS)
 
-@case("life/begins-empty", "LIFE-1", apart=True)
+
+@_case("life/begins-empty", "LIFE-1")
 def begins_empty(lab: Lab) -> None:
     """What was saved before a restart is not there after it."""
     with lab.server() as server:
-        destination, endpoint = lab.label("d"), lab.label("e")
         with lab.peer(target=server) as peer:
-            lab.bind(peer, destination, endpoint)
-            line = lab.park(peer, endpoint)
+            peer.bind("d", "e")
+            line = peer.park("e")
         server.revive()
         line.insist_on_hangup("the connection", server.declared.deadline_s)
         with lab.peer(target=server) as peer:
-            require_miss("find_endp", peer.find_endp(endpoint))
-            lab.park(peer, endpoint)
-            require_miss("find_dest", peer.find_dest(destination))
+            peer.misses_endp("e")
+            peer.park("e")
+            peer.misses_dest("d")
 
 
-@case("life/exit-closes-everything", "LIFE-4", apart=True)
+@_case("life/exit-closes-everything", "LIFE-4")
 def exit_closes_everything(lab: Lab) -> None:
     """At exit every client is disconnected and every parked connection closed; the exit status is 0."""
     with lab.server() as server, lab.peer(target=server) as peer, lab.peer("B", target=server) as resting:
-        line = lab.park(peer, lab.label("e"))
+        line = peer.park("e")
         server.ask_to_exit()
         peer.insist_on_hangup()
         resting.insist_on_hangup()
@@ -40,32 +42,32 @@ def exit_closes_everything(lab: Lab) -> None:
         require("the exit status", server.wait_for_exit(0), 0)
 
 
-@case("life/idle-exit", "LIFE-2", apart=True)
+@_case("life/idle-exit", "LIFE-2")
 def idle_exit(lab: Lab) -> None:
     """A server without a client exits with status 0 when max_idle_s is over."""
     with lab.server(max_idle_s=IDLE_S) as server:
         with lab.peer(target=server) as peer:
-            require_miss("find_endp", peer.find_endp(lab.label("nothing")))
+            peer.misses_endp()
         _require_exit(lab, server)
 
 
-@case("life/idle-exit-with-bindings", "LIFE-2", "LIFE-3", apart=True)
+@_case("life/idle-exit-with-bindings", "LIFE-2", "LIFE-3")
 def idle_exit_with_bindings(lab: Lab) -> None:
     """Bindings alone do not keep a server without a client."""
     with lab.server(max_idle_s=IDLE_S, ttl_limit_s=60) as server:
         with lab.peer(target=server) as peer:
-            lab.bind(peer, lab.label("d"), lab.label("e"), b"", 60)
+            peer.bind("d", "e", b"", 60)
         _require_exit(lab, server)
 
 
-@case("life/idle-since-the-last-left", "LIFE-2", apart=True)
+@_case("life/idle-since-the-last-left", "LIFE-2")
 def idle_since_the_last_left(lab: Lab) -> None:
     """The time that a server with a client has been up is no idleness: it begins when the last client leaves."""
     with lab.server(max_idle_s=2) as server:
         with lab.peer(target=server) as peer:
             server.leave_alone()
-            let_pass(lab, server, 3)
-            require_miss("find_endp", peer.find_endp(lab.label("nothing")))
+            lab.let_pass(server, 3)
+            peer.misses_endp()
             left_s = time.monotonic()
         status = server.wait_for_exit(0.5)
         if status is not None and not server.has_clock and time.monotonic() - left_s >= 2:
@@ -73,7 +75,7 @@ def idle_since_the_last_left(lab: Lab) -> None:
         require("the exit status, sooner than max_idle_s after the last client left", status, None)
 
 
-@case("life/idle-is-without-clients", "LIFE-2", apart=True)
+@_case("life/idle-is-without-clients", "LIFE-2")
 def idle_is_without_clients(lab: Lab) -> None:
     """A server with a client does not exit, however long that is at rest."""
     with lab.server(max_idle_s=IDLE_S) as server, lab.peer(target=server) as peer:
@@ -82,15 +84,15 @@ def idle_is_without_clients(lab: Lab) -> None:
         else:
             lab.sleep(IDLE_S + 0.5)
         require("that it has not exited", server.wait_for_exit(0), None)
-        require_miss("find_endp", peer.find_endp(lab.label("nothing")))
+        peer.misses_endp()
 
 
-@case("life/no-idle-exit-with-sessions", "LIFE-3", level=Level.SHOULD, apart=True)
+@_case("life/no-idle-exit-with-sessions", "LIFE-3", level=Level.SHOULD)
 def no_idle_exit_with_sessions(lab: Lab) -> None:
     """A server without a client does not exit while a session is parked."""
     with lab.server(max_idle_s=IDLE_S, ttl_limit_s=4) as server:
         with lab.peer(target=server) as peer:
-            line = lab.park(peer, lab.label("e"), ttl_s=4)
+            line = peer.park("e", ttl_s=4)
         _forget(lab, server)
         with lab.waiting():
             status = server.wait_for_exit(IDLE_S + 1.0)

@@ -2,53 +2,45 @@
 
 from collections.abc import Callable
 
-from scache_conformance.suite.lab import Lab, require, require_miss
+from scache_conformance.suite.lab import Lab
 from scache_conformance.suite.registry import add, case
 from scache_conformance.suite.verdicts import Level
-from scache_conformance.wire.lists import DONE, FAILED, MALFORMED, Attribute, Attributes, encode
-from scache_conformance.wire.peer import Peer
+from scache_conformance.wire.lists import DONE, MALFORMED, Attribute, Attributes
 
 PROPERTY_COUNT = {b"save_endp": 0, b"find_endp": 1, b"save_dest": 0, b"find_dest": 2}
-
-
-def require_next_is_served(lab: Lab, peer: Peer) -> None:
-    """Raise Unmet unless the next request on this connection gets the next reply."""
-    require("status of the next request", peer.begin_find_endp(lab.label("nothing")).status, FAILED)
-
 
 # Lists that are no requests.
 
 
-def _swallowed(slug: str, title: str, clause: str, *lists: Attributes) -> None:
+def _skipped(slug: str, title: str, clause: str, *lists: Attributes) -> None:
     def function(lab: Lab) -> None:
         peer = lab.peer()
         for attributes in lists:
             peer.send(*attributes)
             peer.wait_until_taken()
-        # Not find_endp: some of the lists name one, and its reply would pass for that of the next.
-        require("status of the next request", peer.begin_find_dest(lab.label("nothing")).status, FAILED)
+        peer.misses_dest()  # not find_endp: some of the lists name one, and its reply would pass for that of the next
 
-    add(f"malformed/{slug}", title, (clause,), Level.MUST, function)
+    add(f"malformed/{slug}", f"{title} without a reply.", (clause,), function)
 
 
 _FIND: Attribute = (b"request", b"find_endp")
 _LABEL: Attribute = (b"label", b"x")
-_swallowed("empty-list", "An empty list is skipped without a reply.", "CONN-4", ())
-_swallowed("empty-lists", "So are several.", "CONN-4", (), (), ())
-_swallowed("no-request", "A list without `request` is swallowed without a reply.", "CONN-5", (_LABEL,))
-_swallowed("request-second", "So is one whose second attribute it is.", "CONN-5", (_LABEL, _FIND, _LABEL))
-_swallowed("dummy-out-of-place", "So is `dummy` where nobody waits for it.", "CONN-5", ((b"dummy", b""),))
-_swallowed("greeting-echoed", "So is the greeting.", "CONN-5", ((b"protocol", b"connection_cache_protocol"),))
-_swallowed("request-in-capitals", "So is REQUEST.", "CONN-5", ((b"REQUEST", b"find_endp"), _LABEL))
-_swallowed("requests", "So is `requests`.", "CONN-5", ((b"requests", b"find_endp"), _LABEL))
-_swallowed(
-    "reques",
-    "So is `reques`, and what begins with `r`.",
-    "CONN-5",
-    ((b"reques", b"find_endp"), _LABEL),
-    ((b"r", b"find_endp"), _LABEL),
-)
-_swallowed("several-swallowed", "Several are swallowed.", "CONN-5", (_LABEL,), (_LABEL,), ((b"status", b"0"),))
+_skipped("empty-list", "An empty list is skipped", "CONN-4", ())
+_skipped("empty-lists", "Several empty lists are skipped", "CONN-4", (), (), ())
+for _slug, _title, *_lists in (
+    ("no-request", "A list without `request`", (_LABEL,)),
+    ("request-second", "A list whose second attribute is `request`", (_LABEL, _FIND, _LABEL)),
+    ("dummy-out-of-place", "A list `dummy` where nobody waits for it", ((b"dummy", b""),)),
+    ("greeting-echoed", "The greeting, sent back,", ((b"protocol", b"connection_cache_protocol"),)),
+    ("request-in-capitals", "A list that begins with `REQUEST`", ((b"REQUEST", b"find_endp"), _LABEL)),
+    ("requests", "A list that begins with `requests`", ((b"requests", b"find_endp"), _LABEL)),
+    (
+        "reques", "A list that begins with `reques`, or with `r`,",
+        ((b"reques", b"find_endp"), _LABEL), ((b"r", b"find_endp"), _LABEL),
+    ),
+    ("several-swallowed", "Each of several such lists", (_LABEL,), (_LABEL,), ((b"status", b"0"),)),
+):  # fmt: skip
+    _skipped(_slug, f"{_title} is skipped", "CONN-5", *_lists)
 
 
 # Requests of which something is missing.
@@ -58,13 +50,11 @@ def _malformed(slug: str, title: str, name: bytes, *attributes: Attribute, claus
     def function(lab: Lab) -> None:
         peer = lab.peer()
         peer.request(name, *attributes)
-        reply = peer.receive_reply(PROPERTY_COUNT[name])
-        require("the status", reply.status, MALFORMED)
-        require("the properties", reply.properties, (b"",) * PROPERTY_COUNT[name])
-        require_next_is_served(lab, peer)
+        peer.receives(MALFORMED, *[b""] * PROPERTY_COUNT[name])
+        peer.misses_endp()
 
     clauses = ("CONN-7", "CONN-13") if clause == "CONN-7" else (clause, "CONN-7")
-    add(f"malformed/{slug}", title, clauses, Level.MUST, function)
+    add(f"malformed/{slug}", title, clauses, function)
 
 
 _TTL: Attribute = (b"ttl", b"2")
@@ -82,21 +72,17 @@ _malformed(
 )
 _malformed("save-dest-without-property", "save_dest without property.", b"save_dest", _TTL, _LABEL, _LABEL)
 _malformed("save-dest-without-endpoint", "save_dest with one label, the first.", b"save_dest", _TTL, _LABEL, _PROPERTY)
-_malformed(
-    "other-name", "An attribute of another name ends the match.", b"find_endp", (b"Label", b"x"), clause="WIRE-6"
-)
-_malformed(
-    "extra-before", "What is wanted after an attribute that is not counts for nothing.", b"find_endp",
-    (b"extra", b""), _LABEL, clause="WIRE-6",
-)  # fmt: skip
-_malformed("out-of-order", "Order counts: label, then ttl.", b"save_endp", _LABEL, _TTL, _PROPERTY, clause="WIRE-6")
-_malformed(
-    "out-of-order-at-the-end", "Order counts: in save_dest the endpoint's label comes last.", b"save_dest",
-    _TTL, _LABEL, _LABEL, _PROPERTY, clause="WIRE-6",
-)  # fmt: skip
-_malformed(
-    "ttl-twice", "One ttl too many ends the match.", b"save_endp", _TTL, _TTL, _LABEL, _PROPERTY, clause="WIRE-6"
-)
+for _slug, _title, _name, *_attributes in (
+    ("other-name", "An attribute of another name ends the match.", b"find_endp", (b"Label", b"x")),
+    ("extra-before", "What comes after an unwanted attribute does not count.", b"find_endp", (b"extra", b""), _LABEL),
+    ("out-of-order", "Order counts: label, then ttl.", b"save_endp", _LABEL, _TTL, _PROPERTY),
+    (
+        "out-of-order-at-the-end", "Order counts: in save_dest the endpoint's label comes last.", b"save_dest",
+        _TTL, _LABEL, _LABEL, _PROPERTY,
+    ),
+    ("ttl-twice", "One ttl too many ends the match.", b"save_endp", _TTL, _TTL, _LABEL, _PROPERTY),
+):  # fmt: skip
+    _malformed(_slug, _title, _name, *_attributes, clause="WIRE-6")
 
 
 _WELL_FORMED: dict[bytes, Attributes] = {
@@ -107,23 +93,23 @@ _WELL_FORMED: dict[bytes, Attributes] = {
 }
 
 
-def _misspelt(slug: str, title: str, misspell: Callable[[bytes], bytes]) -> None:
+def _misspelt(slug: str, wrong: str, misspell: Callable[[bytes], bytes]) -> None:
     def function(lab: Lab) -> None:
         peer = lab.peer()
         for request, attributes in _WELL_FORMED.items():
             for at, (name, value) in enumerate(attributes):
                 peer.request(request, *attributes[:at], (misspell(name), value), *attributes[at + 1 :])
-                status = peer.receive_reply(PROPERTY_COUNT[request]).status
-                require(f"status of {request.decode()} with {misspell(name).decode()}", status, MALFORMED)
-        require_next_is_served(lab, peer)
+                peer.receives_status(PROPERTY_COUNT[request], MALFORMED)
+        peer.misses_endp()
 
-    add(f"malformed/{slug}", title, ("WIRE-6", "CONN-7"), Level.MUST, function)
+    title = f"Names are told apart to the byte: {wrong} is not label."
+    add(f"malformed/names-{slug}", title, ("WIRE-6", "CONN-7"), function)
 
 
-_misspelt("names-one-longer", "Names are told apart to the byte: labels is not label.", lambda name: name + b"s")
-_misspelt("names-one-shorter", "Names are told apart to the byte: labe is not label.", lambda name: name[:-1])
-_misspelt("names-first-letter", "Names are told apart to the byte: l is not label.", lambda name: name[:1])
-_misspelt("names-last-letter", "Names are told apart to the byte: labex is not label.", lambda name: name[:-1] + b"x")
+_misspelt("one-longer", "labels", lambda name: name + b"s")
+_misspelt("one-shorter", "labe", lambda name: name[:-1])
+_misspelt("first-letter", "l", lambda name: name[:1])
+_misspelt("last-letter", "labex", lambda name: name[:-1] + b"x")
 
 
 # What a ttl looks like.
@@ -172,34 +158,32 @@ OVERFLOWING = {
 }
 
 
-def _ttl(slug: str, title: str, value: bytes, clause: str, level: Level, *, is_one: bool) -> None:
-    def function(lab: Lab) -> None:
-        peer, label = lab.peer(), lab.label("d")
-        ttl = (b"ttl", value)
-        peer.request(b"save_dest", ttl, (b"label", label), _PROPERTY, (b"label", label))
-        require("status of save_dest", peer.receive_reply(0).status, DONE if is_one else MALFORMED)
-        peer.request(b"save_endp", ttl, (b"label", label), _PROPERTY)
-        if not is_one:
-            require("the reply to save_endp", peer.receive("status=1"), ((b"status", b"1"),))
-            require_next_is_served(lab, peer)
-            return
-        peer.insist_on_invitation()
-        peer.send_bytes(b"\0", [lab.line().far.fileno()])
-        require("status of save_endp", peer.receive_reply(0).status, DONE)
+def _ttl(values: dict[str, bytes], clause: str, level: Level = Level.MUST, *, is_one: bool = False) -> None:
+    def register(slug: str, value: bytes) -> None:
+        def function(lab: Lab) -> None:
+            peer, label = lab.peer(), (b"label", lab.label("d"))
+            peer.request(b"save_dest", (b"ttl", value), label, _PROPERTY, label)
+            peer.receives_status(0, DONE if is_one else MALFORMED)
+            peer.request(b"save_endp", (b"ttl", value), label, _PROPERTY)
+            if not is_one:
+                peer.receives_status(0, MALFORMED)
+                peer.misses_endp()
+                return
+            peer.insist_on_invitation()
+            peer.sends_descriptors([lab.line().far.fileno()])
 
-    add(f"malformed/ttl-{slug}", title, (clause,), level, function)
+        title = f"{value!r:.40} is {'a ttl' if is_one else 'not a ttl'}."
+        add(f"malformed/ttl-{slug}", title, (clause,), function, level=level)
+
+    for slug, value in values.items():
+        register(slug, value)
 
 
-for _slug, _value in ACCEPTED.items():
-    _ttl(_slug, f"{_value!r:.40} is a ttl.", _value, "WIRE-8", Level.MUST, is_one=True)
-for _slug, _value in REFUSED.items():
-    _ttl(_slug, f"{_value!r} is not a ttl.", _value, "WIRE-8", Level.MUST, is_one=False)
-_ttl("largest", "2147483647 is a ttl.", b"2147483647", "WIRE-9", Level.MUST, is_one=True)
-_ttl("smallest", "1 is a ttl.", b"1", "WIRE-9", Level.MUST, is_one=True)
-for _slug, _value in OUT_OF_RANGE.items():
-    _ttl(_slug, f"{_value!r} is not a ttl.", _value, "WIRE-9", Level.MUST, is_one=False)
-for _slug, _value in OVERFLOWING.items():
-    _ttl(_slug, f"{_value!r:.40} is not a ttl.", _value, "WIRE-10", Level.SHOULD, is_one=False)
+_ttl(ACCEPTED, "WIRE-8", is_one=True)
+_ttl(REFUSED, "WIRE-8")
+_ttl({"largest": b"2147483647", "smallest": b"1"}, "WIRE-9", is_one=True)
+_ttl(OUT_OF_RANGE, "WIRE-9")
+_ttl(OVERFLOWING, "WIRE-10", Level.SHOULD)
 
 
 # Having no effect.
@@ -208,24 +192,25 @@ for _slug, _value in OVERFLOWING.items():
 @case("malformed/save-dest-saves-nothing", "CONN-7")
 def save_dest_saves_nothing(lab: Lab) -> None:
     """A malformed save_dest binds nothing."""
-    peer, destination, endpoint = lab.peer(), lab.label("d"), lab.label("e")
-    lab.park(peer, endpoint)
-    peer.request(b"save_dest", (b"ttl", b"0"), (b"label", destination), _PROPERTY, (b"label", endpoint))
-    require("status of save_dest", peer.receive_reply(0).status, MALFORMED)
-    require_miss("find_dest", peer.find_dest(destination))
+    peer = lab.peer()
+    peer.park("e")
+    labels = (b"label", lab.label("d")), _PROPERTY, (b"label", lab.label("e"))
+    peer.request(b"save_dest", (b"ttl", b"0"), *labels)
+    peer.receives_status(0, MALFORMED)
+    peer.misses_dest("d")
 
 
 @case("malformed/save-endp-awaits-nothing", "CONN-7")
 def save_endp_awaits_nothing(lab: Lab) -> None:
     """After a malformed save_endp a descriptor is not awaited: one that comes is closed, and nothing is parked."""
-    peer, line, endpoint = lab.peer(), lab.line(), lab.label("e")
-    peer.request(b"save_endp", (b"ttl", b"0"), (b"label", endpoint), _PROPERTY)
-    require("the reply", peer.receive("status=1"), ((b"status", b"1"),))
+    peer, line = lab.peer(), lab.line()
+    peer.request(b"save_endp", (b"ttl", b"0"), (b"label", lab.label("e")), _PROPERTY)
+    peer.receives_status(0, MALFORMED)
     peer.send_bytes(b"\0", [line.far.fileno()])  # a lone NUL: an empty list, which is skipped
     line.let_go()
     peer.wait_until_taken()
     line.insist_on_hangup("the descriptor", peer.deadline_s)
-    require_miss("find_endp", peer.find_endp(endpoint))
+    peer.misses_endp("e")
 
 
 @case("malformed/many", "CONN-5", "CONN-7")
@@ -233,8 +218,8 @@ def many(lab: Lab) -> None:
     """After a hundred malformed requests the connection is as good as new."""
     peer = lab.peer()
     for _ in range(50):
-        peer.send_bytes(encode((b"request", b"find_dest"), (b"ttl", b"2")))
-        require("the status", peer.receive_reply(2).status, MALFORMED)
-        peer.send_bytes(encode((b"request", b"save_dest"), (b"ttl", b"-2"), _LABEL, _PROPERTY, _LABEL))
-        require("the status", peer.receive_reply(0).status, MALFORMED)
-    require_next_is_served(lab, peer)
+        peer.request(b"find_dest", _TTL)
+        peer.receives_status(2, MALFORMED)
+        peer.request(b"save_dest", (b"ttl", b"-2"), _LABEL, _PROPERTY, _LABEL)
+        peer.receives_status(0, MALFORMED)
+    peer.misses_endp()

@@ -3,16 +3,19 @@
 import re
 import time
 from collections.abc import Callable
+from functools import partial
 
-from scache_conformance.cases.limits import let_pass
 from scache_conformance.servers.target import Target
 from scache_conformance.servers.unavailable import Unavailable
-from scache_conformance.suite.lab import Lab, Skipped, require, require_found
-from scache_conformance.suite.registry import add, case
+from scache_conformance.suite.client import Client
+from scache_conformance.suite.lab import Lab, Skipped
+from scache_conformance.suite.registry import Schedule, add, case
+from scache_conformance.suite.requirements import require
 from scache_conformance.suite.verdicts import Level
-from scache_conformance.wire.lists import DONE, MALFORMED
-from scache_conformance.wire.peer import Peer
+from scache_conformance.wire.lists import MALFORMED
 from scache_conformance.wire.unmet import Unmet
+
+_case = partial(case, schedule=Schedule.OWN_SERVERS)
 
 _LINE = re.compile(r"statistics: .*")
 _START = re.compile(r"statistics: start interval [A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}")
@@ -31,8 +34,11 @@ DOMAIN = "statistics: domain lookup "
 ADDRESS = "statistics: address lookup "
 PEAKS = "statistics: max simultaneous "
 
+Use = Callable[[Lab, Target, Client], None]
+"""What one client of a server does, before the server exits and its log is read."""
 
-def statistics_of(lab: Lab, use: Callable[[Lab, Target, Peer], None]) -> list[str]:
+
+def _statistics_of(lab: Lab, use: Use) -> list[str]:
     """Start a server, use it, have it exit, and return the lines of statistics in its log."""
     with lab.server() as server:
         with lab.peer(target=server) as peer:
@@ -47,14 +53,21 @@ def _logged(lab: Lab, server: Target) -> list[str]:
     return [line.rstrip() for line in _LINE.findall(log)]
 
 
-def _a_miss(lab: Lab, server: Target, peer: Peer) -> None:
-    peer.find_endp(lab.label("nothing"))
+def _a_miss(lab: Lab, server: Target, peer: Client) -> None:
+    peer.misses_endp()
 
 
-@case("stats/printed-at-exit", "STAT-7", "LIFE-4", apart=True)
+def _require_some(lab: Lab, use: Use = _a_miss) -> list[str]:
+    """Return the lines of statistics after that use. Raises Skipped if there is none."""
+    if not (lines := _statistics_of(lab, use)):
+        raise Skipped(_NONE_LOGGED)
+    return lines
+
+
+@_case("stats/printed-at-exit", "STAT-7", "LIFE-4")
 def printed_at_exit(lab: Lab) -> None:
     """Statistics are in the log when the server has exited."""
-    if not statistics_of(lab, _a_miss):
+    if not _statistics_of(lab, _a_miss):
         if not _printed_while_it_runs(lab):
             raise Skipped(_NONE_LOGGED)
         raise Unmet("lines of statistics in the log at exit", "none, though others are printed while the server runs")
@@ -63,192 +76,186 @@ def printed_at_exit(lab: Lab) -> None:
 def _printed_while_it_runs(lab: Lab) -> bool:
     try:
         with lab.server(status_update_time_s=1) as server, lab.peer(target=server) as peer:
-            peer.find_endp(lab.label("nothing"))
-            let_pass(lab, server, 1)
+            peer.misses_endp()
+            lab.let_pass(server, 1)
             return _in_the_log_before_long(lab, server, lambda log: bool(_LINE.search(log)))
     except Unavailable:
         return False
 
 
-@case("stats/start-line", "STAT-5", apart=True)
+@_case("stats/start-line", "STAT-5")
 def start_line(lab: Lab) -> None:
     """The first line says when the interval began."""
-    lines = _require_some(lab, statistics_of(lab, _a_miss))
+    lines = _require_some(lab)
     if not _START.fullmatch(lines[0]):
         raise Unmet("statistics: start interval Mon dd hh:mm:ss", lines[0])
 
 
-@case("stats/nothing-to-say", "STAT-5", apart=True)
+@_case("stats/nothing-to-say", "STAT-5")
 def nothing_to_say(lab: Lab) -> None:
     """A server that was not used prints none of the lines."""
-    _require_some(lab, statistics_of(lab, _a_miss))
-    require("lines of statistics", statistics_of(lab, lambda lab, server, peer: None), [])
+    _require_some(lab)
+    require("lines of statistics", _statistics_of(lab, lambda lab, server, peer: None), [])
 
 
-def _require_some(lab: Lab, lines: list[str]) -> list[str]:
-    if not lines:
-        raise Skipped(_NONE_LOGGED)
-    return lines
+def _counted(slug: str, title: str, clauses: tuple[str, ...], *expected: str) -> Callable[[Use], Use]:
+    """Register a case: after the decorated use, and the line of the start, the log has exactly these lines."""
+
+    def register(use: Use) -> Use:
+        def function(lab: Lab) -> None:
+            require("the lines after the first", _require_some(lab, use)[1:], list(expected))
+
+        add(f"stats/{slug}", title, clauses, function, schedule=Schedule.OWN_SERVERS)
+        return use
+
+    return register
 
 
-def _counted(
-    slug: str, title: str, clauses: tuple[str, ...], use: Callable[[Lab, Target, Peer], None], *expected: str
-) -> None:
-    def function(lab: Lab) -> None:
-        lines = _require_some(lab, statistics_of(lab, use))
-        require("the lines after the first", lines[1:], list(expected))
-
-    add(f"stats/{slug}", title, clauses, Level.MUST, function, apart=True)
-
-
-def _endp_lookups(lab: Lab, server: Target, peer: Peer) -> None:
+@_counted(
+    "address-lookups", "find_endp counts as address lookup, hit or miss; success is rounded down.",
+    ("STAT-2", "STAT-6"),
+    ADDRESS + "hits=2 miss=1 success=66%", PEAKS + "domains=0 addresses=1 connection=2",
+)  # fmt: skip
+def _address_lookups(lab: Lab, server: Target, peer: Client) -> None:
     for _ in range(2):
-        lab.park(peer, lab.label("e"))
-    for _ in range(3):
-        peer.find_endp(lab.label("e"))
+        peer.park("e")
+    for _ in range(2):
+        peer.finds_endp("e")
+    peer.misses_endp("e")
 
 
-def _dest_lookups(lab: Lab, server: Target, peer: Peer) -> None:
-    lab.bind(peer, lab.label("d"), lab.label("e"))
-    lab.park(peer, lab.label("e"))
-    for _ in range(3):
-        peer.find_dest(lab.label("d"))
+@_counted(
+    "domain-lookups", "find_dest counts as domain lookup alone.", ("STAT-2", "STAT-6"),
+    DOMAIN + "hits=1 miss=2 success=33%", PEAKS + "domains=1 addresses=1 connection=1",
+)  # fmt: skip
+def _domain_lookups(lab: Lab, server: Target, peer: Client) -> None:
+    peer.bind("d", "e")
+    peer.park("e")
+    peer.finds_dest("d", b"", b"")
+    for _ in range(2):
+        peer.misses_dest("d")
 
 
-def _malformed(lab: Lab, server: Target, peer: Peer) -> None:
+@_counted(
+    "malformed-count-nowhere", "Malformed requests count nowhere.", ("STAT-3", "STAT-5"),
+    ADDRESS + "hits=0 miss=1 success=0%",
+)  # fmt: skip
+def _malformed(lab: Lab, server: Target, peer: Client) -> None:
     for name, count in ((b"find_endp", 1), (b"find_dest", 2), (b"save_endp", 0), (b"save_dest", 0), (b"other", 0)):
         peer.request(name)
-        require("status", peer.receive_reply(count).status, MALFORMED)
-    peer.find_endp(lab.label("nothing"))
+        peer.receives_status(count, MALFORMED)
+    peer.misses_endp()
 
 
-def _held(lab: Lab, server: Target, peer: Peer) -> None:
+@_counted(
+    "hit-though-not-handed-over", "A find counts as a hit though its client goes away before it has it.", ("STAT-3",),
+    ADDRESS + "hits=1 miss=0 success=100%", PEAKS + "domains=0 addresses=1 connection=1",
+)  # fmt: skip
+def _held(lab: Lab, server: Target, peer: Client) -> None:
     other = lab.peer("B", target=server)
-    lab.park(peer, lab.label("e"))
-    require("status", other.begin_find_endp(lab.label("e")).status, DONE)
+    peer.park("e")
+    other.holds_endp("e", b"")
     other.hang_up()
 
 
-def _peaks(lab: Lab, server: Target, peer: Peer) -> None:
-    for number in range(3):
-        lab.bind(peer, lab.label(f"d{number % 2}"), lab.label("e"), b"%d" % number)
-    for number in range(5):
-        lab.park(peer, lab.label(f"e{number % 3}"))
-    for _ in range(2):
-        peer.find_endp(lab.label("e0"))
-    lab.park(peer, lab.label("e1"))
-
-
-def _bindings_alone(lab: Lab, server: Target, peer: Peer) -> None:
-    lab.bind(peer, lab.label("d"), lab.label("e"))
-
-
-_counted(
-    "address-lookups", "find_endp counts as address lookup, hit or miss; success is rounded down.",
-    ("STAT-2", "STAT-6"),
-    _endp_lookups, ADDRESS + "hits=2 miss=1 success=66%", PEAKS + "domains=0 addresses=1 connection=2",
-)  # fmt: skip
-_counted(
-    "domain-lookups", "find_dest counts as domain lookup alone.", ("STAT-2", "STAT-6"),
-    _dest_lookups, DOMAIN + "hits=1 miss=2 success=33%", PEAKS + "domains=1 addresses=1 connection=1",
-)  # fmt: skip
-_counted(
-    "malformed-count-nowhere", "Malformed requests count nowhere.", ("STAT-3", "STAT-5"),
-    _malformed, ADDRESS + "hits=0 miss=1 success=0%",
-)  # fmt: skip
-_counted(
-    "hit-though-not-handed-over", "A find counts as a hit though its client goes away before it has it.", ("STAT-3",),
-    _held, ADDRESS + "hits=1 miss=0 success=100%", PEAKS + "domains=0 addresses=1 connection=1",
-)  # fmt: skip
-_counted(
+@_counted(
     "peaks", "Peaks are what was cached at the fullest; labels count while something is under them.",
     ("STAT-4", "STAT-1"),
-    _peaks, ADDRESS + "hits=2 miss=0 success=100%", PEAKS + "domains=2 addresses=3 connection=5",
+    ADDRESS + "hits=2 miss=0 success=100%", PEAKS + "domains=2 addresses=3 connection=5",
 )  # fmt: skip
-_counted(
+def _peaks(lab: Lab, server: Target, peer: Client) -> None:
+    for number in range(3):
+        peer.bind(f"d{number % 2}", "e", b"%d" % number)
+    for number in range(5):
+        peer.park(f"e{number % 3}")
+    for _ in range(2):
+        peer.finds_endp("e0")
+    peer.park("e1")
+
+
+@_counted(
     "binding-is-no-endpoint", "An endpoint that is only bound to does not count.", ("STAT-1", "STAT-4"),
-    _bindings_alone, PEAKS + "domains=1 addresses=0 connection=0",
+    PEAKS + "domains=1 addresses=0 connection=0",
 )  # fmt: skip
+def _bindings_alone(lab: Lab, server: Target, peer: Client) -> None:
+    peer.bind("d", "e")
 
 
-def _expired(lab: Lab, server: Target, peer: Peer) -> None:
-    lab.park(peer, lab.label("e1"), b"", 1)
-    lab.bind(peer, lab.label("d1"), lab.label("e1"), b"", 1)
-    let_pass(lab, server, 1)
-    lab.park(peer, lab.label("e2"))
-    lab.bind(peer, lab.label("d2"), lab.label("e2"))
-
-
-_counted(
+@_counted(
     "expired-count-no-more", "What has expired does not count in peaks.", ("STAT-1", "STAT-4"),
-    _expired, PEAKS + "domains=1 addresses=1 connection=1",
+    PEAKS + "domains=1 addresses=1 connection=1",
 )  # fmt: skip
+def _expired(lab: Lab, server: Target, peer: Client) -> None:
+    peer.park("e1", b"", 1)
+    peer.bind("d1", "e1", b"", 1)
+    lab.let_pass(server, 1)
+    peer.park("e2")
+    peer.bind("d2", "e2")
 
 
-@case("stats/held-is-not-cached", "STAT-4", "CONN-2", level=Level.SHOULD, apart=True)
+@_case("stats/held-is-not-cached", "STAT-4", "CONN-2", level=Level.SHOULD)
 def held_is_not_cached(lab: Lab) -> None:
     """A session that is held for a hand-over does not count in peaks."""
 
-    def use(lab: Lab, server: Target, peer: Peer) -> None:
-        lab.park(peer, lab.label("e1"))
-        require("status", lab.peer("B", target=server).begin_find_endp(lab.label("e1")).status, DONE)
-        lab.park(peer, lab.label("e2"))
+    def use(lab: Lab, server: Target, peer: Client) -> None:
+        peer.park("e1")
+        lab.peer("B", target=server).holds_endp("e1", b"")
+        peer.park("e2")
 
-    lines = _require_some(lab, statistics_of(lab, use))
-    require("the last line", lines[-1], PEAKS + "domains=0 addresses=1 connection=1")
+    require("the last line", _require_some(lab, use)[-1], PEAKS + "domains=0 addresses=1 connection=1")
 
 
-@case("stats/printed-regularly", "STAT-7", "STAT-5", apart=True)
+@_case("stats/printed-regularly", "STAT-7", "STAT-5")
 def printed_regularly(lab: Lab) -> None:
     """Statistics are printed every status_update_time_s, each time from zero."""
     line = ADDRESS + "hits=0 miss=1 success=0%"
     with lab.server(status_update_time_s=1) as server, lab.peer(target=server) as peer:
-        for turn in range(2):
-            peer.find_endp(lab.label("nothing"))
+        for times in (1, 2):
+            peer.misses_endp()
             if server.has_clock:
                 server.advance(1)
-            _insist_on_printing(lab, server, f"{turn + 1} times {line}", _has_times(line, turn + 1))
+            _insist_on_printing(lab, server, f"{times} times {line}", partial(_has_times, line, times))
 
 
-@case("stats/peaks-begin-anew", "STAT-5", "STAT-4", apart=True)
+@_case("stats/peaks-begin-anew", "STAT-5", "STAT-4")
 def peaks_begin_anew(lab: Lab) -> None:
     """When statistics were printed, peaks are of what there was since."""
     with lab.server(status_update_time_s=1) as server:
         with lab.peer(target=server) as peer:
             for number in range(3):
-                lab.park(peer, lab.label(f"e{number}"))
+                peer.park(f"e{number}")
             for number in range(3):
-                require_found(f"find_endp {number}", peer.find_endp(lab.label(f"e{number}")), b"")
+                peer.finds_endp(f"e{number}")
             _pass_an_interval(lab, server)
             _insist_on_printing(lab, server, "3 hits", lambda log: sum(map(int, _ADDRESS_HITS.findall(log))) == 3)
-            lab.park(peer, lab.label("e"))
-        require("the last peaks", _last_peaks(lab, server), PEAKS + "domains=0 addresses=1 connection=1")
+            peer.park("e")
+        _require_last_peaks(lab, server, "domains=0 addresses=1 connection=1")
 
 
-@case("stats/save-dest-takes-addresses", "STAT-4", apart=True)
+@_case("stats/save-dest-takes-addresses", "STAT-4")
 def save_dest_takes_addresses(lab: Lab) -> None:
     """In an interval of save_dest alone, the peak of addresses is what was there, that of connections is 0."""
     with lab.server(status_update_time_s=1, ttl_limit_s=60) as server:
         with lab.peer(target=server) as peer:
             for number in range(2):
-                lab.park(peer, lab.label(f"e{number}"), b"", 60)
+                peer.park(f"e{number}", b"", 60)
             _pass_an_interval(lab, server)
             _insist_on_printing(lab, server, "2 connections", lambda log: "connection=2" in log)
-            lab.bind(peer, lab.label("d"), lab.label("e"), b"", 60)
-        require("the last peaks", _last_peaks(lab, server), PEAKS + "domains=1 addresses=2 connection=0")
+            peer.bind("d", "e", b"", 60)
+        _require_last_peaks(lab, server, "domains=1 addresses=2 connection=0")
 
 
-@case("stats/next-start-line", "STAT-5", apart=True)
+@_case("stats/next-start-line", "STAT-5")
 def next_start_line(lab: Lab) -> None:
     """The next interval begins when statistics were printed, and its first line says so."""
     with lab.server(status_update_time_s=2) as server:
         with lab.peer(target=server) as peer:
-            peer.find_endp(lab.label("nothing"))
+            peer.misses_endp()
             if server.has_clock:
                 lab.sleep(1.2)  # the line may tell the time of the wall clock, in whole seconds
             _pass_an_interval(lab, server, 2)
             _insist_on_printing(lab, server, "1 miss", lambda log: "miss=1" in log)
-            peer.find_dest(lab.label("nothing"))
+            peer.misses_dest()
         server.ask_to_exit()
         starts = [line for line in _logged(lab, server) if _START.fullmatch(line)]
         require("how many lines of a start there are", len(starts), 2)
@@ -256,26 +263,27 @@ def next_start_line(lab: Lab) -> None:
             raise Unmet("two starts of intervals, at different times", starts[0])
 
 
-def _has_times(line: str, count: int) -> Callable[[str], bool]:
-    return lambda log: log.count(line) >= count
+def _has_times(line: str, count: int, log: str) -> bool:
+    return log.count(line) >= count
 
 
-def _last_peaks(lab: Lab, server: Target) -> str:
+def _require_last_peaks(lab: Lab, server: Target, expected: str) -> None:
     server.ask_to_exit()
-    return next((line for line in reversed(_logged(lab, server)) if line.startswith(PEAKS)), "none")
+    last = next((line for line in reversed(_logged(lab, server)) if line.startswith(PEAKS)), "none")
+    require("the last peaks", last, PEAKS + expected)
 
 
 def _pass_an_interval(lab: Lab, server: Target, seconds: int = 1) -> None:
     """Have an interval end on a virtual clock; a real one ends by itself, and what it prints is waited for."""
     if server.has_clock:
-        let_pass(lab, server, seconds)
+        lab.let_pass(server, seconds)
 
 
 def _insist_on_printing(lab: Lab, server: Target, what: str, is_there: Callable[[str], bool]) -> None:
     """Raise Unmet unless it is in the log before long, Skipped where a server does not even print at its exit."""
     if not _in_the_log_before_long(lab, server, is_there):
         if not _LINE.search(server.log()):
-            _require_some(lab, statistics_of(lab, _a_miss))
+            _require_some(lab)
         raise Unmet(f"statistics in the log: {what}", server.log())
 
 

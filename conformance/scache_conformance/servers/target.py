@@ -8,6 +8,7 @@ server of some kind raises Unavailable, and the case that wanted it is skipped w
 import mmap
 import os
 import resource
+import signal
 import struct
 import time
 from abc import ABC, abstractmethod
@@ -26,6 +27,9 @@ from scache_spec.vocabulary import Limits
 REST_S_MAX: Final = 0.5
 """How long the suite waits for a server to sleep before it moves its clock. Arbitrary; a turn takes far less."""
 
+STOPPED_WITHIN_S: Final = 5.0
+"""How long a process may take to stop. Arbitrary: it stops as soon as it is on the processor."""
+
 _REST_UNSEEN_S: Final = 0.001
 """The same where the process is not known. Arbitrary: there is nothing to be seen and waited for."""
 
@@ -40,6 +44,14 @@ PLACEHOLDERS: Final = ("socket", "clock", *LIMIT_NAMES)
 
 CLOCK_WORD: Final = struct.Struct("=q")
 """What a clock file holds."""
+
+
+_NO_PID: Final = "needs to know the server's process: use --exec, --postfix or --pid"
+
+
+def _state_of(pid: int) -> str:
+    """Return the letter for the state of a process. Raises OSError."""
+    return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(") ")[2][:1]
 
 
 class ServerDied(Exception):  # noqa: N818 - what a server did, not a mistake of this program
@@ -160,7 +172,7 @@ class Target(ABC):
         deadline_s = time.monotonic() + REST_S_MAX
         while time.monotonic() < deadline_s:
             try:
-                state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2][:1]
+                state = _state_of(self.pid)
             except OSError:
                 return  # it has ended, or this is no Linux
             if state not in "RDT":
@@ -173,7 +185,7 @@ class Target(ABC):
     def descriptor_count(self) -> int:
         """Count the descriptors that its process has open. Raises Unavailable where that cannot be seen."""
         if self.pid is None:
-            raise Unavailable("needs to know the server's process: use --exec, --postfix or --pid")
+            raise Unavailable(_NO_PID)
         try:
             return len(os.listdir(f"/proc/{self.pid}/fd"))
         except (FileNotFoundError, PermissionError) as error:
@@ -183,7 +195,7 @@ class Target(ABC):
     def descriptors_exhausted(self) -> Iterator[None]:
         """Forbid its process to open one more descriptor while in the body. Raises Unavailable."""
         if self.pid is None:
-            raise Unavailable("needs to know the server's process: use --exec, --postfix or --pid")
+            raise Unavailable(_NO_PID)
         self.come_to_rest()  # what it is still about to close would leave it one
         try:
             taken = {int(fd) for fd in os.listdir(f"/proc/{self.pid}/fd")}
@@ -196,6 +208,25 @@ class Target(ABC):
             yield
         finally:
             resource.prlimit(self.pid, resource.RLIMIT_NOFILE, before)
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Have its process stand still in the body. Raises Unavailable."""
+        if self.pid is None:
+            raise Unavailable(_NO_PID)
+        try:
+            os.kill(self.pid, signal.SIGSTOP)
+        except (PermissionError, ProcessLookupError) as error:
+            raise Unavailable(f"cannot stop process {self.pid}: {error}") from error
+        try:
+            deadline_s = time.monotonic() + STOPPED_WITHIN_S
+            while _state_of(self.pid) != "T":
+                if time.monotonic() >= deadline_s:
+                    raise Unavailable(f"process {self.pid} does not stop within {STOPPED_WITHIN_S} s")
+                time.sleep(0.000_5)
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
 
     def check_alive(self, *, greeted: bool = True) -> int:
         """Return the process that listens, 0 if it cannot be named.

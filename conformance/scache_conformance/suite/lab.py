@@ -1,7 +1,6 @@
-"""What one case works with: peers and lines that are closed after it, labels nobody else uses, and time.
+"""What one case works with: clients and lines that are closed after it, labels nobody else uses, and time.
 
-Decides how a case states what it expects and how it lets time pass, on a virtual clock or by waiting. Refuses to know
-what any case expects.
+Time passes on the server's virtual clock, if it has one, or by waiting.
 """
 
 import math
@@ -13,17 +12,19 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from scache_conformance.servers.target import Target
-from scache_conformance.wire.line import Line, identity
-from scache_conformance.wire.lists import DONE
-from scache_conformance.wire.peer import Found, Peer, Reply
-from scache_conformance.wire.transcript import Transcript, show
-from scache_conformance.wire.unmet import Unmet
+from scache_conformance.suite.client import Client, label
+from scache_conformance.wire.line import Line
+from scache_conformance.wire.transcript import Transcript
+from scache_conformance.wire.unmet import Silence, Unmet
 
 TTL_WAITED_FOR_S_MAX: Final = 5
 """In real time, no case waits longer than this for an expiry. Arbitrary: a full run is to take less than a minute."""
 
 MARGIN_S: Final = 0.25
 """In real time, how long before the end of a lifetime it is still tried: room for a busy machine. Arbitrary."""
+
+TRIES: Final = 20
+"""How often what may or may not show is tried where the server cannot be stopped. Arbitrary."""
 
 LATENESS_S: Final = 0.1
 """In real time, how long after the end of a lifetime it is tried: room for the clocks' granularity. Arbitrary."""
@@ -35,38 +36,6 @@ class Skipped(Exception):  # noqa: N818 - a verdict, not a mistake
 
 class Inconclusive(Exception):  # noqa: N818 - a verdict, not a mistake
     """The machine was too slow for what was seen to mean anything."""
-
-
-def require(what: str, actual: object, expected: object) -> None:
-    """Raise Unmet unless both are equal."""
-    if actual != expected:
-        raise Unmet(f"{what}: {_shown(expected)}", _shown(actual))
-
-
-def require_miss(what: str, found: Found | None) -> None:
-    """Raise Unmet if something was found."""
-    if found is not None:
-        raise Unmet(f"{what}: nothing found", f"a session with properties {_shown(found.properties)}")
-
-
-def require_found(what: str, found: Found | None, *properties: bytes, line: Line | None = None) -> Found:
-    """Raise Unmet unless something was found, with these properties, and it is the line's other end."""
-    if found is None:
-        raise Unmet(f"{what}: a session with properties {_shown(properties)}", "nothing found")
-    require(f"{what}: properties", found.properties, properties)
-    if line is not None and not line.is_other_end_of(found.fd):
-        raise Unmet(f"{what}: the connection that was parked, {line.identity}", f"another, {identity(found.fd)}")
-    return found
-
-
-def _shown(value: object) -> str:
-    match value:
-        case bytes():
-            return f'"{show(value)}"'
-        case tuple() | list():
-            return "(" + ", ".join(_shown(each) for each in value) + ")"
-        case _:
-            return str(value)
 
 
 @dataclass(slots=True)
@@ -93,22 +62,17 @@ class Lifetime:
         lateness_s = 0 if self.lab.target.has_clock else LATENESS_S
         self.lab.wait_until(self.after_s + self.ttl_s + lateness_s)
 
-    def require_alive(self, what: str, found: Found | None, *properties: bytes, exact: bool = False) -> None:
-        """Raise Unmet unless it was found; Inconclusive if by now it need not live any more."""
-        if found is None or found.properties != properties:  # the next one, where the first has ended
-            self.insist_on_being_in_time(what, exact=exact)
-        require_found(what, found, *properties)
-
-    def require_held(self, reply: Reply) -> None:
-        """Raise Unmet unless this reply to a find says that it was found; Inconclusive as `require_alive` does."""
-        if reply.status != DONE:
-            self.insist_on_being_in_time("the find")
-        require("status of the find", reply.status, DONE)
-
-    def insist_on_being_in_time(self, what: str, *, exact: bool = False) -> None:
-        """Raise Inconclusive if by now it need not live any more."""
-        if not self.lab.target.has_clock and self.lab.now_s() >= self._lives_until_s(exact=exact):
-            raise Inconclusive(f"{what}: looked too late, this machine is busy")
+    @contextmanager
+    def in_time(self, *, exact: bool = False) -> Iterator[None]:
+        """Have what the body insists on be worth something: Inconclusive if by its end this need not live any more."""
+        try:
+            yield
+        except Silence:
+            raise
+        except Unmet as unmet:
+            if not self.lab.target.has_clock and self.lab.now_s() >= self._lives_until_s(exact=exact):
+                raise Inconclusive(f"tried too late, this machine is busy: {unmet}") from unmet
+            raise
 
     def _lives_until_s(self, *, exact: bool) -> float:
         return self.before_s + self.ttl_s - (0 if exact else 1)
@@ -129,7 +93,7 @@ class Lab:
 
     def label(self, text: str) -> bytes:
         """Return a label that no other case uses, of the shape that real ones have."""
-        return b"%b:%b\n" % (self._prefix, text.encode())
+        return label(self._prefix, text)
 
     @property
     def patience_s(self) -> float:
@@ -151,38 +115,29 @@ class Lab:
         """Return the ttl limit, if this case may wait for its end. Raises Skipped otherwise."""
         if self.ttl_s > TTL_WAITED_FOR_S_MAX and not self.target.has_clock:
             raise Skipped(f"would take {self.ttl_s} s: use a ttl limit of 2 to {TTL_WAITED_FOR_S_MAX} s, or a clock")
-        if self.ttl_s < 2 and not self.target.has_clock:
-            raise Skipped("in real time, a ttl of 1 s may end at once: use a ttl limit of at least 2 s")
+        self.short_ttl_s()
         return self.ttl_s
 
     def peer(
         self, name: str = "A", *, target: Target | None = None, greeted: bool = True, deadline_s: float | None = None
-    ) -> Peer:
+    ) -> Client:
         """Connect to the server."""
-        connected = (target or self.target).peer(self.transcript, name=name, greeted=greeted, deadline_s=deadline_s)
-        self.closing.callback(connected.close)
-        return connected
+        return Client(
+            (target or self.target).socket_path,
+            self.transcript,
+            self._prefix,
+            self.closing,
+            ttl_s=self.ttl_s,
+            name=name,
+            deadline_s=self.target.declared.deadline_s if deadline_s is None else deadline_s,
+            greeted=greeted,
+        )
 
     def line(self) -> Line:
         """Open a connection to park."""
         line = Line()
         self.closing.callback(line.close)
         return line
-
-    def park(self, peer: Peer, endpoint: bytes, properties: bytes = b"", ttl_s: int | None = None) -> Line:
-        """Park a new line, insist on status 0, and let go of our copy of its far end."""
-        line = self.line()
-        status = peer.save_endp(self.ttl_s if ttl_s is None else ttl_s, endpoint, properties, line.far.fileno())
-        require("status of save_endp", status, DONE)
-        line.let_go()
-        return line
-
-    def bind(
-        self, peer: Peer, destination: bytes, endpoint: bytes, properties: bytes = b"", ttl_s: int | None = None
-    ) -> None:
-        """Save a binding and insist on status 0."""
-        status = peer.save_dest(self.ttl_s if ttl_s is None else ttl_s, destination, properties, endpoint)
-        require("status of save_dest", status, DONE)
 
     @contextmanager
     def server(self, **limits: int) -> Iterator[Target]:
@@ -192,6 +147,20 @@ class Lab:
                 target = ending.enter_context(self.target.another(**limits))
             self.transcript.note("", f"started another server {limits or ''}")
             yield target
+
+    @contextmanager
+    def late_server(self) -> Iterator[None]:
+        """Have the server read nothing of what is sent in the body before its end, if its process can be stopped."""
+        if self.target.pid is None:
+            yield
+        else:
+            with self.target.stopped():
+                yield
+
+    @property
+    def tries_beside_a_late_server(self) -> range:
+        """Say how often to try what only shows when the server is late: often where it cannot be made to be so."""
+        return range(1 if self.target.pid is not None else TRIES)
 
     @contextmanager
     def quiet_server(self) -> Iterator[Target]:
@@ -231,6 +200,14 @@ class Lab:
         with self.waiting():
             time.sleep(seconds)
 
+    def let_pass(self, server: Target, seconds: int) -> None:
+        """Let time pass on a server that only this case uses."""
+        if server.has_clock:
+            self.transcript.note("", f"the clock is advanced by {seconds} s")
+            server.advance(seconds)
+        else:
+            self.sleep(seconds + LATENESS_S)
+
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """Say that the time that the body takes is no sign of a slow machine."""
@@ -260,6 +237,14 @@ class Lab:
         lifetime = Lifetime(self, ttl_s, before_s=self.now_s())
         yield lifetime
         lifetime.after_s = self.now_s()
+
+    def spread_over_a_second(self, ttl_s: int) -> Iterator[Lifetime]:
+        """Yield four lifetimes. In real time each begins at another part of a second; what is saved then has it."""
+        for _ in range(4):
+            with self.lifetime(ttl_s) as lifetime:
+                yield lifetime
+            if not self.target.has_clock:
+                self.wait_until(lifetime.before_s + 0.25)
 
     def __enter__(self) -> Self:
         return self

@@ -1,12 +1,9 @@
-"""The list of cases: each with a slug that never changes, the clauses it tries, and its level.
-
-Decides what a case is and which are chosen. Refuses to know what any case does, and in which order and beside which
-others it runs.
-"""
+"""The list of cases: each with a slug that never changes, the clauses it tries, and its level."""
 
 import fnmatch
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 from scache_conformance.suite.lab import Lab
@@ -19,20 +16,24 @@ Function = Callable[[Lab], str | None]
 CLAUSES: Final = gather()
 
 
+class Schedule(Enum):
+    """On which server a case runs, and beside which other cases."""
+
+    IN_TURN = "on the server that the cases share, one after the other"
+    WAITING = "lets time pass: where that is real, at once with others that do, on the server that they share"
+    UNDISTURBED = "lets time pass, on a server that nobody else uses: it would hold others up, or they would wake it"
+    OWN_SERVERS = "starts every server that it uses, and may run beside others that do"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One case. With `waits` it lets time pass, and may run beside others that do where time is real; with
-    `undisturbed` only on a server that nobody else uses meanwhile: it would hold them up, or they would
-    wake it. With `apart` it starts all the servers that it uses, and may run beside others that do.
-    """
+    """One case."""
 
     slug: str
     title: str
     clauses: tuple[str, ...]
     level: Level
-    waits: bool
-    undisturbed: bool
-    apart: bool
+    schedule: Schedule
     function: Function
 
     @property
@@ -45,7 +46,7 @@ AREAS: Final = (
     "greeting", "requests", "malformed", "splits", "pipelining", "endp", "dest",
     "ttl", "fd", "deaths", "stalls", "limits", "stats", "life",
 )  # fmt: skip
-"""The first parts of the slugs, each a module of `scache_conformance.cases`, from the simple to the intricate."""
+"""The first parts of the slugs, from the simple to the intricate: each a module or a folder of `cases`."""
 
 _registered: Final[dict[str, Case]] = {}
 
@@ -54,12 +55,10 @@ def add(
     slug: str,
     title: str,
     clauses: tuple[str, ...],
-    level: Level,
     function: Function,
     *,
-    waits: bool = False,
-    undisturbed: bool = False,
-    apart: bool = False,
+    level: Level = Level.MUST,
+    schedule: Schedule = Schedule.IN_TURN,
 ) -> None:
     """Register a case. Raises ValueError for a slug that is taken, an unknown clause, or none."""
     if slug in _registered:
@@ -69,30 +68,18 @@ def add(
     if not clauses or not title:
         raise ValueError(f"case {slug} needs a title, and a clause that it tries")
     _registered[slug] = Case(
-        slug=slug,
-        title=title,
-        clauses=clauses,
-        level=level,
-        waits=waits or undisturbed,
-        undisturbed=undisturbed,
-        apart=apart,
-        function=function,
-    )
+        slug=slug, title=title, clauses=clauses, level=level, schedule=schedule, function=function
+    )  # fmt: skip
 
 
 def case(
-    slug: str,
-    *clauses: str,
-    level: Level = Level.MUST,
-    waits: bool = False,
-    undisturbed: bool = False,
-    apart: bool = False,
+    slug: str, *clauses: str, level: Level = Level.MUST, schedule: Schedule = Schedule.IN_TURN
 ) -> Callable[[Function], Function]:
     """Register the decorated function as a case; the first line of its docstring is the title."""
 
     def register(function: Function) -> Function:
         title = (function.__doc__ or "").partition("\n")[0]
-        add(slug, title, clauses, level, function, waits=waits, undisturbed=undisturbed, apart=apart)
+        add(slug, title, clauses, function, level=level, schedule=schedule)
         return function
 
     return register

@@ -1,10 +1,9 @@
 """Running cases: in which order, beside which others, and what becomes of what they raise.
 
-Decides the verdict on each case. In real time the cases that wait for an expiry run all at once, after the others, and
-those that want to be undisturbed each on a server of its own; on a virtual clock, which all of them would move, one
-after the other. Those that start all their servers come last, a few at a time. After each case the server must still
-greet: one that died is an ERROR of the case that it died of, and is started again if it is the suite's. Refuses to know
-what a case tries and how results are shown.
+In real time the cases that wait for an expiry run all at once, after the others, and those that want to be undisturbed
+each on a server of its own; on a virtual clock, which all of them would move, one after the other. Those that start all
+their servers come last, a few at a time. After each case the server must still greet: one that died is an ERROR of the
+case that it died of, and is started again if it is the suite's.
 """
 
 import time
@@ -16,14 +15,14 @@ from typing import Final
 from scache_conformance.servers.target import ServerDied, Target
 from scache_conformance.servers.unavailable import Unavailable
 from scache_conformance.suite.lab import Inconclusive, Lab, Skipped
-from scache_conformance.suite.registry import Case
+from scache_conformance.suite.registry import Case, Schedule
 from scache_conformance.suite.verdicts import Level, Result, Verdict
 from scache_conformance.wire.unmet import Silence, Unmet
 
 TRIES_MAX: Final = 3
 """How often a case is tried on a machine that is too slow for it. Arbitrary."""
 
-APART_MAX: Final = 6
+OWN_SERVERS_MAX: Final = 6
 """How many cases have servers of their own at once. Arbitrary: starting servers is what keeps a machine busy."""
 
 WAITING_TOGETHER_MAX: Final = 48
@@ -60,26 +59,30 @@ class Runner:
             self.target.check_alive(greeted=False)  # one that is gone has no verdict: this ends the run
             return tuple(self._on_a_mute_server(case, str(mute)) for case in cases)
         results: dict[str, Result] = {}
-        apart = [case for case in cases if case.apart]
-        waiting = [case for case in cases if case.waits and not case.apart and not self.target.has_clock]
-        undisturbed = [case for case in waiting if case.undisturbed]
-        together = [case for case in waiting if not case.undisturbed]
-        alone = [case for case in cases if case not in apart and case not in waiting]
+        by_schedule: dict[Schedule, list[Case]] = {schedule: [] for schedule in Schedule}
+        for case in cases:
+            by_schedule[self._schedule(case)].append(case)
+        in_turn, undisturbed = by_schedule[Schedule.IN_TURN], by_schedule[Schedule.UNDISTURBED]
         if undisturbed and not self._starts_twice():
-            alone, undisturbed = [*alone, *undisturbed], []
+            in_turn, undisturbed = [*in_turn, *undisturbed], []
         try:
-            for case in alone:
+            for case in in_turn:
                 results[case.slug] = self._alone(case)
                 self.progress(results[case.slug])
-            self._together(together, self._attempt_until_conclusive, WAITING_TOGETHER_MAX, results)
-            self._together(undisturbed, self._undisturbed, APART_MAX, results)
-            self._together(apart, self._attempt_until_conclusive, APART_MAX, results)
+            self._together(by_schedule[Schedule.WAITING], self._attempt_until_conclusive, WAITING_TOGETHER_MAX, results)
+            self._together(undisturbed, self._undisturbed, OWN_SERVERS_MAX, results)
+            self._together(by_schedule[Schedule.OWN_SERVERS], self._attempt_until_conclusive, OWN_SERVERS_MAX, results)
         except ServerGone as gone:
             for case in cases:
                 if case.slug not in results:
                     results[case.slug] = _result(case, Verdict.ERROR, reason=str(gone), server_died=True)
                     self.progress(results[case.slug])
         return tuple(results[case.slug] for case in cases)
+
+    def _schedule(self, case: Case) -> Schedule:
+        """Return when a case is run: a virtual clock is moved by one case after the other."""
+        moves_the_clock = case.schedule in (Schedule.WAITING, Schedule.UNDISTURBED) and self.target.has_clock
+        return Schedule.IN_TURN if moves_the_clock else case.schedule
 
     def _on_a_mute_server(self, case: Case, reason: str) -> Result:
         """Try what needs no greeting. Every other case would wait for one in vain."""

@@ -1,0 +1,86 @@
+"""Cases: how long a list may be."""
+
+from functools import partial
+
+from scache_conformance.suite.lab import Lab
+from scache_conformance.suite.registry import Schedule, case
+from scache_conformance.suite.verdicts import Level
+from scache_conformance.wire import lists
+from scache_conformance.wire.lists import DUMMY_LIST, FAILED
+
+_case = partial(case, level=Level.SHOULD)
+_with_own_servers = partial(_case, schedule=Schedule.OWN_SERVERS)
+
+
+def _find_of(byte_count: int) -> bytes:
+    """Return a find_endp of exactly so many bytes."""
+    return lists.find_endp(b"x" * (byte_count - len(lists.find_endp(b""))))
+
+
+def _dummy_of(byte_count: int) -> bytes:
+    """Return a list of exactly so many bytes that says ready or received."""
+    return lists.encode((b"dummy", b"x" * (byte_count - len(DUMMY_LIST))))
+
+
+@_case("limits/longest-list", "LIMIT-1")
+def longest_list(lab: Lab) -> None:
+    """A list of exactly attribute_list_bytes_max bytes is served."""
+    peer, data = lab.peer(), _find_of(lab.target.limit("attribute_list_bytes_max"))
+    peer.send_bytes(data)
+    peer.receives_status(1, FAILED)
+    peer.send_bytes(data[:10])
+    peer.wait_until_taken()
+    peer.send_bytes(data[10:])
+    peer.receives_status(1, FAILED)
+
+
+@_with_own_servers("limits/longest-list-and-more", "LIMIT-1", "CONN-3")
+def longest_list_and_more(lab: Lab) -> None:
+    """What follows a list in the same write does not count against its length."""
+    with lab.server(attribute_list_bytes_max=200) as server, lab.peer(target=server) as peer:
+        peer.send_bytes(_find_of(200) + _find_of(200) + _find_of(100))
+        for _ in range(3):
+            peer.receives_status(1, FAILED)
+
+
+@_case("limits/too-long-list", "LIMIT-1")
+def too_long_list(lab: Lab) -> None:
+    """A list of one byte more than attribute_list_bytes_max closes its client without a reply; others are served."""
+    peer, data = lab.peer(), _find_of(lab.target.limit("attribute_list_bytes_max") + 1)
+    peer.send_bytes(data)
+    peer.insist_on_hangup()
+    lab.peer("B").misses_endp()
+
+
+@_case("limits/endless-list", "LIMIT-1")
+def endless_list(lab: Lab) -> None:
+    """A list without an end closes its client, and need not be sent whole for that."""
+    peer = lab.peer()
+    peer.send_as_much_as_is_taken(b"x" * 65_536, bytes_max=lab.target.limit("attribute_list_bytes_max") + 65_536)
+    peer.insist_on_hangup()
+
+
+@_with_own_servers("limits/long-ready", "LIMIT-1", "FD-6")
+def long_ready(lab: Lab) -> None:
+    """The list that says ready may be as long as any, and not longer: then its session is put back."""
+    with lab.server(attribute_list_bytes_max=200) as server, lab.peer(target=server) as peer:
+        line, other = peer.park("e", b"p"), lab.peer("B", target=server)
+        other.holds_endp("e")
+        other.send_bytes(_dummy_of(201))
+        other.insist_on_hangup()
+        peer.holds_endp("e")
+        peer.send_bytes(_dummy_of(200))
+        peer.receives_end_of(line)
+
+
+@_with_own_servers("limits/long-received", "LIMIT-1", "FD-9")
+def long_received(lab: Lab) -> None:
+    """The list that says received may be as long as any, and not longer."""
+    with lab.server(attribute_list_bytes_max=200) as server, lab.peer(target=server) as peer:
+        for byte_count in (200, 201):
+            line = peer.park("e", b"p")
+            peer.holds_endp("e")
+            peer.says_ready_for(line)
+            peer.send_bytes(_dummy_of(byte_count))
+            peer.wait_until_taken()  # so that nothing that follows is read with it
+        peer.insist_on_hangup()
