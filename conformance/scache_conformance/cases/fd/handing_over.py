@@ -26,6 +26,7 @@ def tcp_socket(lab: Lab) -> None:
     with far:
         whole = identity(far.fileno())
         peer.saves(far.fileno(), lab.label("e"), b"p")
+    peer.park("another", b"p")
     found = peer.finds_endp("e", b"p")
     require("the identity of the socket", identity(found.fd), whole)
     near.sendall(b"there")
