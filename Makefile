@@ -1,42 +1,44 @@
 # Two commands are enough on a fresh machine: `make run` and `make test`. `make help` lists the rest.
 PYTHON ?= python3
-VENV := .venv
+# An interpreter that was named gets an environment of its own: make test PYTHON=python3.13
+VENV := .venv$(if $(filter file,$(origin PYTHON)),,-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null))
 BIN := $(VENV)/bin
 SOCKET ?= .run/scached.sock
 
-.PHONY: help run setup test check explore conformance bench generated soak mutants compiled test-compiled format spec clean
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' $(firstword $(MAKEFILE_LIST)))
 .DEFAULT_GOAL := help
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# The stamp files remember which pyproject.toml the environment was made from.
-$(VENV)/run.stamp: pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit("scached needs Python 3.11 or later; name one: make PYTHON=python3.12 …" if sys.version_info < (3, 11) else 0)'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
-	@touch $@
+NO_PYTHON = scached needs Python 3.11 or later, and '$(PYTHON)' is none: install it (Debian, Ubuntu: apt-get install \
+	python3), or name another one like this: make run PYTHON=python3.12
+python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "$(NO_PYTHON)" >&2; exit 1; }
 
-$(VENV)/dev.stamp: $(VENV)/run.stamp
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	@touch $@
+setup: python ## make the environment in .venv, or make it right
+	@$(PYTHON) .make/environment.py $(VENV)
 
-setup: $(VENV)/dev.stamp ## make the environment in .venv
+run: python ## start scached on a socket below this folder and say what to try; installs nothing
+	@exec $(PYTHON) .make/try.py $(SOCKET)
 
-run: $(VENV)/run.stamp ## start scached on a socket below this folder and say what to try
-	@mkdir -p $(dir $(SOCKET))
-	@$(BIN)/python -m scache_fast.try_it $(SOCKET)
-	@exec $(BIN)/scached --listen $(SOCKET) --ttl-limit 10m -v
-
-test: $(VENV)/dev.stamp ## run the whole default test suite (pass more with ARGS=…)
+test: setup ## run the whole default test suite (pass more with ARGS=…)
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
-check: $(VENV)/dev.stamp ## types, lint, format
+# By its full name: neither the interpreter's folder nor an environment made of it is on the path of a bare machine.
+test-bare: python ## run it without the programs that tests look for: green, with a reason for each skip (as root)
+	.make/bare $(MAKE) test VENV=.venv-bare ARGS="--bare $(ARGS)" \
+		PYTHON=$$($(PYTHON) -c 'import os, sys; print(os.path.realpath(sys.executable))')
+
+nightly: generated explore mutants soak bench ## what takes too long for every change (an hour)
+
+check: setup ## types, lint, format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	MYPYPATH=spec:fast:client $(BIN)/mypy .make
 
-explore: $(VENV)/dev.stamp ## every state of a larger scope, specification and fast table side by side (minutes)
+explore: setup ## every state of a larger scope, specification and fast table side by side (minutes)
 	$(BIN)/python -m tests.side_by_side.exploration
 
 RUNS := .cache/conformance
@@ -49,7 +51,7 @@ OURS = --listen {socket} --ttl-limit {ttl_limit_s}s --max-idle {max_idle_s} --ip
 	--sessions-max {sessions_max} --sessions-per-endpoint-max {sessions_per_endpoint_max} \
 	--bindings-max {bindings_max} --clients-max {clients_max}
 
-conformance: $(VENV)/dev.stamp ## hold three servers against the specification, write conformance/RESULTS.md
+conformance: setup ## hold three servers against the specification, write conformance/RESULTS.md
 	@mkdir -p $(RUNS)
 	$(SUITE) --name reference --exec '$(VIRTUAL) scache_reference $(OURS)' --json $(RUNS)/reference.json
 	$(SUITE) --name scached --exec '$(VIRTUAL) scache_fast $(OURS)' --json $(RUNS)/scached.json
@@ -57,23 +59,23 @@ conformance: $(VENV)/dev.stamp ## hold three servers against the specification, 
 	$(BIN)/scache-conformance report $(RUNS)/reference.json $(RUNS)/scached.json $(RUNS)/postfix.json \
 		--markdown conformance/RESULTS.md --html $(RUNS)/matrix.html
 
-bench: $(VENV)/dev.stamp ## measure speed beside the real scache(8) (minutes; ARGS=--quick for one)
+bench: setup ## measure speed beside the real scache(8) (minutes; ARGS=--quick for one)
 	@$(MAKE) --no-print-directory compiled >/dev/null || echo "the compiled form is left out: make compiled says why"
 	PYTHONPATH=bench $(BIN)/python -m scache_bench $(ARGS)
 
-generated: $(VENV)/dev.stamp ## made-up runs, concurrent histories and every trace on three servers (minutes)
+generated: setup ## made-up runs, concurrent histories and every trace on three servers (minutes)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m generated --full -rP --durations=0 $(ARGS)
 
-soak: $(VENV)/dev.stamp ## a million save and find pairs under a long ttl: memory and descriptors stay flat (minutes)
+soak: setup ## a million save and find pairs under a long ttl: memory and descriptors stay flat (minutes)
 	$(BIN)/python -m tests.soak
 
-mutants: $(VENV)/dev.stamp ## hold every server that is wrong on purpose against the suite, check conformance/MUTANTS.md (minutes)
+mutants: setup ## hold every server that is wrong on purpose against the suite, check conformance/MUTANTS.md (minutes)
 	$(BIN)/python -m tests.wrong.mutants.table
 
 COMPILED := .cache/compiled
 HOT := scache_fast/engine/*.py
 
-compiled: $(VENV)/dev.stamp ## compile the hot modules with mypyc into .cache/compiled (optional; needs a C compiler)
+compiled: setup ## compile the hot modules with mypyc into .cache/compiled (optional; needs a C compiler)
 	@rm -rf $(COMPILED) && mkdir -p $(COMPILED) && cp -r fast/scache_fast spec/scache_spec $(COMPILED)
 	cd $(COMPILED) && $(CURDIR)/$(BIN)/mypyc $(HOT) >mypyc.log 2>&1 || { cat mypyc.log; rm -rf ../compiled; exit 1; }
 	@rm -rf $(COMPILED)/build
@@ -84,13 +86,13 @@ test-compiled: compiled ## lockstep and the server's own tests, with the hot mod
 	$(BIN)/python -m pytest -n 2 --dist worksteal -o pythonpath='. $(COMPILED) spec reference client conformance bench' \
 		--compiled --ignore tests/fast/test_faults.py tests/side_by_side/lockstep tests/fast $(ARGS)
 
-format: $(VENV)/dev.stamp ## rewrite the sources in house format
+format: setup ## rewrite the sources in house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-spec: $(VENV)/dev.stamp ## render spec/SPEC.md and the manual page from the code
+spec: setup ## render spec/SPEC.md and the manual page from the code
 	$(BIN)/python -m scache_spec.render spec/SPEC.md
 	$(BIN)/python -m scache_fast.settings.manual deploy/man/scached.8
 
 clean: ## remove what make and the tools made
-	rm -rf $(VENV) .run .cache .hypothesis .mypy_cache .ruff_cache .pytest_cache dist build
+	rm -rf .venv .venv-* .run .cache .hypothesis .mypy_cache .ruff_cache .pytest_cache dist build

@@ -171,10 +171,6 @@ def test_version_is_the_projects() -> None:
     assert run("--version").stdout == f"scached {__version__}\n"
 
 
-def test_try_it_names_the_socket(tmp_path: Path) -> None:
-    assert "Starting scached on s\n" in run(Path("s").absolute(), command=module("scache_fast.try_it")).stdout
-
-
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.checkout import ROOT
+from tests.support.needs import NEEDS
 
 TESTS = """
 import pytest
@@ -42,7 +43,7 @@ pytest_plugins = ["tests.support.needs"]
 """
 """What stands for the machine."""
 
-EVERYTHING = ("compiler", "faketime", "mounts", "postfix", "root", "spin", "strace", "systemd")
+EVERYTHING = tuple(NEEDS)
 
 
 def run(folder: Path, *options: str, tests: str = TESTS, lacks: tuple[str, ...] = EVERYTHING) -> tuple[int, str]:

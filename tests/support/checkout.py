@@ -15,5 +15,5 @@ def files(folder: Path = ROOT) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
         if not path.is_dir():
             yield path
-        elif path.name == ".ci" or (not path.name.startswith(".") and path.name not in _MADE):
+        elif path.name in (".ci", ".make") or (not path.name.startswith(".") and path.name not in _MADE):
             yield from files(path)

@@ -4,14 +4,14 @@
 names the Debian packages which would bring the skipped tests. For CI, where nothing may be missing unnoticed:
 
 * `--skips-allowed FILE` fails the run on every skip that the file does not list.
-* `--bare` fails the run if anything is there that a test can need, and on every skip for another reason.
+* `--bare` fails the run if a program is there that a test can need, and on every skip for another reason.
 """
 
 import os
 import shutil
 import subprocess
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -75,6 +75,8 @@ NEEDS: Final = {
         _works("cc", "-fsyntax-only", "-include", "stdio.h", "-x", "c", "/dev/null"),
     ),
     "faketime": Need("libfaketime is not installed", "libfaketime", lambda: libfaketime() is not None),
+    "fish": Need("fish is not installed", "fish", _has("fish")),
+    "make": Need("make is not installed", "make", _has("make")),
     "mounts": Need("no mount namespace can be made here, which takes root", "", _works("unshare", "-m", "true")),
     "postfix": Need("Postfix is not installed", "postfix", _has_postfix),
     "root": Need("only root can do this", "", lambda: os.geteuid() == 0),
@@ -83,11 +85,12 @@ NEEDS: Final = {
         "strace is not installed, or may not trace here", "strace", _works("strace", "-qq", "-o", "/dev/null", "true"),
     ),
     "systemd": Need("systemd is not installed", "systemd", _has("systemd-analyze", "systemd-socket-activate")),
+    "zsh": Need("zsh is not installed", "zsh", _has("zsh")),
 }  # fmt: skip
 """Everything that a test may name."""
 
-PRIVILEGES: Final = {"mounts", "root"}
-"""Those that are no matter of packages."""
+ON_A_BARE_MACHINE: Final = {"make", "mounts", "root"}
+"""What cannot or need not be missing there."""
 
 
 @cache
@@ -102,7 +105,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--skips-allowed", metavar="FILE", type=Path, help="fail on every skip that FILE (TOML) does not list"
     )
     parser.addoption(
-        "--bare", action="store_true", help="fail if something is there that a test can need, and on any other skip"
+        "--bare", action="store_true", help="fail if a program is there that a test can need, and on any other skip"
     )
 
 
@@ -110,7 +113,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Add the marker, and see that --bare tests what it says."""
     config.addinivalue_line("markers", f"needs(names): skip where the machine lacks one of {', '.join(NEEDS)}")
     config.pluginmanager.register(Skips(config), "skips")
-    if config.getoption("--bare") and (there := [name for name in NEEDS if name not in PRIVILEGES and is_met(name)]):
+    if config.getoption("--bare") and (
+        there := [name for name in NEEDS if name not in ON_A_BARE_MACHINE and is_met(name)]
+    ):
         raise pytest.UsageError(f"--bare: this machine is not, it has {', '.join(there)}")
 
 
@@ -158,9 +163,10 @@ class Skips:
         if self._unexpected and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Write what was unexpected, and the line that names the packages."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> Generator[None]:
+        """Write what was unexpected, and the line that names the packages, below pytest's own list of skips."""
+        yield
         for test, reason in sorted(self._unexpected.items()):
             terminalreporter.write_line(f"SKIP NOT ALLOWED {test}: {reason}", red=True)
         if self._packages:

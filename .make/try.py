@@ -1,0 +1,56 @@
+"""What `make run` does: a server and a peer to try it with, from the sources as they are.
+
+    python3 .make/try.py SOCKET
+
+Nothing is installed and nothing is fetched. What to type in another terminal is said before, in lines that sh, bash,
+zsh and fish take alike, also when all of them are pasted at once.
+"""
+
+import shlex
+import sys
+import threading
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / folder) for folder in ("spec", "fast", "client")]
+
+from scache_client.echo import Echo  # noqa: E402 - the folders come first
+from scache_fast import __main__ as scached  # noqa: E402
+
+TEXT = """\
+Starting scached on {socket}
+It keeps open connections for other processes. Leave it running, open another terminal in this folder, and type:
+
+    {client} park demo 127.0.0.1:{port}
+    {client} find demo --send hello --again 60
+    {client} find demo --send 'hello again'
+
+The first line opens a connection to a peer that is started here, and parks it. The second one, another process, takes
+the connection up, uses it and parks it again. The third one uses it once more: still the same connection.
+
+Press Ctrl-C here to stop it.
+"""
+
+CLIENT = """\
+#!/bin/sh
+# The command line of scache_client, for the server that `make run` started last.
+SCACHE_SOCKET={socket} PYTHONPATH={path} exec {python} -m scache_client "$@"
+"""
+
+
+def main(socket: Path) -> int:
+    """Run the server until it is told to end; return its exit status."""
+    client = Path(".run/client")
+    for path in (client, socket):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    values = {"socket": socket.absolute(), "path": f"{ROOT}/client:{ROOT}/spec", "python": sys.executable}
+    client.write_text(CLIENT.format_map({name: shlex.quote(str(value)) for name, value in values.items()}))
+    client.chmod(0o755)
+    peer = Echo(("127.0.0.1", 0))
+    threading.Thread(target=peer.serve_forever, daemon=True).start()
+    print(TEXT.format(socket=socket, client=client, port=peer.server_address[1]), flush=True)
+    return scached.main(["--listen", str(socket), "--ttl-limit", "10m", "-v"])
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

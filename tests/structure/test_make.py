@@ -1,0 +1,153 @@
+"""What a newcomer meets first: `make run`, and the environment behind `make test`, on machines that lack something."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from tests.support.checkout import ROOT
+
+FAKE_VENV = """
+import os, sys
+os.makedirs(sys.argv[1] + "/bin")
+os.symlink(sys.executable, sys.argv[1] + "/bin/python")
+"""
+
+FAKE_PIP = """
+import os, sys
+with open(os.environ["INSTALLED"], "a") as log:
+    print(" ".join(sys.argv[1:]), file=log)
+print(os.environ.get("PIP_SAYS", ""))
+if "PIP_DIES" in os.environ:
+    os.kill(os.getppid(), 9)
+sys.exit("PIP_SAYS" in os.environ)
+"""
+
+NO_ENSUREPIP = "import sys; sys.modules['ensurepip'] = None"
+"""What python3 is like on Debian without python3-venv."""
+
+
+@pytest.fixture
+def shown(tmp_path: Path) -> Iterator[str]:
+    """Start what make run starts; return what it says to type."""
+    command = [sys.executable, f"{ROOT}/.make/try.py", "s"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        assert server.stderr is not None
+        shown = ""
+        while "Ctrl-C" not in shown:
+            shown += (line := server.stdout.readline())
+            assert line, server.stderr.read()
+        assert "listening on" in server.stderr.readline()
+        yield "".join(line for line in shown.splitlines(keepends=True) if line.startswith("    "))
+        server.send_signal(signal.SIGTERM)
+        server.communicate()
+    assert server.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "shell", ["sh", "bash", *(pytest.param(name, marks=pytest.mark.needs(name)) for name in ("zsh", "fish"))]
+)
+def test_lines_that_make_run_shows_work_in_every_shell(shell: str, shown: str, tmp_path: Path) -> None:
+    ended = subprocess.run([shell], input=shown, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert re.findall("came back +(.*)", ended.stdout) == [
+        "connection 1, line 1: hello",
+        "connection 1, line 2: hello again",
+    ]
+
+
+def set_up(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Have an environment made for a project that is not there, by a venv and a pip that are quick."""
+    (folder / "venv.py").write_text(FAKE_VENV)
+    (folder / "pip.py").write_text(FAKE_PIP)
+    (folder / "pyproject.toml").touch()
+    environment = os.environ | {"PYTHONPATH": str(folder), "INSTALLED": str(folder / "installed")} | variables
+    command = [sys.executable, f"{ROOT}/.make/environment.py", ".venv"]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def installed(folder: Path) -> int:
+    """Return how often pip was called."""
+    return (folder / "installed").read_text().count("--editable .[dev]\n") if (folder / "installed").exists() else 0
+
+
+def made_new(folder: Path) -> bool:
+    """Say whether the environment was made since the last call."""
+    mark = folder / ".venv/mark"
+    is_new = not mark.exists()
+    mark.touch()
+    return is_new
+
+
+def fails_in_one_line(ended: subprocess.CompletedProcess[str]) -> str:
+    assert ended.returncode == 1
+    assert ended.stderr.endswith("; then give the same command again\n")
+    assert ended.stderr.count("\n") == 1
+    return ended.stderr
+
+
+def test_environment_is_made_once_and_again_where_it_must(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    assert set_up(here).returncode == 0
+    assert (made_new(here), installed(here)) == (True, 1)
+    again = set_up(here)
+    assert (again.returncode, again.stdout, made_new(here), installed(here)) == (0, "", False, 1)
+    (here / "pyproject.toml").write_text("# something more to install")
+    assert set_up(here).returncode == 0
+    assert (made_new(here), installed(here)) == (False, 2)
+    shutil.move(here, there)
+    assert set_up(there).returncode == 0
+    assert (made_new(there), installed(there)) == (True, 3)
+
+
+@pytest.mark.parametrize(
+    ("variables", "complaint"),
+    [
+        ({"PIP_SAYS": "connection broken by 'NewConnectionError"}, "pip reaches no package index: mend the network"),
+        ({"PIP_SAYS": "ERROR: No matching distribution found for x"}, "failed: No matching distribution found for x"),
+    ],
+    ids=["no index", "no package"],
+)
+def test_pip_that_fails_is_one_line_and_the_next_try_begins_anew(
+    tmp_path: Path, variables: Mapping[str, str], complaint: str
+) -> None:
+    said = fails_in_one_line(set_up(tmp_path, **variables))
+    assert complaint in said
+    log = re.search(r"details in (\S+);", said)
+    assert log is not None
+    assert variables["PIP_SAYS"] in (tmp_path / log[1]).read_text()
+    assert made_new(tmp_path)
+    assert set_up(tmp_path).returncode == 0
+    assert made_new(tmp_path)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_after_a_set_up_that_was_killed_the_next_one_begins_anew(tmp_path: Path, is_first: bool) -> None:
+    if not is_first:
+        assert set_up(tmp_path).returncode == 0
+        (tmp_path / "pyproject.toml").write_text("# something more to install")
+    assert set_up(tmp_path, PIP_DIES="1").returncode == -signal.SIGKILL
+    assert made_new(tmp_path)
+    assert set_up(tmp_path).returncode == 0
+    assert made_new(tmp_path)
+
+
+def test_python_without_ensurepip_is_one_line_that_names_the_package(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(NO_ENSUREPIP)
+    package = f"python3.{sys.version_info.minor}-venv"
+    assert f"apt-get install {package}" in fails_in_one_line(set_up(tmp_path))
+
+
+@pytest.mark.needs("make")
+def test_makefile_knows_when_there_is_no_python() -> None:
+    ended = subprocess.run(["make", "setup", "PYTHON=nosuch"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    first, _make_says = ended.stderr.splitlines()
+    assert first.startswith("scached needs Python 3.11 or later, and 'nosuch' is none: install it")
