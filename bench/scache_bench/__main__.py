@@ -138,7 +138,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"\n{heading}. {figures}\n{body}", end="")
     suffix = ".png" if arguments.png else ".svg"
     if importlib.util.find_spec("matplotlib") is None:
-        print("\nNo pictures: matplotlib is missing; pip install 'scached[bench]'")
+        print("\nNo pictures: matplotlib is missing; pip install matplotlib")
         suffix = ""
     else:
         from scache_bench import plots

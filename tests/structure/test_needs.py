@@ -54,14 +54,14 @@ def run(folder: Path, *options: str, tests: str = TESTS, lacks: tuple[str, ...] 
     has = [name for name in EVERYTHING if name not in lacks]
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)]), "LACKS": " ".join(lacks),
-        "HAS": " ".join(has), "COLUMNS": "200",
+        "HAS": " ".join(has), "COLUMNS": "200", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     }  # fmt: skip
     command = [sys.executable, "-m", "pytest", "-rs", "-p", "no:cacheprovider", *options]
     ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     return ended.returncode, ended.stdout + ended.stderr
 
 
-@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one process", "two workers"])
+@pytest.mark.parametrize("options", [(), ("-p", "xdist", "-n", "2")], ids=["one process", "two workers"])
 def test_skips_have_reasons_and_the_run_ends_in_the_packages(tmp_path: Path, options: tuple[str, ...]) -> None:
     status, said = run(tmp_path, *options)
     assert status == 0, said
@@ -87,7 +87,7 @@ def test_nothing_is_said_where_nothing_is_missing(tmp_path: Path) -> None:
     assert "To run" not in said
 
 
-@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one process", "two workers"])
+@pytest.mark.parametrize("options", [(), ("-p", "xdist", "-n", "2")], ids=["one process", "two workers"])
 def test_skip_that_is_not_on_the_list_fails_the_run(tmp_path: Path, options: tuple[str, ...]) -> None:
     listed = tmp_path / "allowed.toml"
     listed.write_text('"test_it.py::test_search" = "no spin"\n"test_it.py::test_mount" = "no mounts"\n')

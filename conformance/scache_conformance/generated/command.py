@@ -58,7 +58,7 @@ class Progress:
 def run_model(target: Target, steps: int, seed: int, rule_set: RuleSet, trace_path: Path | None) -> Exit:
     """Keep the server in lockstep with the specification; write the shortest run that fails. Raises Unavailable."""
     if find_spec("hypothesis") is None:
-        raise Unavailable("--model needs Hypothesis: pip install 'scached[conformance]'")
+        raise Unavailable("--model needs Hypothesis: pip install hypothesis")
     from scache_conformance.generated import lockstep  # here, because Hypothesis is not everybody's
 
     still = "" if target.has_clock else ", in which no time passes: the server has no virtual clock"
