@@ -4,8 +4,8 @@ import re
 import socket
 from pathlib import Path
 
-from tests.fast.process import running
 from tests.support.checkout import ROOT
+from tests.support.processes import running
 
 from scache_fast.settings.values import parse_time_s
 

@@ -20,7 +20,7 @@ from tests.support.messages import (
     found,
     save_dest,
 )
-from tests.support.processes import module, run, running
+from tests.support.processes import run, running
 
 from scache_fast import __version__
 from scache_fast.settings.sources import read
