@@ -71,7 +71,7 @@ def _carried_out(path: Path, clause_id: str) -> Iterator[Place]:
 
 
 def _tested(path: Path, clause_id: str) -> Iterator[Place]:
-    return _matching(path, rf"def test_{clause_id.replace('-', '_')}(?![0-9])")
+    return _matching(path, rf"def test_(?:[A-Z]+_[0-9]+_)*{clause_id.replace('-', '_')}_")
 
 
 def _matching(path: Path, pattern: str) -> Iterator[Place]:

@@ -75,7 +75,7 @@ def test_WIRE_4_cuts_have_no_meaning(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("data", [*VECTORS, *traffic()], ids=range(len(VECTORS) + len(traffic())))
-def test_cheap_way_takes_exactly_the_single_whole_lists(data: bytes) -> None:
+def test_WIRE_1_WIRE_2_cheap_way_takes_exactly_the_single_whole_lists(data: bytes) -> None:
     for end in range(len(data) + 1):
         lists, is_empty, _ = decode([data[:end]])
         single = lists[0] if len(lists) == 1 and is_empty else None
@@ -85,6 +85,11 @@ def test_cheap_way_takes_exactly_the_single_whole_lists(data: bytes) -> None:
 def test_WIRE_2_empty_name_ends_the_list_but_an_empty_value_does_not() -> None:
     assert whole_list(b"a\0\0b\0\0\0") == [b"a", b"", b"b", b""]
     assert decode([b"a\0\0\0b\0\0\0"])[0] == [[b"a", b""], [b"b", b""]]
+
+
+def test_WIRE_5_nothing_comes_out_before_the_last_byte() -> None:
+    whole = save_dest(b"d", b"p", b"e")
+    assert [decode([whole[:end]])[0] for end in range(len(whole))] == [[]] * len(whole)
 
 
 @pytest.mark.parametrize("data", [b"a\0b\0\0", b"\0", b"a\0\0b\0\0\0", b"\0a\0bb\0\0", b"a\0b\0\0" * 3])
@@ -153,14 +158,14 @@ def test_list_of_many_single_bytes_is_looked_at_once() -> None:
 
 def test_WIRE_8_WIRE_9_WIRE_10_ttl() -> None:
     good = {
-        b"5": 5, b" 5": 5, b"\t\n\v\f\r 5": 5, b"+5": 5, b" +5": 5, b"010": 10, b"1": 1, b"2147483647": 2147483647,
-        b"0" * 5000 + b"7": 7, b"+" + b"0" * 5000 + b"2147483647": 2147483647,
+        b"5": 5, b" 5": 5, b"\t\n\v\f\r 5": 5, b"+5": 5, b" +5": 5, b"010": 10, b"1": 1, b"+1": 1,
+        b"2147483647": 2147483647, b"0" * 5000 + b"7": 7, b"+" + b"0" * 5000 + b"2147483647": 2147483647,
     }  # fmt: skip
     assert {value: parse_ttl(value) for value in good} == good
     bad = [
-        b"", b" ", b"+", b"0", b"-0", b"-1", b"+-1", b"++1", b"+ 1", b"abc", b"5x", b"5 ", b"5\n", b"0x10", b"5.0",
-        b"2147483648", b"4294967295", b"4294967297", b"-4294967291", b"9" * 5000, b"\xb2", "\u0665".encode(), b"1_0",
-        b"\x1c5", b"\xa05", b"00000000000",
+        b"", b" ", b"+", b"0", b"+0", b"-0", b"-1", b"+-1", b"++1", b"+ 1", b"abc", b"5x", b"5 ", b"5\n", b"0x10",
+        b"5.0", b"2147483648", b"4294967295", b"4294967297", b"-4294967291", b"9" * 5000, b"\xb2", "\u0665".encode(),
+        b"1_0", b"\x1c5", b"\xa05", b"00000000000",
     ]  # fmt: skip
     assert [value for value in bad if parse_ttl(value) is not None] == []
 

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 from tests.support.descriptors import is_hung_up
-from tests.support.messages import GREETING, MISSED, find_endp, save_dest
+from tests.support.messages import DUMMY, GREETING, MISSED, find_endp, found, save_dest, save_endp
 from tests.support.servers import Clock, Fast
 
+from scache_fast.engine import wire
 from scache_fast.engine.hooks import Hooks
 from scache_fast.engine.server import Server
 from scache_fast.engine.table import Session
@@ -21,6 +22,69 @@ def test_client_that_is_not_let_in_is_closed_without_a_greeting() -> None:
         house.turn()
         assert peer.is_closed()
         assert house.server.clients == 0
+
+
+def take_nothing(sock: socket.socket, data: bytes) -> int:
+    raise BlockingIOError
+
+
+def test_CONN_1_greeting_that_a_socket_does_not_take_comes_later(house: Fast, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(wire, "send", take_nothing)
+        peer = house.peer(greeted=False)
+        house.turn()
+        assert peer.read() == b""
+    house.turn()
+    assert peer.read() == GREETING
+
+
+def test_LIMIT_6_client_is_served_while_no_more_waits_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Fast(Limits(output_bytes_max=10 * len(MISSED))) as house:
+        peer = house.peer()
+        with monkeypatch.context() as patch:
+            patch.setattr(wire, "send", take_nothing)
+            for asked in (10, 1, 1):
+                peer.say(find_endp(b"zz") * asked)
+            assert house.server.served == 11
+        house.turn(2)
+        assert peer.read() == 12 * MISSED
+
+
+def test_FD_9_ready_and_received_may_come_together(house: Fast) -> None:
+    peer = house.peer()
+    with peer.park(b"e"):
+        assert peer.say(find_endp(b"e")) == found(b"p")
+        peer.send(DUMMY + DUMMY + find_endp(b"zz"))
+        house.turn()
+        data, taken = peer.read_with_descriptors()
+        os.close(taken[0])
+        assert data == b"\0"
+        assert peer.read() == MISSED
+
+
+@pytest.mark.parametrize("are_replies_late", [False, True])
+def test_LIMIT_7_client_at_rest_may_stay(are_replies_late: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Fast(Limits(ipc_timeout_s=20)) as house:
+        peer = house.peer()
+        with monkeypatch.context() as patch:
+            if are_replies_late:
+                patch.setattr(wire, "send", take_nothing)
+            peer.send(find_endp(b"zz"))
+            house.turn()
+        house.turn()
+        assert peer.read() == MISSED
+        house.advance(2_000)
+        assert peer.say(find_endp(b"zz")) == MISSED
+
+
+@pytest.mark.parametrize("said", [b"", b"x", save_endp(b"e")], ids=["at rest", "in a list", "in a save_endp"])
+def test_CONN_11_client_that_goes_away_is_gone(said: bytes, house: Fast) -> None:
+    peer = house.peer()
+    if said:
+        peer.say(said)
+    peer.close()
+    house.turn()
+    assert house.server.clients == 0
 
 
 def test_LIMIT_7_steps_time_out_in_the_order_in_which_they_began() -> None:

@@ -68,6 +68,43 @@ def test_TTL_3_expired_sessions_come_out_earliest_first_from_anywhere_in_their_q
     assert [descriptor_of(cache.find_endp(A)) for _ in range(3)] == [11, 14, None]
 
 
+@pytest.mark.parametrize(("later_ns", "is_alive"), [(-1, True), (0, False)])
+def test_TTL_2_ENDP_6_expiry_is_the_first_instant_without_it(later_ns: int, is_alive: bool) -> None:
+    cache = table()
+    for descriptor in (11, 12):
+        save(cache, A, descriptor, ttl_s=5)
+    held = cache.find_endp(A)
+    assert held is not None
+    now_ns = T0 + 5 * NS_PER_S + later_ns
+    assert expire(cache, now_ns) == ([] if is_alive else [12])
+    assert cache.put_back(held, now_ns) is is_alive
+    check_links(cache)
+
+
+def test_STAT_1_labels_count_while_something_is_under_them() -> None:
+    cache = table()
+    save(cache, A, 11)
+    save(cache, A, 12)
+    bind(cache, A, B)
+    assert cache.sizes == Sizes(destinations=1, endpoints=1, sessions=2, bindings=1)
+    cache.find_endp(A)
+    assert cache.sizes == Sizes(destinations=1, endpoints=1, sessions=1, bindings=1)
+    cache.find_endp(A)
+    assert cache.sizes == Sizes(destinations=1, endpoints=0, sessions=0, bindings=1)
+
+
+def test_DEST_1_binding_that_ends_leaves_the_others_of_its_endpoint() -> None:
+    cache = table()
+    bind(cache, A, C, ttl_s=1)
+    bind(cache, B, C)
+    expire(cache, T0 + NS_PER_S)
+    save(cache, C, 11)
+    found = cache.find_dest(B)
+    assert found is not None
+    assert found[1].descriptor == 11
+    check_links(cache)
+
+
 @pytest.mark.parametrize("what", ["found sessions", "renewed bindings", "both"])
 def test_stale_instants_never_outnumber_the_live_ones_by_more_than_the_constant(what: str) -> None:
     cache = table()

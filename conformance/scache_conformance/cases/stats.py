@@ -125,7 +125,7 @@ def _address_lookups(lab: Lab, server: Target, peer: Client) -> None:
 
 
 @_counted(
-    "domain-lookups", "find_dest counts as domain lookup alone.", ("STAT-2", "STAT-6"),
+    "domain-lookups", "find_dest counts as domain lookup alone.", ("STAT-2", "STAT-3", "STAT-5", "STAT-6"),
     DOMAIN + "hits=1 miss=2 success=33%", PEAKS + "domains=1 addresses=1 connection=1",
 )  # fmt: skip
 def _domain_lookups(lab: Lab, server: Target, peer: Client) -> None:
@@ -174,7 +174,7 @@ def _peaks(lab: Lab, server: Target, peer: Client) -> None:
 
 
 @_counted(
-    "binding-is-no-endpoint", "An endpoint that is only bound to does not count.", ("STAT-1", "STAT-4"),
+    "binding-is-no-endpoint", "An endpoint that is only bound to does not count.", ("STAT-1", "STAT-4", "STAT-5"),
     PEAKS + "domains=1 addresses=0 connection=0",
 )  # fmt: skip
 def _bindings_alone(lab: Lab, server: Target, peer: Client) -> None:

@@ -20,7 +20,7 @@ from scache_spec.vocabulary import TTL_S_MAX
 
 _NUL: Final = b"\0"
 
-_TTL: Final = re.compile(rb"[ \t\n\v\f\r]*\+?0*([0-9]{1,10})")  # WIRE-8, WIRE-10
+_TTL: Final = re.compile(rb"[ \t\n\v\f\r]*\+?0*([0-9]{1,10})")
 """What C's sscanf("%u") takes without wrapping: ten digits hold TTL_S_MAX; int() never sees a longer number."""
 
 

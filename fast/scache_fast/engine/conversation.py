@@ -87,7 +87,6 @@ _FAILED: Final = _status(Status.FAILED)
 _UNKNOWN: Final = _status(Status.MALFORMED)
 _MISSED_ENDP: Final = _status(Status.FAILED, b"")
 _MISSED_DEST: Final = _status(Status.FAILED, b"", b"")
-# CONN-13
 _MALFORMED: Final = {
     request: _status(Status.MALFORMED, *[b""] * count) for request, count in words.REPLY_PROPERTIES.items()
 }
@@ -150,7 +149,7 @@ class Conversations:
             # The cheap way: nothing is left over from before, and this is exactly one list, perhaps behind the list
             # that says "received", as smtp(8) likes to write it.
             if len(data) <= self._list_bytes_max:  # LIMIT-1
-                if client.state is READY and data == _DUMMY:  # FD-6
+                if client.state is READY and data == _DUMMY:  # FD-6, FD-7
                     client.step_since_ns = self.now_ns
                     client.state = SENDING
                     return
@@ -180,7 +179,7 @@ class Conversations:
                 self._lose(client, error)
                 return
             if sent != len(output):
-                client.output = output[sent:]  # LIMIT-6
+                client.output = output[sent:]  # CONN-3
                 return
             client.output = b""
         if client.state is SENDING:
@@ -201,7 +200,7 @@ class Conversations:
         for _ in range(LISTS_PER_TURN_MAX):
             if client.state is SENDING or len(client.output) > self._output_bytes_max:
                 self.answer(client)
-            # LIMIT-6
+            # LIMIT-6, CONN-3
             if client.state is SENDING or client.state is CLOSED or len(client.output) > self._output_bytes_max:
                 break
             if client.state is DESCRIPTOR:
@@ -212,14 +211,14 @@ class Conversations:
                 self._refuse_descriptor(client, "its byte came with the request, so without a descriptor")
             else:
                 fields = decoder.next_list()
-                if fields is None:  # WIRE-5
+                if fields is None:
                     client.is_backlogged = False
                     break
                 self._on_list(client, fields)  # CONN-3
         if decoder.overlong:  # LIMIT-1
             self.answer(client)
             self._meet_limit(Limit.ATTRIBUTE_LIST_BYTES, "client closed: its attribute list does not end")
-            client.state = CLOSED  # CONN-11
+            client.state = CLOSED  # LIMIT-1
         elif decoder.is_empty:
             client.decoder = None
             client.is_backlogged = False
@@ -335,14 +334,14 @@ class Conversations:
 
     def _receive_descriptor(self, client: Client) -> None:
         try:
-            data, descriptors, is_truncated = wire.receive_descriptors(client.sock, 1)  # FD-1, FD-12
+            data, descriptors, is_truncated = wire.receive_descriptors(client.sock, 1)  # FD-12
         except BlockingIOError:
             return
         except OSError as error:
             self._lose(client, error)
             return
         if not data:
-            client.state = CLOSED
+            client.state = CLOSED  # CONN-11
             return
         if len(descriptors) != 1 or is_truncated:  # FD-4, FD-5
             for descriptor in descriptors:

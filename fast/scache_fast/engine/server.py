@@ -207,7 +207,7 @@ class Server:
             ):
                 self._settle(client)
             elif state is REQUEST:  # the cheap way, for what was served and answered at once
-                client.step_since_ns = None
+                client.step_since_ns = None  # LIMIT-7
             elif self._steps_due_ns is None:
                 self._steps_due_ns = now_ns + self._ipc_timeout_ns
         if backlog:

@@ -161,7 +161,7 @@ class Table:
         if bindings is None:
             bindings = self._destinations[destination] = {}
         record = self._endpoint(endpoint)
-        binding = bindings[record.label, properties] = _Binding(destination, record, properties, 0)  # DEST-3
+        binding = bindings[record.label, properties] = _Binding(destination, record, properties, 0)
         record.bindings += 1
         self.bindings += 1
         self._schedule(binding, self._expiry_ns(ttl_s, now_ns))
@@ -314,5 +314,5 @@ class Table:
             del self._destinations[binding.destination]
         self.bindings -= 1
         record.bindings -= 1
-        if not record.bindings and not record.sessions:  # DEST-1
+        if not record.bindings and not record.sessions:  # DEST-1, TTL-4
             del self._endpoints[record.label]
