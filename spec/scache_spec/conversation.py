@@ -15,6 +15,7 @@ server never reads from it, writes to it or changes it.
 Sources: scache(8) and scache_clnt(3), the two sides of the dance.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -31,6 +32,7 @@ from scache_spec.vocabulary import (
     SAVE_DEST,
     SAVE_ENDP,
     STATUS,
+    TTL,
     Attribute,
     Label,
     Properties,
@@ -209,6 +211,17 @@ class FindDest:
 
 Request = SaveEndp | FindEndp | SaveDest | FindDest
 
+REQUESTS: Final[dict[bytes, Callable[..., Request]]] = {
+    SAVE_ENDP: SaveEndp,
+    FIND_ENDP: FindEndp,
+    SAVE_DEST: SaveDest,
+    FIND_DEST: FindDest,
+}
+"""What makes each request of the values of its attributes, in their order."""
+
+INPUTS: Final[dict[type[Request], Input]] = {SaveEndp: Input.SAVE_ENDP, SaveDest: Input.SAVE_DEST}
+"""Which input a request is, unless it is a find: whether that hits, the cache knows."""
+
 
 def parse_request(attributes: tuple[Attribute, ...]) -> Request | None:
     """Return the request that a list makes, None if it is malformed, unknown or none at all.
@@ -218,18 +231,13 @@ def parse_request(attributes: tuple[Attribute, ...]) -> Request | None:
     (endpoint); save_dest ttl, label (destination), property, label (endpoint); find_dest label (destination).
     """
     name = request_name(attributes)
-    values = match_in_order(attributes[1:], REQUEST_ATTRIBUTES.get(name, ())) if name is not None else None
+    if name is None or name not in REQUESTS:
+        return None
+    values = match_in_order(attributes[1:], wanted := REQUEST_ATTRIBUTES[name])
     if values is None:
         return None
-    if name == FIND_ENDP:
-        return FindEndp(Label(values[0]))
-    if name == FIND_DEST:
-        return FindDest(Label(values[0]))
-    if name not in (SAVE_ENDP, SAVE_DEST) or (ttl_s := parse_ttl(values[0])) is None:
-        return None
-    if name == SAVE_ENDP:
-        return SaveEndp(ttl_s, endpoint=Label(values[1]), properties=Properties(values[2]))
-    return SaveDest(ttl_s, Label(values[1]), Properties(values[2]), endpoint=Label(values[3]))
+    read = [parse_ttl(value) if each == TTL else value for each, value in zip(wanted, values, strict=True)]
+    return None if None in read else REQUESTS[name](*read)
 
 
 def request_name(attributes: tuple[Attribute, ...]) -> bytes | None:
@@ -246,7 +254,7 @@ def classify_list(state: State, attributes: tuple[Attribute, ...]) -> Input | Re
     name = request_name(attributes)
     if name is None:
         return Input.NO_REQUEST
-    if name not in REQUEST_ATTRIBUTES:
+    if name not in REQUESTS:
         return Input.UNKNOWN_REQUEST
     return parse_request(attributes) or Input.MALFORMED_REQUEST
 

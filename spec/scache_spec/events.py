@@ -18,19 +18,18 @@ Sources: multi_server(3), the loop that scache(8) runs in. Limits are this speci
 
 from dataclasses import replace
 from enum import Enum
-from typing import Final, assert_never
+from typing import Final
 
 from scache_spec import cache as caches
 from scache_spec.actions import ACTIONS, Found, Given
 from scache_spec.attributes import TooLong, Unfinished, decode, encode
 from scache_spec.cache import Cache
 from scache_spec.conversation import (
+    INPUTS,
     TRANSITIONS,
     FindDest,
     FindEndp,
     Input,
-    SaveDest,
-    SaveEndp,
     State,
     classify_list,
     request_name,
@@ -263,10 +262,6 @@ def _look_up(server: Server, state: State, attributes: tuple[Attribute, ...]) ->
         return what, Given(request_name(attributes))
     given = Given(request_name(attributes), what)
     match what:
-        case SaveEndp():
-            return Input.SAVE_ENDP, given
-        case SaveDest():
-            return Input.SAVE_DEST, given
         case FindEndp():
             cache, session = caches.find_endp(server.cache, what.endpoint)
             found = Found(session, (session.properties,), cache) if session else None
@@ -274,7 +269,7 @@ def _look_up(server: Server, state: State, attributes: tuple[Attribute, ...]) ->
             cache, pair = caches.find_dest(server.cache, what.destination)
             found = Found(pair[1], (pair[0].properties, pair[1].properties), cache) if pair else None
         case _:
-            assert_never(what)
+            return INPUTS[type(what)], given
     return (Input.FIND_HIT if found else Input.FIND_MISS), replace(given, found=found)
 
 
