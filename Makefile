@@ -49,7 +49,9 @@ OURS = --listen {socket} --ttl-limit {ttl_limit_s}s --max-idle {max_idle_s} --ip
 	--status-update-time {status_update_time_s} \
 	--attribute-list-bytes-max {attribute_list_bytes_max} --output-bytes-max {output_bytes_max} \
 	--sessions-max {sessions_max} --sessions-per-endpoint-max {sessions_per_endpoint_max} \
-	--bindings-max {bindings_max} --clients-max {clients_max}
+	--bindings-max {bindings_max} --clients-max {clients_max} \
+	--attributes-max {attributes_max} --bindings-per-destination-max {bindings_per_destination_max} \
+	--cached-bytes-max {cached_bytes_max} --clients-per-user-max {clients_per_user_max}
 
 conformance: setup ## hold three servers against the specification, write conformance/RESULTS.md
 	@mkdir -p $(RUNS)

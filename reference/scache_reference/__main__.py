@@ -61,7 +61,7 @@ def limits_from(arguments: list[str]) -> tuple[str, Limits]:
         value = getattr(defaults, field.name)
         name = "--" + field.name.removesuffix("_s").replace("_", "-")
         is_time = field.name.endswith("_s")
-        shown = "never" if value is None else f"{value}s" if is_time else value
+        shown = "no limit" if value is None else f"{value}s" if is_time else value
         parser.add_argument(
             name,
             dest=field.name,
@@ -91,6 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
     asked: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, lambda got, _: asked.append(got))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1))  # Some parents block.
     waker, woken = socket.socketpair()
     waker.setblocking(False)
     woken.setblocking(False)

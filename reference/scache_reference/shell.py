@@ -8,10 +8,15 @@ A Handle is the descriptor's number: it is the server's from recvmsg to CloseDes
 
 import array
 import errno
+import fcntl
 import os
+import select
 import selectors
 import socket
+import struct
+import termios
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count
@@ -30,7 +35,7 @@ from scache_spec.effects import (
     SendDescriptor,
 )
 from scache_spec.server import Outcome
-from scache_spec.vocabulary import DESCRIPTOR_BYTE, NS_PER_S, ClientId, Handle, Limits
+from scache_spec.vocabulary import DESCRIPTOR_BYTE, NS_PER_S, ClientId, Handle, Limits, UserId
 
 READ_BYTES_MAX: Final = 65_536
 DESCRIPTORS_MAX: Final = 253
@@ -39,20 +44,28 @@ DESCRIPTORS_MAX: Final = 253
 ACCEPT_PAUSE_NS: Final = NS_PER_S // 10
 
 CLIENT_LOST: Final = {errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN, errno.ESHUTDOWN}
-"""The client closed its end, perhaps with our bytes unread."""
+"""The client closed its end, perhaps with our bytes unread: that is no news."""
 
-HAND_OVER_FAILED: Final = {errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM}
-"""The kernel would not queue the message: too many descriptors under way, or no memory."""
+PEER: Final = struct.Struct("3i")
+"""What SO_PEERCRED tells: process, user, group."""
 
 ACCEPT_EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 """No room for one more descriptor. The client waits in the backlog, and accepting again at once would only spin."""
+
+WAIT_S_MAX: Final = 60.0
+"""The longest wait. epoll counts whole milliseconds in a C int, by a clock that does not count the machine's sleep."""
+
+
+def boot_time_ns() -> int:
+    """Return the time since the machine was started, the time for which it slept included (TTL-2)."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 class Shell:
     """A reference server on listening sockets.
 
     Guarantees: a descriptor that was received is closed exactly once, when the specification says so or at `close`; an
-    error of one client's socket ends that client alone.
+    error at one client ends that client alone. It may wait for a descriptor that it closes: see README.md.
     """
 
     def __init__(
@@ -60,10 +73,11 @@ class Shell:
         listeners: Sequence[socket.socket],
         limits: Limits,
         *,
-        clock: Callable[[], int] = time.monotonic_ns,
+        clock: Callable[[], int] = boot_time_ns,
         log: Callable[[str], None] = print,
     ) -> None:
         self.running = True
+        self._limits = limits
         self._clock = clock
         self._log = log
         self._state = spec.start(limits, clock())
@@ -71,7 +85,12 @@ class Shell:
         self._sockets: dict[ClientId, socket.socket] = {}
         self._outboxes: dict[ClientId, deque[bytes | Handle]] = {}
         self._ids = count(1)
+        self._privileged = {0, os.geteuid()}
         self._selector = selectors.DefaultSelector()
+        # Clients with a descriptor in flight, by the number of their socket. An edge says that a client has read.
+        self._in_flight: dict[int, ClientId] = {}
+        self._edges = select.epoll()
+        self._selector.register(self._edges, selectors.EVENT_READ, self._edges)
         self._listeners = tuple(listeners)
         self._accept_again_ns: int | None = None
         for listener in listeners:
@@ -83,21 +102,22 @@ class Shell:
         due_ns = spec.next_tick_ns(self._state)
         if self._accept_again_ns is not None:
             due_ns = min(due_ns, self._accept_again_ns)
-        due_s = max(0, due_ns - self._clock()) / NS_PER_S
-        ready = self._selector.select(due_s if timeout_s is None else min(timeout_s, due_s))
+        wait_s = min(max(0, due_ns - self._clock()) / NS_PER_S, WAIT_S_MAX)
+        ready = self._selector.select(wait_s if timeout_s is None else min(timeout_s, wait_s))
         now_ns = self._clock()
         self._apply(spec.on_tick(self._state, now_ns))
         if self._accept_again_ns is not None and self._accept_again_ns <= now_ns:
             self._accept_again_ns = None
             for listener in self._listeners:
                 self._selector.register(listener, selectors.EVENT_READ, listener)
-        for key, mask in ready:
-            if key.data is None:
-                os.read(key.fd, 512)
-            elif isinstance(key.data, socket.socket):
+        self._serve_clients(ready)
+        if spec.overdue(self._state):
+            # The process may have been stopped after it asked what had come: what came by now is read first.
+            self._serve_clients(self._selector.select(0))
+            self._apply(spec.on_timeouts(self._state))
+        for key, _ in ready:
+            if isinstance(key.data, socket.socket):
                 self._accept(key.data)
-            elif key.data in self._sockets:  # An earlier event of this turn may have ended it.
-                self._serve(key.data, mask)
 
     def watch(self, wake: socket.socket) -> None:
         """End a waiting step when something can be read here; what it is has no meaning."""
@@ -116,6 +136,7 @@ class Shell:
         if self.running:
             self.stop()
         self._selector.close()
+        self._edges.close()
         for listener in self._listeners:
             listener.close()
 
@@ -139,8 +160,34 @@ class Shell:
         self._sockets[client] = connection
         self._outboxes[client] = deque()
         self._selector.register(connection, selectors.EVENT_READ, client)
-        self._apply(spec.on_connect(self._state, client))
+        self._apply(spec.on_connect(self._state, client, self._user_of(connection)))
         self._send(client)
+
+    def _user_of(self, connection: socket.socket) -> UserId | None:
+        """Return who runs the client; None for root and for the server's own user, who may have any number."""
+        _, user, _ = PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER.size))
+        return None if user in self._privileged else UserId(user)
+
+    def _serve_clients(self, ready: Sequence[tuple[selectors.SelectorKey, int]]) -> None:
+        """Serve the clients at which something happened; listening sockets are not served here."""
+        for key, mask in ready:
+            if key.data is None:
+                os.read(key.fd, 512)
+            elif key.data is self._edges:
+                for fd, _ in self._edges.poll(0):
+                    if fd in self._in_flight:
+                        self._contain(self._see_if_taken, self._in_flight[fd])
+            elif key.data in self._sockets:  # An earlier event of this turn may have ended it.
+                self._contain(self._serve, key.data, mask)
+
+    def _contain(self, act: Callable[..., None], client: ClientId, *given: int) -> None:
+        """Do something for a client; an error that nobody foresaw ends that client alone."""
+        try:
+            act(client, *given)
+        except Exception:  # noqa: BLE001 - LIFE-5
+            self._log(f"warning: client {client} closed: {traceback.format_exc()}")
+            if client in self._state.clients:
+                self._apply(spec.on_gone(self._state, client))
 
     def _serve(self, client: ClientId, mask: int) -> None:
         if mask & selectors.EVENT_READ:
@@ -154,32 +201,37 @@ class Shell:
         self._send(client)
 
     def _read_bytes(self, client: ClientId) -> None:
-        try:
-            data = self._sockets[client].recv(READ_BYTES_MAX)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            data = self._lost(error)
-        self._apply(spec.on_bytes(self._state, client, data) if data else spec.on_gone(self._state, client))
+        # As long as a list may be: one read ends the step that a client was slow to finish.
+        received = self._receive(client, max(READ_BYTES_MAX, self._limits.attribute_list_bytes_max))
+        if received is not None:
+            data, handles, _ = received
+            self._apply(spec.on_unsolicited(self._state, handles))
+            self._apply(spec.on_bytes(self._state, client, data))
 
     def _read_descriptor(self, client: ClientId) -> None:
+        received = self._receive(client, 1)
+        if received is not None:
+            _, handles, truncated = received
+            self._apply(spec.on_descriptors(self._state, client, handles, truncated=truncated))
+
+    def _receive(self, client: ClientId, bytes_max: int) -> tuple[bytes, tuple[Handle, ...], bool] | None:
+        """Return bytes, their descriptors, and whether some were lost; None if nothing came, or the client's end."""
         space = socket.CMSG_SPACE(DESCRIPTORS_MAX * array.array("i").itemsize)
         try:
-            data, control, flags, _ = self._sockets[client].recvmsg(1, space, socket.MSG_CMSG_CLOEXEC)
+            data, control, flags, _ = self._sockets[client].recvmsg(bytes_max, space, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
-            return
+            return None
         except OSError as error:
-            data, control, flags = self._lost(error), [], 0
+            self._lose(client, error)
+            return None
         received = array.array("i")
         for level, kind, payload in control:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 received.frombytes(payload[: len(payload) - len(payload) % received.itemsize])
         if not data:
             self._apply(spec.on_gone(self._state, client))
-            return
-        handles = tuple(Handle(descriptor) for descriptor in received)
-        truncated = bool(flags & socket.MSG_CTRUNC)
-        self._apply(spec.on_descriptors(self._state, client, handles, truncated=truncated))
+            return None
+        return data, tuple(Handle(descriptor) for descriptor in received), bool(flags & socket.MSG_CTRUNC)
 
     def _send(self, client: ClientId) -> None:
         """Send what waits for a client, as far as its socket takes it; serving what that allows may add to it."""
@@ -194,8 +246,7 @@ class Shell:
             except BlockingIOError:
                 break
             except OSError as error:
-                self._lost(error)
-                self._apply(spec.on_gone(self._state, client))
+                self._lose(client, error)
                 return
             outbox.popleft()
             if isinstance(first, bytes):
@@ -203,21 +254,45 @@ class Shell:
                     outbox.appendleft(first[sent:])
                 self._apply(spec.on_sent(self._state, client, sent))
             else:
+                self._in_flight[connection.fileno()] = client
+                # A socket that is writable now is reported now: if the client reads before this, no edge is missed.
+                self._edges.register(connection, select.EPOLLOUT | select.EPOLLET)
                 self._apply(spec.on_descriptor_sent(self._state, client))
         self._watch(client)
 
-    def _watch(self, client: ClientId) -> None:
-        """Ask the selector for what the client can do next: at least one of the two."""
-        if client in self._sockets:
-            reads = spec.reading(self._state, client) is not spec.Reading.NOTHING
-            events = (selectors.EVENT_READ if reads else 0) | (selectors.EVENT_WRITE if self._outboxes[client] else 0)
-            self._selector.modify(self._sockets[client], events, client)
+    def _see_if_taken(self, client: ClientId) -> None:
+        """Go on with a client that has read its descriptor: nothing that was sent to it is left in the kernel."""
+        connection = self._sockets[client]
+        unread = struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))[0]
+        if unread == 0:
+            self._forget_edges(connection)
+            self._apply(spec.on_descriptor_taken(self._state, client))
+            self._serve(client, selectors.EVENT_READ)
 
-    def _lost(self, error: OSError) -> bytes:
-        """Return what a lost client sends, nothing; any other failure is a bug here and is raised."""
-        if error.errno not in CLIENT_LOST | HAND_OVER_FAILED:
-            raise error
-        return b""
+    def _forget_edges(self, connection: socket.socket) -> None:
+        del self._in_flight[connection.fileno()]
+        self._edges.unregister(connection)
+
+    def _watch(self, client: ClientId) -> None:
+        """Ask the selector for what the client can do next; with a descriptor in flight only an edge is awaited."""
+        if client not in self._sockets:
+            return
+        connection = self._sockets[client]
+        reads = spec.reading(self._state, client) is not spec.Reading.NOTHING
+        events = (selectors.EVENT_READ if reads else 0) | (selectors.EVENT_WRITE if self._outboxes[client] else 0)
+        is_watched = connection in self._selector.get_map()
+        if events and is_watched:
+            self._selector.modify(connection, events, client)
+        elif events:
+            self._selector.register(connection, events, client)
+        elif is_watched:
+            self._selector.unregister(connection)
+
+    def _lose(self, client: ClientId, error: OSError) -> None:
+        """Forget a client whose socket failed. What it was about to get is put back."""
+        if error.errno not in CLIENT_LOST:
+            self._log(f"warning: client {client} closed: {error.strerror}")
+        self._apply(spec.on_gone(self._state, client))
 
     def _disconnect(self, client: ClientId) -> None:
         """Close a client's connection, after what was to be sent before, as far as its socket takes it."""
@@ -226,12 +301,12 @@ class Shell:
             try:
                 if not isinstance(item, bytes) or connection.send(item, socket.MSG_NOSIGNAL) < len(item):
                     break  # A descriptor that was not sent is the cache's again.
-            except BlockingIOError:
-                break
-            except OSError as error:
-                self._lost(error)
-                break
-        self._selector.unregister(connection)
+            except OSError:
+                break  # It takes no more, or the client is gone.
+        if connection in self._selector.get_map():
+            self._selector.unregister(connection)
+        if connection.fileno() in self._in_flight:
+            self._forget_edges(connection)
         connection.close()
 
     def _apply(self, outcome: Outcome) -> None:
@@ -246,7 +321,10 @@ class Shell:
             case SendDescriptor():
                 self._outboxes[effect.client].append(effect.handle)
             case CloseDescriptor():
-                os.close(effect.handle)
+                try:
+                    os.close(effect.handle)
+                except OSError:
+                    pass  # Linux has closed it all the same; what the file's own server says of it is no news.
             case Disconnect():
                 self._disconnect(effect.client)
             case PrintStatistics():

@@ -21,7 +21,8 @@ mtype:list = { SAVE, FIND, DUMMY, OTHER }; /* what a client sends; OTHER also st
 mtype:reply = { GREETING, GO_ON, DONE, MALFORMED, FAILED, HIT, PASSED }; /* what the server sends; GO_ON is `dummy` */
 mtype:state = { CLOSED, REQUEST, DESCRIPTOR, READY, SENDING, RECEIVED };
 
-/* Two lists fit one way: a client may write "received" and its next request at once. One reply fits the other way. */
+/* Two lists fit one way: a client may write "received" and its next request at once. One reply fits the other way, and
+ * nothing is served while it is unread: that a descriptor in flight holds its client up (FD-14) is built in. */
 chan to_server[CLIENTS] = [2] of { mtype:list, byte };
 chan to_client[CLIENTS] = [1] of { mtype:reply, byte };
 

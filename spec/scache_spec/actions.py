@@ -88,11 +88,12 @@ def _park(server: Server, client: Client, given: Given) -> Outcome:
     save = client.saving
     assert save is not None
     server = with_client(server, replace(server.clients[client.id], saving=None))
-    if (limit := caches.limit_on_session(server.cache, server.limits, save.endpoint)) is not None:
+    expiry_ns = caches.expiry_ns(save.ttl_s, server.limits.ttl_limit_s, server.now_ns)
+    session = Session(save.endpoint, save.properties, given.handles[0], expiry_ns)
+    if (limit := caches.limit_on_session(server.cache, server.limits, session)) is not None:
         server, refused = _refuse(server, client, given)
         return server, (LimitHit(limit, client.id), *refused)
-    expiry_ns = caches.expiry_ns(save.ttl_s, server.limits.ttl_limit_s, server.now_ns)
-    cache = caches.save_endp(server.cache, Session(save.endpoint, save.properties, given.handles[0], expiry_ns))
+    cache = caches.save_endp(server.cache, session)
     counters = statistics.count_save(server.counters, SAVE_ENDP, caches.sizes(cache))
     return send(replace(server, cache=cache, counters=counters), client, encode(reply(SAVE_ENDP, Status.DONE)))
 
@@ -110,7 +111,7 @@ def _send_descriptor(server: Server, client: Client, given: Given) -> Outcome:
 
 def _let_go(server: Server, client: Client, given: Given) -> Outcome:
     assert client.held is not None
-    server = with_client(server, replace(server.clients[client.id], held=None))
+    server = with_client(server, replace(server.clients[client.id], held=None, in_flight=True))
     return server, (CloseDescriptor(client.held.handle),)
 
 

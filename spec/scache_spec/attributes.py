@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from scache_spec.vocabulary import TTL_S_MAX, Attribute
+from scache_spec.vocabulary import TTL_S_MAX, Attribute, Limit
 
 
 def encode(attributes: Sequence[Attribute]) -> bytes:
@@ -41,10 +41,12 @@ class Unfinished:
 
 @dataclass(frozen=True, slots=True)
 class TooLong:
-    """No list that begins here can end within the limit."""
+    """No list that begins here can keep to this limit."""
+
+    limit: Limit
 
 
-def decode(stream: bytes, list_bytes_max: int) -> Decoded | Unfinished | TooLong:
+def decode(stream: bytes, list_bytes_max: int, attributes_max: int) -> Decoded | Unfinished | TooLong:
     r"""Take one attribute list from the front of the bytes that came so far.
 
     WIRE-2  A NUL where a name would begin ends the list: no name is empty. A value may be.
@@ -59,21 +61,26 @@ def decode(stream: bytes, list_bytes_max: int) -> Decoded | Unfinished | TooLong
     LIMIT-1  A list whose closing NUL is not among its first `attribute_list_bytes_max` bytes closes its client without
     a reply, whatever the list is for. [BEYOND]
 
-    >>> decode(b"dummy\0\0\0request\0sa", 100)
+    LIMIT-9  A list has at most `attributes_max` attributes. When one more begins, with the first byte of its name, the
+    list closes its client without a reply, whatever the list is for. [BEYOND]
+
+    >>> decode(b"dummy\0\0\0request\0sa", list_bytes_max=100, attributes_max=9)
     Decoded(attributes=((b'dummy', b''),), rest=b'request\x00sa')
     """
     attributes: list[Attribute] = []
     begin = 0
-    while True:
+    while begin < min(len(stream), list_bytes_max):
         if stream[begin : begin + 1] == b"\0":
-            end = begin + 1
-            return Decoded(tuple(attributes), stream[end:]) if end <= list_bytes_max else TooLong()
+            return Decoded(tuple(attributes), stream[begin + 1 :])
+        if len(attributes) == attributes_max:
+            return TooLong(Limit.ATTRIBUTES)
         name_end = stream.find(b"\0", begin)
         value_end = stream.find(b"\0", name_end + 1) if name_end >= 0 else -1
         if value_end < 0:
-            return TooLong() if len(stream) >= list_bytes_max else Unfinished()
+            break
         attributes.append((stream[begin:name_end], stream[name_end + 1 : value_end]))
         begin = value_end + 1
+    return Unfinished() if len(stream) < list_bytes_max else TooLong(Limit.ATTRIBUTE_LIST_BYTES)
 
 
 def match_in_order(attributes: Sequence[Attribute], wanted: Sequence[bytes]) -> tuple[bytes, ...] | None:

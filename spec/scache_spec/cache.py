@@ -79,8 +79,8 @@ def expiry_ns(ttl_s: int, ttl_limit_s: int, now_ns: int) -> int:
     TTL-1  A ttl above the server's ttl limit counts as the limit, for sessions and for bindings.
 
     TTL-2  What is saved at instant t with a ttl of n seconds can be found before t + n seconds and no more from then
-    on, by a clock that never jumps. The Postfix server counts whole seconds of the wall clock: there, something lives
-    between n - 1 and n seconds. [BEYOND]
+    on, by a clock that never jumps and that counts the time for which the machine sleeps. The Postfix server counts
+    whole seconds of the wall clock: there, something lives between n - 1 and n seconds. [BEYOND]
     """
     return now_ns + min(ttl_s, ttl_limit_s) * NS_PER_S
 
@@ -170,8 +170,20 @@ def expire(cache: Cache, now_ns: int) -> tuple[Cache, tuple[Handle, ...]]:
     )
 
 
-def limit_on_session(cache: Cache, limits: Limits, endpoint: Label) -> Limit | None:
-    """Return the limit that forbids to park one more session under the endpoint, None if there is room.
+def cached_bytes(cache: Cache) -> int:
+    """Return how many bytes of labels and properties there are.
+
+    LIMIT-11  The labels and properties of all sessions and bindings have at most `cached_bytes_max` bytes together:
+    what would be more is not saved, its descriptor is closed if it has one, and its client told status 2. A session
+    counts its endpoint label and its properties; a binding counts its destination label, its properties and its
+    endpoint label; equal bytes count each time. A session that is held does not count: put back, it may be too much,
+    and stays. A renewal needs no room. [BEYOND]
+    """
+    return sum(map(_size, cache.sessions)) + sum(map(_size, cache.bindings))
+
+
+def limit_on_session(cache: Cache, limits: Limits, session: Session) -> Limit | None:
+    """Return the limit that forbids to park the session, None if there is room.
 
     LIMIT-2  There are at most `sessions_max` sessions: one more is not parked, its descriptor is closed and its client
     told status 2. One that is held takes no room: put back, it may be one too many, and stays. [BEYOND]
@@ -180,8 +192,10 @@ def limit_on_session(cache: Cache, limits: Limits, endpoint: Label) -> Limit | N
     """
     if len(cache.sessions) >= limits.sessions_max:
         return Limit.SESSIONS
-    if sum(session.endpoint == endpoint for session in cache.sessions) >= limits.sessions_per_endpoint_max:
+    if sum(each.endpoint == session.endpoint for each in cache.sessions) >= limits.sessions_per_endpoint_max:
         return Limit.SESSIONS_PER_ENDPOINT
+    if cached_bytes(cache) + _size(session) > limits.cached_bytes_max:
+        return Limit.CACHED_BYTES
     return None
 
 
@@ -190,10 +204,24 @@ def limit_on_binding(cache: Cache, limits: Limits, binding: Binding) -> Limit | 
 
     LIMIT-4  There are at most `bindings_max` bindings: one more is not saved and its client told status 2. A renewal
     needs no room. [BEYOND]
+
+    LIMIT-10  A destination has at most `bindings_per_destination_max` bindings: one more is not saved and its client
+    told status 2. A renewal needs no room. [BEYOND]
     """
-    if len(cache.bindings) >= limits.bindings_max and _same_binding(cache, binding) is None:
+    if _same_binding(cache, binding) is not None:
+        return None
+    if len(cache.bindings) >= limits.bindings_max:
         return Limit.BINDINGS
+    if sum(each.destination == binding.destination for each in cache.bindings) >= limits.bindings_per_destination_max:
+        return Limit.BINDINGS_PER_DESTINATION
+    if cached_bytes(cache) + _size(binding) > limits.cached_bytes_max:
+        return Limit.CACHED_BYTES
     return None
+
+
+def _size(saved: Session | Binding) -> int:
+    destination = saved.destination if isinstance(saved, Binding) else b""
+    return len(destination) + len(saved.properties) + len(saved.endpoint)
 
 
 def _same_binding(cache: Cache, binding: Binding) -> Binding | None:

@@ -9,8 +9,8 @@ cannot happen, and code that brings it about has a bug (KeyError); below each ro
 
 CONN-14  Which of several clients that spoke at the same time is served first is left to the server. [FREE]
 
-FD-13  What a find hands out is the open file description that was saved: the same file, offset and status flags. The
-server never reads from it, writes to it or changes it.
+FD-13  What a find hands out is the open file description that was saved: the same file, offset, status flags and
+options. The server never reads from it, writes to it or changes it.
 
 Sources: scache(8) and scache_clnt(3), the two sides of the dance.
 """
@@ -168,8 +168,9 @@ TRANSITIONS[State.DESCRIPTOR, Input.GONE] = Transition(State.CLOSED, Action.FORG
 
 TRANSITIONS[State.READY, Input.GONE] = Transition(State.CLOSED, Action.PUT_BACK, "FD-10")
 TRANSITIONS[State.SENDING, Input.GONE] = Transition(State.CLOSED, Action.PUT_BACK, "FD-10")
-"""FD-10  If the client goes away, or sending fails, before the socket has taken the byte, the session is put back: a
-Postfix server closes it. [BEYOND]
+"""FD-10  If the client goes away, or sending fails, before the socket has taken the byte, the session is put back and
+the client is disconnected. Sending fails also when the kernel takes no more descriptors from the server because too
+many were sent and not read (ETOOMANYREFS). A Postfix server closes the session. [BEYOND]
 """
 
 TRANSITIONS[State.RECEIVED, Input.GONE] = Transition(State.CLOSED, Action.FORGET, "FD-11")

@@ -141,6 +141,7 @@ def _hear(names: dict[str, ClientId], said: list[Said], state: Server, effects: 
             case SendDescriptor():
                 said.append(Said(clients[effect.client], by_server=True, what=Descriptors(1)))
                 state = _hear(names, said, *events.on_descriptor_sent(state, effect.client))
+                state = _hear(names, said, *events.on_descriptor_taken(state, effect.client))
             case Disconnect() if effect.client in state.clients:
                 said.append(Said(clients[effect.client], by_server=True, what=Leaves()))
             case _:

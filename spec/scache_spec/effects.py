@@ -27,7 +27,12 @@ class SendDescriptor:
 
 @dataclass(frozen=True, slots=True)
 class CloseDescriptor:
-    """Close the server's copy of the descriptor."""
+    """Close the server's copy of the descriptor.
+
+    FD-15  A server waits for nothing that a passed file may make it wait for: to be closed, to be asked what it is, or
+    to take a farewell. While descriptors that a user passed are not closed yet, a server may refuse that user's saves
+    with status 2, and may leave clients of that user waiting. [BEYOND]
+    """
 
     handle: Handle
 

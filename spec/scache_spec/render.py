@@ -259,7 +259,7 @@ def _attributes(data: bytes) -> list[str]:
     """Return each list in the bytes, as a picture shows it."""
     lists = []
     while data:
-        decoded = decode(data, len(data))
+        decoded = decode(data, len(data), len(data))
         assert isinstance(decoded, Decoded)
         data = decoded.rest
         lists.append(", ".join(f"{name.decode()}={_short(value)}" for name, value in decoded.attributes))

@@ -11,7 +11,7 @@ from scache_spec.cache import Cache, Session
 from scache_spec.conversation import SaveEndp, State
 from scache_spec.effects import Effects, Send
 from scache_spec.statistics import Counters
-from scache_spec.vocabulary import ClientId, Limits
+from scache_spec.vocabulary import ClientId, Limits, UserId
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +19,9 @@ class Client:
     """One connected client.
 
     `unread` came and was not served yet; `unsent_bytes` were to be sent and not taken yet. `saving` is the save_endp
-    whose descriptor is awaited, `held` the session found and not handed over yet. `step_since_ns` is when the step that
-    is unfinished began, None while the client is at rest.
+    whose descriptor is awaited, `held` the session found and not handed over yet; `in_flight` says that a descriptor
+    was sent and not read yet. `step_since_ns` is when the step that is unfinished began, None while the client is at
+    rest. `user` is who runs the client, None if that does not matter.
 
     CONN-2  Each client has a conversation of its own: no client waits for another's bytes, descriptors or reading.
     [BEYOND]
@@ -32,7 +33,9 @@ class Client:
     unsent_bytes: int = 0
     saving: SaveEndp | None = None
     held: Session | None = None
+    in_flight: bool = False
     step_since_ns: int | None = None
+    user: UserId | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,9 @@ Handle = NewType("Handle", int)
 ClientId = NewType("ClientId", int)
 """Stands for one connected client. Unique among those that are connected."""
 
+UserId = NewType("UserId", int)
+"""Who runs a client: a user's number."""
+
 Attribute = tuple[bytes, bytes]
 """One name and its value."""
 
@@ -76,11 +79,15 @@ class Limit(Enum):
     """Each bound of a server, by the name of its field in `Limits`."""
 
     ATTRIBUTE_LIST_BYTES = "attribute_list_bytes_max"
+    ATTRIBUTES = "attributes_max"
     OUTPUT_BYTES = "output_bytes_max"
     SESSIONS = "sessions_max"
     SESSIONS_PER_ENDPOINT = "sessions_per_endpoint_max"
     BINDINGS = "bindings_max"
+    BINDINGS_PER_DESTINATION = "bindings_per_destination_max"
+    CACHED_BYTES = "cached_bytes_max"
     CLIENTS = "clients_max"
+    CLIENTS_PER_USER = "clients_per_user_max"
     IPC_TIMEOUT = "ipc_timeout_s"
 
 
@@ -103,17 +110,29 @@ class Limits:
     attribute_list_bytes_max: int = 65_536
     """Longest attribute list a client may send, its closing NUL included. Real ones stay below 1 000 bytes."""
 
+    attributes_max: int = 64
+    """Most attributes of a list. Arbitrary: requests have up to five."""
+
     output_bytes_max: int = 65_536
     """While more than this waits to be taken by a client, nothing that client sends is served."""
 
-    sessions_max: int = 1_000_000
+    sessions_max: int = 100_000
     """Most parked sessions. Arbitrary: descriptors run out first (RLIMIT_NOFILE)."""
 
-    sessions_per_endpoint_max: int = 1_000_000
+    sessions_per_endpoint_max: int = 100_000
     """Most parked sessions under one endpoint label. Arbitrary: as many as there may be at all."""
 
     bindings_max: int = 100_000
-    """Most bindings. Arbitrary: at 2 kB of labels and properties each this is 200 MB; real servers hold hundreds."""
+    """Most bindings. Arbitrary: real servers hold hundreds."""
 
-    clients_max: int = 10_000
-    """Most connected clients. Arbitrary: a hundred times Postfix's default_process_limit of 100."""
+    bindings_per_destination_max: int = 1_000
+    """Most bindings of one destination. A find_dest may have to try them all."""
+
+    cached_bytes_max: int = 67_108_864
+    """Most bytes of labels and properties in the cache: 64 MiB, 670 bytes for each of 100 000 sessions."""
+
+    clients_max: int = 1_000
+    """Most connected clients. Arbitrary: ten times Postfix's default_process_limit of 100."""
+
+    clients_per_user_max: int | None = None
+    """Most connected clients of one user; None: no limit, for under Postfix all clients are one user's."""

@@ -3,8 +3,8 @@
     under_virtual_clock.py CLOCK_FILE MODULE [ARGUMENT…]
 
 Decides what the time is: the file's eight bytes, one signed 64-bit number of whole seconds in native order, stand where
-the module would read the monotonic clock. Refuses to know what runs: any module that reads time.monotonic_ns as it is
-when the module is imported.
+the module would read a clock that does not jump. Refuses to know what runs: any module that reads time.monotonic_ns as
+it is when the module is imported, or calls time.clock_gettime_ns.
 """
 
 import mmap
@@ -36,7 +36,8 @@ def main() -> None:
     path, module, *arguments = sys.argv[1:]
     sys.path[0] = str(Path(__file__).parents[2])
     sys.argv = [module, *arguments]
-    time.monotonic_ns = clock_in(Path(path))
+    now_ns = time.monotonic_ns = clock_in(Path(path))
+    time.clock_gettime_ns = lambda _: now_ns()
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

@@ -204,6 +204,8 @@ def test_options_reach_their_limits() -> None:
     times = ["--ttl-limit=1m", "--max-idle=2m", "--status-update-time=3m", "--ipc-timeout=4m"]
     sizes = ["--attribute-list-bytes-max=5", "--output-bytes-max=6"]
     counts = ["--sessions-max=7", "--sessions-per-endpoint-max=8", "--bindings-max=9", "--clients-max=10"]
+    counts += ["--attributes-max=11", "--bindings-per-destination-max=12", "--cached-bytes-max=13"]
+    counts += ["--clients-per-user-max=14"]
     given = parse(["--listen", "a", "--listen", "b", "--mode", "600", "-v", *times, *sizes, *counts])
     assert given.limits == Limits(
         ttl_limit_s=60,
@@ -216,6 +218,10 @@ def test_options_reach_their_limits() -> None:
         sessions_per_endpoint_max=8,
         bindings_max=9,
         clients_max=10,
+        attributes_max=11,
+        bindings_per_destination_max=12,
+        cached_bytes_max=13,
+        clients_per_user_max=14,
     )
     assert (given.listen, given.mode, given.verbose) == (("a", "b"), 0o600, True)
     assert parse(["--listen", "s", "--max-idle", "never"]).limits.max_idle_s is None

@@ -21,6 +21,15 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
+def test_signal_that_the_parent_blocks_is_heard(path: Path) -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
+    try:
+        with running("--listen", path, command=REFERENCE) as server:
+            server.end(signal.SIGTERM)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_prints_statistics_removes_the_socket_and_exits_with_status_0(path: Path, number: int) -> None:
     with running("--listen", path, command=REFERENCE) as server, Client(path) as client:

@@ -6,7 +6,7 @@ unless the test says otherwise. No rule of the server is known here.
 
 from collections.abc import Sequence
 
-from scache_spec import events as events
+from scache_spec import events
 from scache_spec.attributes import encode
 from scache_spec.effects import CloseDescriptor, Disconnect, Effect, Effects, LimitHit, Send, SendDescriptor
 from scache_spec.server import Outcome
@@ -24,6 +24,7 @@ from scache_spec.vocabulary import (
     ClientId,
     Handle,
     Limits,
+    UserId,
 )
 
 READY = RECEIVED = encode(((DUMMY, b""),))
@@ -57,6 +58,7 @@ class Driver:
     def __init__(self, limits: Limits | None = None, now_ns: int = 0) -> None:
         self.server = events.start(limits if limits is not None else Limits(), now_ns)
         self.sockets_take = True
+        self.clients_read = True
 
     def do(self, outcome: Outcome) -> Effects:
         """Take over an outcome; let the sockets take what is sent, and whatever that leads to."""
@@ -67,13 +69,19 @@ class Driver:
                     effects += self.do(events.on_sent(self.server, effect.client, len(effect.data)))
                 elif isinstance(effect, SendDescriptor) and effect.client in self.server.clients:
                     effects += self.do(events.on_descriptor_sent(self.server, effect.client))
+                    if self.clients_read:
+                        effects += self.taken(effect.client)
         return effects
 
-    def connect(self, client: int = 1) -> Effects:
-        return self.do(events.on_connect(self.server, ClientId(client)))
+    def connect(self, client: int = 1, user: int | None = None) -> Effects:
+        return self.do(events.on_connect(self.server, ClientId(client), None if user is None else UserId(user)))
 
     def feed(self, data: bytes, client: int = 1) -> Effects:
         return self.do(events.on_bytes(self.server, ClientId(client), data))
+
+    def taken(self, client: int = 1) -> Effects:
+        """Let a client read everything that was sent to it."""
+        return self.do(events.on_descriptor_taken(self.server, ClientId(client)))
 
     def say(self, data: bytes, client: int = 1) -> bytes:
         """Feed bytes; return what is sent to the same client."""
@@ -87,7 +95,9 @@ class Driver:
         return self.do(events.on_gone(self.server, ClientId(client)))
 
     def tick(self, now_ns: int) -> Effects:
-        return self.do(events.on_tick(self.server, now_ns))
+        """Let time pass in which nothing comes."""
+        effects = self.do(events.on_tick(self.server, now_ns))
+        return (*effects, *self.do(events.on_timeouts(self.server)))
 
     def tick_s(self, now_s: int) -> Effects:
         return self.tick(now_s * NS_PER_S)

@@ -17,6 +17,7 @@ from tests.spec.driver import (
 )
 from tests.spec.vectors import TTLS_REFUSED, TTLS_WRAPPING_IN_C
 
+from scache_spec import events
 from scache_spec.attributes import encode
 from scache_spec.conversation import TRANSITIONS, Action, Input, State, reply
 from scache_spec.effects import CloseDescriptor, Send, SendDescriptor
@@ -264,6 +265,13 @@ def test_FD_1_descriptors_pass_only_where_they_are_awaited(driver: Driver) -> No
     assert reading(driver.server, ClientId(1)) is expected
 
 
+def test_FD_1_descriptors_on_any_other_byte_are_closed(driver: Driver) -> None:
+    driver.park(7)
+    effects = driver.do(events.on_unsolicited(driver.server, (Handle(8), Handle(9))))
+    assert effects == (CloseDescriptor(Handle(8)), CloseDescriptor(Handle(9)))
+    assert driver.parked() == [7]
+
+
 def test_FD_2_save_endp_is_answered_with_an_invitation(driver: Driver) -> None:
     assert driver.say(save_endp(b"e")) == b"dummy\0\0\0"
     assert state_of(driver) is State.DESCRIPTOR
@@ -394,12 +402,49 @@ def test_FD_13_what_is_handed_out_is_what_was_saved(driver: Driver) -> None:
     assert driver.take(find_endp(b"e"))[1] == 7
 
 
+def test_FD_14_nothing_is_served_while_a_descriptor_is_in_flight(driver: Driver) -> None:
+    driver.park(7)
+    driver.park(8)
+    driver.clients_read = False
+    effects = driver.feed(find_endp(b"e") + READY + RECEIVED + find_endp(b"e") + READY)
+    assert sent(effects) == status(0, b"p")
+    assert reading(driver.server, ClientId(1)) is Reading.NOTHING
+    assert driver.parked() == [8]
+    effects = driver.taken()
+    assert sent(effects) == status(0, b"p")
+    assert [each.handle for each in effects if isinstance(each, SendDescriptor)] == [8]
+    assert reading(driver.server, ClientId(1)) is Reading.NOTHING
+
+
+def test_FD_14_client_that_has_read_its_descriptor_is_read_from(driver: Driver) -> None:
+    driver.park(7)
+    driver.clients_read = False
+    driver.feed(find_endp(b"e") + READY)
+    assert driver.taken() == ()
+    assert state_of(driver) is State.RECEIVED
+    assert reading(driver.server, ClientId(1)) is Reading.BYTES
+
+
+def test_FD_14_other_clients_are_served_meanwhile(driver: Driver) -> None:
+    driver.connect(2)
+    driver.park(7)
+    driver.park(8)
+    driver.clients_read = False
+    driver.feed(find_endp(b"e") + READY)
+    driver.clients_read = True
+    assert driver.take(find_endp(b"e"), client=2) == (status(0, b"p"), 8)
+
+
 @pytest.mark.parametrize(
     ("limits", "endpoint"),
-    [(Limits(sessions_max=1), b"f"), (Limits(sessions_per_endpoint_max=1), b"e")],
-    ids=["LIMIT-2", "LIMIT-3"],
+    [
+        (Limits(sessions_max=1), b"f"),
+        (Limits(sessions_per_endpoint_max=1), b"e"),
+        (Limits(cached_bytes_max=3), b"f"),
+    ],
+    ids=["LIMIT-2", "LIMIT-3", "LIMIT-11"],
 )
-def test_LIMIT_2_and_3_refusal_comes_after_the_descriptor(limits: Limits, endpoint: bytes) -> None:
+def test_LIMIT_2_and_3_and_11_refusal_comes_after_the_descriptor(limits: Limits, endpoint: bytes) -> None:
     driver = Driver(limits)
     driver.connect()
     assert driver.park(7) == status(0)
@@ -414,3 +459,26 @@ def test_LIMIT_4_refusal_is_status_2_and_renewal_is_not_refused() -> None:
     assert driver.say(save_dest(b"d", b"e")) == status(0)
     assert driver.say(save_dest(b"d", b"f")) == status(2)
     assert driver.say(save_dest(b"d", b"e")) == status(0)
+
+
+@pytest.mark.parametrize(
+    "limits", [Limits(bindings_per_destination_max=1), Limits(cached_bytes_max=4)], ids=["LIMIT-10", "LIMIT-11"]
+)
+def test_LIMIT_10_and_11_refusal_is_status_2_and_renewal_is_not_refused(limits: Limits) -> None:
+    driver = Driver(limits)
+    driver.connect()
+    assert driver.say(save_dest(b"d", b"e")) == status(0)
+    assert driver.say(save_dest(b"d", b"f")) == status(2)
+    assert driver.say(save_dest(b"d", b"e")) == status(0)
+
+
+def test_LIMIT_11_session_that_is_held_does_not_count_and_comes_back_all_the_same() -> None:
+    driver = Driver(Limits(cached_bytes_max=2))
+    driver.connect(1)
+    driver.connect(2)
+    assert driver.park(7) == status(0)
+    driver.say(find_endp(b"e"))
+    assert driver.park(8, client=2) == status(0)
+    driver.gone(1)
+    assert driver.parked() == [7, 8]
+    assert driver.park(9, client=2) == status(2)

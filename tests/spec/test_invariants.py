@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.spec.driver import READY, find_dest, find_endp, save_dest, save_endp
 
-from scache_spec import events as events
+from scache_spec import events
 from scache_spec.conversation import State
 from scache_spec.effects import CloseDescriptor, Disconnect, Effects, Exit, LimitHit, Send, SendDescriptor
 from scache_spec.events import Reading, next_tick_ns, reading
-from scache_spec.server import Outcome
-from scache_spec.vocabulary import NS_PER_S, ClientId, Handle, Limits
+from scache_spec.server import Outcome, Server
+from scache_spec.vocabulary import NS_PER_S, ClientId, Handle, Limits, UserId
 
 LISTS = [
     b"\0",
@@ -37,7 +37,11 @@ LIMITS = st.builds(
     sessions_max=st.sampled_from([1, 2, 99]),
     sessions_per_endpoint_max=st.sampled_from([1, 99]),
     bindings_max=st.sampled_from([1, 99]),
+    bindings_per_destination_max=st.sampled_from([1, 99]),
+    cached_bytes_max=st.sampled_from([2, 5, 99]),
+    attributes_max=st.sampled_from([4, 64]),
     clients_max=st.sampled_from([2, 3]),
+    clients_per_user_max=st.sampled_from([None, 1, 2]),
 )
 
 
@@ -50,6 +54,7 @@ class Surroundings:
         self.saved: set[Handle] = set()
         self.closed: set[Handle] = set()
         self.sending: dict[ClientId, Handle] = {}
+        self.in_flight: set[ClientId] = set()
         self.clients_seen = 0
 
     def do(self, outcome: Outcome, newcomer: ClientId | None = None) -> Effects:
@@ -60,9 +65,11 @@ class Surroundings:
             match effect:
                 case Send(client):
                     assert client in known
+                    assert client not in self.in_flight
                 case SendDescriptor(client, handle):
                     assert client in known
                     assert handle in self.open()
+                    assert client not in self.in_flight
                     self.sending[client] = handle
                 case LimitHit(_, client):
                     assert client in known
@@ -71,6 +78,7 @@ class Surroundings:
                     assert client not in self.server.clients
                     known.discard(client)
                     self.sending.pop(client, None)
+                    self.in_flight.discard(client)
                 case CloseDescriptor(handle):
                     assert handle in self.open(), "closed twice, or never saved"
                     self.closed.add(handle)
@@ -92,6 +100,8 @@ class Surroundings:
         for client in server.clients.values():
             assert (client.held is not None) == (client.state in (State.READY, State.SENDING))
             assert (client.saving is not None) == (client.state is State.DESCRIPTOR)
+            assert client.in_flight == (client.id in self.in_flight)
+            assert not client.in_flight or client.state is State.RECEIVED
             at_rest = client.state is State.REQUEST and not client.unread and not client.unsent_bytes
             assert at_rest == (client.step_since_ns is None)
             assert client.unsent_bytes >= 0
@@ -105,19 +115,23 @@ class Surroundings:
     def connect(self) -> None:
         self.clients_seen += 1
         client = ClientId(self.clients_seen)
-        self.do(events.on_connect(self.server, client), newcomer=client)
+        self.do(events.on_connect(self.server, client, UserId(self.clients_seen % 2)), newcomer=client)
 
     def bytes_come(self, client: ClientId, data: bytes) -> None:
         how = reading(self.server, client)
         if how is Reading.BYTES:
+            self.do(events.on_unsolicited(self.server, self.new_handles(len(data) % 2)))
             self.do(events.on_bytes(self.server, client, data))
         elif how is Reading.DESCRIPTOR:
             self.descriptors_come(client, len(data) % 3)
 
     def descriptors_come(self, client: ClientId, count: int) -> None:
+        self.do(events.on_descriptors(self.server, client, self.new_handles(count)))
+
+    def new_handles(self, count: int) -> tuple[Handle, ...]:
         handles = tuple(Handle(len(self.saved) + number) for number in range(count))
         self.saved.update(handles)
-        self.do(events.on_descriptors(self.server, client, handles))
+        return handles
 
     def socket_takes(self, client: ClientId, byte_count: int) -> None:
         unsent = self.server.clients[client].unsent_bytes
@@ -125,24 +139,38 @@ class Surroundings:
             self.do(events.on_sent(self.server, client, min(unsent, byte_count)))
         elif client in self.sending:
             del self.sending[client]
+            self.in_flight.add(client)
             self.do(events.on_descriptor_sent(self.server, client))
+
+    def client_reads(self, client: ClientId) -> None:
+        """Let a client read everything that its socket took."""
+        if client in self.in_flight:
+            self.in_flight.discard(client)
+            self.do(events.on_descriptor_taken(self.server, client))
 
     def tick(self, seconds: int) -> None:
         self.check_that_nothing_is_due_before_the_next_tick()
-        self.do(events.on_tick(self.server, self.server.now_ns + seconds * NS_PER_S))
+        self.do(ticked(self.server, self.server.now_ns + seconds * NS_PER_S))
         if not self.exited:
             assert next_tick_ns(self.server) > self.server.now_ns
 
     def check_that_nothing_is_due_before_the_next_tick(self) -> None:
         due_ns = next_tick_ns(self.server)
         if due_ns > self.server.now_ns:
-            assert events.on_tick(self.server, due_ns - 1) == (replace(self.server, now_ns=due_ns - 1), ())
-            after, effects = events.on_tick(self.server, due_ns)
+            assert ticked(self.server, due_ns - 1) == (replace(self.server, now_ns=due_ns - 1), ())
+            after, effects = ticked(self.server, due_ns)
             assert effects or after.cache != self.server.cache, "something is due then"
 
 
+def ticked(server: Server, now_ns: int) -> Outcome:
+    """Let time pass in which nothing comes."""
+    server, effects = events.on_tick(server, now_ns)
+    server, more = events.on_timeouts(server)
+    return server, (*effects, *more)
+
+
 CHOICES = st.tuples(
-    st.sampled_from(["connect", "bytes", "bytes", "bytes", "took", "took", "gone", "tick", "piece"]),
+    st.sampled_from(["connect", "bytes", "bytes", "bytes", "took", "took", "reads", "gone", "tick", "piece"]),
     st.integers(0, 2),
     st.sampled_from(LISTS),
     st.sampled_from([1, 3, 99, 99]),
@@ -170,6 +198,8 @@ def test_FD_1_every_descriptor_has_one_owner_in_every_state(
                 world.bytes_come(client, data[:count])
             elif what == "took":
                 world.socket_takes(client, count)
+            elif what == "reads":
+                world.client_reads(client)
             else:
                 world.do(events.on_gone(world.server, client))
         if world.exited:

@@ -28,7 +28,7 @@ def prologue() -> Driver:
     greeted = {record.client for record in records if record.data.startswith(b"protocol\0")}
     for client in sorted({record.client for record in records} - greeted | {STRANGER}):
         driver.connect(client)
-    found = decode(records[1].data, 10_000)
+    found = decode(records[1].data, list_bytes_max=10_000, attributes_max=9)
     assert isinstance(found, Decoded)
     destination_properties, endpoint_properties = (value for name, value in found.attributes if name == PROPERTY)
     assert driver.say(save_dest(DESTINATION, ENDPOINT, destination_properties), STRANGER) == status(0)

@@ -3,6 +3,7 @@
 import pytest
 from tests.spec.driver import (
     READY,
+    RECEIVED,
     Driver,
     closed,
     disconnected,
@@ -14,8 +15,8 @@ from tests.spec.driver import (
     status,
 )
 
-from scache_spec import events as events
-from scache_spec.effects import Disconnect, Exit, LimitHit, PrintStatistics
+from scache_spec import events
+from scache_spec.effects import Disconnect, Effects, Exit, LimitHit, PrintStatistics
 from scache_spec.events import GREETING, Reading, next_tick_ns, reading
 from scache_spec.statistics import Counters
 from scache_spec.vocabulary import NS_PER_S, ClientId, Limit, Limits
@@ -98,6 +99,23 @@ def test_LIMIT_5_one_client_too_many_is_disconnected_without_a_greeting() -> Non
     assert sent(driver.connect(3), 3) == GREETING
 
 
+def test_LIMIT_12_one_client_too_many_of_a_user_is_disconnected_without_a_greeting() -> None:
+    driver = Driver(Limits(clients_per_user_max=2))
+    assert sent(driver.connect(1, user=1000), 1) == GREETING
+    assert sent(driver.connect(2, user=1000), 2) == GREETING
+    assert driver.connect(3, user=1000) == (LimitHit(Limit.CLIENTS_PER_USER, ClientId(3)), Disconnect(ClientId(3)))
+    assert sent(driver.connect(4, user=1001), 4) == GREETING
+    driver.gone(1)
+    assert sent(driver.connect(3, user=1000), 3) == GREETING
+
+
+def test_LIMIT_12_nobodys_clients_and_clients_without_the_limit_are_not_counted() -> None:
+    driver = Driver(Limits(clients_per_user_max=1))
+    assert [sent(driver.connect(client), client) for client in (1, 2, 3)] == [GREETING] * 3
+    driver = Driver()
+    assert [sent(driver.connect(client, user=1000), client) for client in (1, 2, 3)] == [GREETING] * 3
+
+
 @pytest.mark.parametrize(("extra_bytes", "served"), [(0, True), (1, False)])
 def test_LIMIT_6_client_that_does_not_read_is_not_served(extra_bytes: int, served: bool) -> None:
     answer = status(2, b"")
@@ -129,6 +147,31 @@ def test_LIMIT_1_list_that_is_too_long_closes_its_client_after_what_came_before(
     assert (disconnected(effects), limits_hit(effects)) == ([1], ["attribute_list_bytes_max"])
 
 
+STATES = {
+    "request awaited": b"",
+    "ready awaited": find_endp(b"held"),
+    "received awaited": find_endp(b"held") + READY,
+}
+
+
+@pytest.mark.parametrize("pieces_bytes_max", [1, 1000])
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize(("count", "gone"), [(3, []), (4, [1])])
+def test_LIMIT_9_list_of_too_many_attributes_closes_its_client_in_any_state(
+    state: str, count: int, gone: list[int], pieces_bytes_max: int
+) -> None:
+    driver = Driver(Limits(attributes_max=4))
+    driver.connect()
+    driver.park(7, b"held")
+    driver.feed(STATES[state])
+    data = b"dummy\0\0" + b"x\0\0" * count + b"\0"
+    effects: Effects = ()
+    for at in range(0, len(data), pieces_bytes_max):
+        if ClientId(1) in driver.server.clients:
+            effects += driver.feed(data[at : at + pieces_bytes_max])
+    assert (disconnected(effects), limits_hit(effects)) == (gone, ["attributes_max"] * len(gone))
+
+
 STEPS = {
     "half a list": find_endp(b"e")[:-1],
     "descriptor awaited": save_endp(b"e"),
@@ -158,6 +201,39 @@ def test_LIMIT_7_output_that_is_not_taken_has_its_time(now_ns: int, gone: list[i
     driver.sockets_take = False
     driver.feed(find_endp(b"e"))
     assert disconnected(driver.tick(now_ns)) == gone
+
+
+def test_LIMIT_7_descriptor_that_is_not_read_has_its_time() -> None:
+    driver = Driver(Limits(ipc_timeout_s=10))
+    driver.connect()
+    driver.park(7)
+    driver.clients_read = False
+    driver.feed(find_endp(b"e") + READY + RECEIVED)
+    assert disconnected(driver.tick(10 * NS_PER_S - 1)) == []
+    assert disconnected(driver.tick_s(10)) == [1]
+
+
+def test_LIMIT_7_reading_the_descriptor_begins_no_step() -> None:
+    driver = Driver(Limits(ipc_timeout_s=10))
+    driver.connect()
+    driver.park(7)
+    driver.clients_read = False
+    driver.feed(find_endp(b"e") + READY)
+    driver.tick_s(9)
+    driver.taken()
+    assert disconnected(driver.tick_s(10)) == [1]
+
+
+def test_LIMIT_7_what_has_come_is_served_before_its_client_is_timed_out() -> None:
+    driver = Driver(Limits(ipc_timeout_s=10))
+    driver.connect(1)
+    driver.connect(2)
+    for client in (1, 2):
+        driver.feed(find_endp(b"e")[:-1], client)
+    assert disconnected(driver.do(events.on_tick(driver.server, 99 * NS_PER_S))) == []
+    assert [client.id for client in events.overdue(driver.server)] == [1, 2]
+    assert driver.say(b"\0", client=1) == status(2, b"")
+    assert disconnected(driver.do(events.on_timeouts(driver.server))) == [2]
 
 
 def test_LIMIT_7_client_at_rest_may_stay() -> None:
@@ -206,6 +282,17 @@ def test_TTL_5_what_is_due_expires_before_what_has_come() -> None:
     driver.park(7, ttl=b"1")
     assert closed(driver.tick_s(1)) == [7]
     assert driver.say(find_endp(b"e")) == status(2, b"")
+
+
+def test_TTL_5_what_is_due_takes_no_room() -> None:
+    driver = Driver(Limits(sessions_max=1, bindings_max=1))
+    driver.connect()
+    driver.park(7, ttl=b"1")
+    driver.say(save_dest(b"d", b"e", ttl=b"1"))
+    driver.tick(NS_PER_S - 1)
+    assert (driver.park(8), driver.say(save_dest(b"D", b"e"))) == (status(2), status(2))
+    driver.tick_s(1)
+    assert (driver.park(9), driver.say(save_dest(b"D", b"e"))) == (status(0), status(0))
 
 
 def test_TTL_6_expiry_needs_no_client() -> None:

@@ -65,11 +65,16 @@ def test_no_any_in_the_core() -> None:
     assert [path for path in core if anything.search(path.read_text(encoding="utf-8"))] == []
 
 
-def test_no_broad_except() -> None:
+EDGES = {"reference/scache_reference/shell.py"}
+"""Where what nobody foresaw is contained, so that it ends one client and not the loop."""
+
+
+def test_no_broad_except_but_at_the_edges_of_the_loop() -> None:
     broad = {"Exception", "BaseException"}
     found = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path in SOURCES
+        if str(path.relative_to(ROOT)) not in EDGES
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.ExceptHandler) and (node.type is None or ast.unparse(node.type) in broad)
     ]

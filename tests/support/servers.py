@@ -122,20 +122,20 @@ class Reference(InProcessServer):
 
     def __init__(self, limits: Limits) -> None:
         super().__init__()
-        self._shell = Shell([self.listener], limits, clock=self.clock, log=self.log.info)
+        self.shell = Shell([self.listener], limits, clock=self.clock, log=self.log.info)
 
     @property
     def running(self) -> bool:
-        return self._shell.running
+        return self.shell.running
 
     def step(self) -> None:
-        self._shell.step(0)
+        self.shell.step(0)
 
     def print_statistics(self) -> None:
-        self._shell.print_statistics()
+        self.shell.print_statistics()
 
     def close(self) -> None:
-        self._shell.close()
+        self.shell.close()
 
 
 class Fast(InProcessServer):

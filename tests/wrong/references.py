@@ -115,7 +115,7 @@ def find_dest_tries_first_only(within: Cache, destination: Label) -> tuple[Cache
     return left, (first, session) if first and session else None
 
 
-def one_session_too_many(within: Cache, limits: Limits, endpoint: Label) -> Limit | None:
+def one_session_too_many(within: Cache, limits: Limits, session: Session) -> Limit | None:
     return Limit.SESSIONS if len(within.sessions) > limits.sessions_max else None
 
 
@@ -132,13 +132,13 @@ def count_peaks_of_bindings(counters: Counters, request: bytes, after: Sizes) ->
     return _count_save(counters, request, replace(after, destinations=after.bindings))
 
 
-def decode_drops_the_rest(stream: bytes, list_bytes_max: int) -> Decoded | Unfinished | TooLong:
-    decoded = _decode(stream, list_bytes_max)
+def decode_drops_the_rest(stream: bytes, list_bytes_max: int, attributes_max: int) -> Decoded | Unfinished | TooLong:
+    decoded = _decode(stream, list_bytes_max, attributes_max)
     return replace(decoded, rest=b"") if isinstance(decoded, Decoded) else decoded
 
 
-def decode_one_byte_more(stream: bytes, list_bytes_max: int) -> Decoded | Unfinished | TooLong:
-    return _decode(stream, list_bytes_max + 1)
+def decode_one_byte_more(stream: bytes, list_bytes_max: int, attributes_max: int) -> Decoded | Unfinished | TooLong:
+    return _decode(stream, list_bytes_max + 1, attributes_max)
 
 
 def refuse_and_leak(state: Server, client: Client, given: Given) -> Outcome:

@@ -61,7 +61,7 @@ class ChangedSave(SpecTable):
         return Status.DONE
 
     def has_room_for_session(self, session: Session) -> bool:
-        return caches.limit_on_session(self.cache, self.limits, session.endpoint) is None
+        return caches.limit_on_session(self.cache, self.limits, session) is None
 
     def closed_at_refusal(self, handle: Handle) -> tuple[Handle, ...]:
         return (handle,)
@@ -525,7 +525,7 @@ class NoSessionsLimit(ChangedSave):
 
     def has_room_for_session(self, session: Session) -> bool:
         limits = replace(self.limits, sessions_max=10**9)
-        return caches.limit_on_session(self.cache, limits, session.endpoint) is None
+        return caches.limit_on_session(self.cache, limits, session) is None
 
 
 @wrong
@@ -534,7 +534,7 @@ class NoSessionsPerEndpointLimit(ChangedSave):
 
     def has_room_for_session(self, session: Session) -> bool:
         limits = replace(self.limits, sessions_per_endpoint_max=10**9)
-        return caches.limit_on_session(self.cache, limits, session.endpoint) is None
+        return caches.limit_on_session(self.cache, limits, session) is None
 
 
 @wrong

@@ -1,5 +1,7 @@
 """Cases: several lists in one write, and lists sent before the reply to the one before."""
 
+from scache_conformance.servers.target import Target
+from scache_conformance.suite.client import Client
 from scache_conformance.suite.lab import Lab
 from scache_conformance.suite.many_dances import DANCES, dances, park_many, receive_dance, unhurried
 from scache_conformance.suite.registry import case
@@ -7,6 +9,11 @@ from scache_conformance.suite.requirements import require
 from scache_conformance.suite.verdicts import Level
 from scache_conformance.wire import lists
 from scache_conformance.wire.lists import DONE, DUMMY_LIST, FAILED, MALFORMED
+
+MISSES = 600
+"""Twice the small replies that Linux by default puts into a socket."""
+
+MISSED = lists.encode((b"status", b"2"), (b"property", b""))
 
 LONG_BYTES = 30_000
 """With two properties of this size a reply is more than Linux puts into a socket as one piece: some are split there."""
@@ -153,6 +160,37 @@ def dances_unread(lab: Lab) -> None:
             handed_out = [receive_dance(peer, life, number) for number in range(DANCES)]
             require("which connections came, in order", handed_out, inodes)
             peer.receives_status(1, FAILED)
+
+
+@case("pipelining/descriptor-at-a-full-socket", "CONN-3", "CONN-2", "FD-6", level=Level.SHOULD)
+def descriptor_at_a_full_socket(lab: Lab) -> None:
+    """A descriptor for which, or for whose reply, a socket has no room comes in order, and nobody else waits."""
+    with unhurried(lab) as (server, ttl_s):
+        peer, miss = lab.peer(target=server), lists.find_endp(lab.label("nothing"))
+        _leave_unread(lab, server, peer, miss * MISSES)
+        # A server that sends each reply on its own has so much room: then it is the reply, or the descriptor after it,
+        # that finds none.
+        room = peer.unread_bytes() // len(MISSED)
+        for _ in range(MISSES):
+            peer.receives(FAILED, b"")
+        for replies_before in (room - 1, room):
+            with lab.lifetime(ttl_s) as life:
+                line = peer.park("e", b"p", ttl_s)
+            _leave_unread(lab, server, peer, miss * replies_before + lists.find_endp(lab.label("e")) + DUMMY_LIST)
+            with life.in_time(exact=True):
+                for _ in range(replies_before):
+                    peer.receives(FAILED, b"", byte_by_byte=True)
+                peer.receives(DONE, b"p", byte_by_byte=True)
+            peer.receives_end_of(line)
+            peer.send_bytes(DUMMY_LIST)
+
+
+def _leave_unread(lab: Lab, server: Target, peer: Client, data: bytes) -> None:
+    """Send, and do not read; insist that another client is served meanwhile."""
+    peer.send_bytes(data)
+    peer.wait_until_taken()
+    with lab.peer("B", target=server) as other:
+        other.misses_endp()
 
 
 @case("pipelining/long-replies-unread", "CONN-3", "CONN-2", "FD-7", level=Level.SHOULD)

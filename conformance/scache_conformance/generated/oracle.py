@@ -73,7 +73,7 @@ def perform(server: Server, step: Step) -> tuple[Server, Outcome]:
         case HangUp(client):
             return _closed_by(*spec.on_gone(server, client_id(client)))
         case Tick(seconds):
-            return _closed_by(*spec.on_tick(server, server.now_ns + seconds * vocabulary.NS_PER_S))
+            return _tick(server, seconds)
         case Send():
             return _send(server, step)
         case _:
@@ -107,18 +107,24 @@ def _send(server: Server, step: Send) -> tuple[Server, Outcome]:
     if data and spec.reading(server, client) is spec.Reading.DESCRIPTOR:
         server = seen.follow(*spec.on_descriptors(server, client, handles))
         data, handles = data[1:], ()
-    seen.lost.update(handles)  # FD-1: what rides on any other byte is closed unseen
+    server = seen.follow(*spec.on_unsolicited(server, handles))
     if data and client in server.clients:
         server = seen.follow(*spec.on_bytes(server, client, data))
     return server, Outcome(received=tuple(seen.items), closed=seen.closed())
 
 
+def _tick(server: Server, seconds: int) -> tuple[Server, Outcome]:
+    """Let time pass in which nothing comes from a client."""
+    server, effects = spec.on_tick(server, server.now_ns + seconds * vocabulary.NS_PER_S)
+    server, more = spec.on_timeouts(server)
+    return _closed_by(server, (*effects, *more))
+
+
 def _save_endp(server: Server, step: SaveEndp) -> tuple[Server, Outcome]:
-    endpoint, handle = Label(step.endpoint), Handle(step.session)
-    if caches.limit_on_session(server.cache, server.limits, endpoint) is not None:
-        return server, Outcome(status=Status.FAILED, closed=(step.session,))
     expiry_ns = caches.expiry_ns(step.ttl_s, server.limits.ttl_limit_s, server.now_ns)
-    session = Session(endpoint, Properties(step.properties), handle, expiry_ns)
+    session = Session(Label(step.endpoint), Properties(step.properties), Handle(step.session), expiry_ns)
+    if caches.limit_on_session(server.cache, server.limits, session) is not None:
+        return server, Outcome(status=Status.FAILED, closed=(step.session,))
     return replace(server, cache=caches.save_endp(server.cache, session)), Outcome(status=Status.DONE)
 
 
@@ -153,6 +159,8 @@ class _Seen:
                     self._receive(client, Descriptor(handle))
                     self.handed.add(handle)
                     server, more = spec.on_descriptor_sent(server, client)
+                    server, served = spec.on_descriptor_taken(server, client)
+                    more += served
                 case spec_effects.CloseDescriptor(handle):
                     self.lost.add(handle)
                 case spec_effects.Disconnect(client):

@@ -33,8 +33,8 @@ STOPPED_WITHIN_S: Final = 5.0
 _REST_UNSEEN_S: Final = 0.001
 """The same where the process is not known. Arbitrary: there is nothing to be seen and waited for."""
 
-DEFAULTS: Final = Limits(max_idle_s=36_000)
-"""What a server is started with where nothing else was declared. max_idle_s is a number for every command to take."""
+DEFAULTS: Final = Limits(max_idle_s=36_000, clients_per_user_max=Limits().clients_max)
+"""What a server is started with where nothing else was declared. All are numbers, for every command to take."""
 
 LIMIT_NAMES: Final = tuple(field.name for field in fields(Limits))
 """What may stand in braces in a command, and be declared with `--limit`."""

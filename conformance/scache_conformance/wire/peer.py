@@ -145,6 +145,11 @@ class Peer:
 
     # What is received.
 
+    def unread_bytes(self) -> int:
+        """Count the bytes that have come and were not read."""
+        count: int = struct.unpack("i", fcntl.ioctl(self._socket, termios.FIONREAD, bytes(4)))[0]
+        return count
+
     def receive(self, expected: str = "an attribute list", *, byte_by_byte: bool = False) -> Attributes:
         """Return the next attribute list. Raises Unmet if there is none in time or a descriptor comes with it.
 

@@ -120,6 +120,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             "unfinished; between requests it may wait for ever"),
     Setting("attribute_list_bytes_max", "limits", "BYTES", parse_count, str(_NORMAL.attribute_list_bytes_max),
             "longest request"),
+    Setting("attributes_max", "limits", "N", parse_count, str(_NORMAL.attributes_max), "most attributes of a request"),
     Setting("output_bytes_max", "limits", "BYTES", parse_count, str(_NORMAL.output_bytes_max), "a client with more "
             "unread replies is not served until it has read some"),
     Setting("sessions_max", "limits", "N", parse_count, str(_NORMAL.sessions_max), "most connections parked"),
@@ -127,7 +128,13 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             "connections parked under one endpoint label"),
     Setting("bindings_max", "limits", "N", parse_count, str(_NORMAL.bindings_max), "most bindings from a destination "
             "to an endpoint"),
+    Setting("bindings_per_destination_max", "limits", "N", parse_count, str(_NORMAL.bindings_per_destination_max),
+            "most bindings of one destination label"),
+    Setting("cached_bytes_max", "limits", "BYTES", parse_count, str(_NORMAL.cached_bytes_max), "most bytes of labels "
+            "and properties of parked connections and bindings"),
     Setting("clients_max", "limits", "N", parse_count, str(_NORMAL.clients_max), "most clients connected"),
+    Setting("clients_per_user_max", "limits", "N", parse_count, None, "most clients connected that run as one user; "
+            "root and the server's own user may have any number"),
     Setting("descriptors_reserve", "limits", "N", parse_number, "32", "descriptors that parked connections may not use "
             "up: clients can still connect and take connections out"),
     Setting("farewell", "parked connections", "PATTERN=BYTES", parse_farewell, None, r"send these bytes on a "
@@ -153,11 +160,15 @@ def settings_from(given: SimpleNamespace) -> Settings:
         status_update_time_s=given.status_update_time,
         ipc_timeout_s=given.ipc_timeout,
         attribute_list_bytes_max=given.attribute_list_bytes_max,
+        attributes_max=given.attributes_max,
         output_bytes_max=given.output_bytes_max,
         sessions_max=given.sessions_max,
         sessions_per_endpoint_max=given.sessions_per_endpoint_max,
         bindings_max=given.bindings_max,
+        bindings_per_destination_max=given.bindings_per_destination_max,
+        cached_bytes_max=given.cached_bytes_max,
         clients_max=given.clients_max,
+        clients_per_user_max=given.clients_per_user_max,
     )
     return Settings(
         listen=tuple(given.listen or ()),

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Self
 
 from scache_spec import cache as caches
-from scache_spec import events as events
+from scache_spec import events
 from scache_spec.attributes import Decoded, decode, encode
 from scache_spec.cache import Session, Sizes
 from scache_spec.effects import CloseDescriptor, Effects, Send, SendDescriptor
@@ -84,6 +84,7 @@ class ServerTable:
         dummy = encode(((DUMMY, b""),))
         assert self._do(events.on_bytes(self.server, client, dummy)) == (SendDescriptor(client, handle),)
         assert self._do(events.on_descriptor_sent(self.server, client)) == (CloseDescriptor(handle),)
+        assert self._do(events.on_descriptor_taken(self.server, client)) == ()
         assert self._do(events.on_bytes(self.server, client, dummy)) == ()
         assert not self._leave(client)
 
@@ -122,7 +123,7 @@ class ServerTable:
         """Let the client's socket take what is to be sent; return it."""
         data = b"".join(effect.data for effect in effects if isinstance(effect, Send))
         assert self._do(events.on_sent(self.server, client, len(data))) == ()
-        decoded = decode(data, len(data))
+        decoded = decode(data, list_bytes_max=len(data), attributes_max=len(data))
         assert isinstance(decoded, Decoded)
         assert decoded.rest == b""
         return decoded.attributes

@@ -26,10 +26,11 @@ class SpecTable:
     def save_endp(
         self, endpoint: Label, properties: Properties, handle: Handle, ttl_s: int, now_ns: int
     ) -> tuple[Status, tuple[Handle, ...]]:
-        if caches.limit_on_session(self.cache, self.limits, endpoint) is not None:
-            return Status.FAILED, (handle,)
         expiry_ns = caches.expiry_ns(ttl_s, self.limits.ttl_limit_s, now_ns)
-        self.cache = caches.save_endp(self.cache, Session(endpoint, properties, handle, expiry_ns))
+        session = Session(endpoint, properties, handle, expiry_ns)
+        if caches.limit_on_session(self.cache, self.limits, session) is not None:
+            return Status.FAILED, (handle,)
+        self.cache = caches.save_endp(self.cache, session)
         self.counters = statistics.count_save(self.counters, SAVE_ENDP, self.sizes())
         return Status.DONE, ()
 

@@ -103,8 +103,9 @@ class Oracle:
             wire.ended = wire.deaf = True
 
     def advance(self, now_ns: int) -> None:
-        """Let time pass."""
+        """Let time pass in which nothing comes from a client."""
         self._apply(spec.on_tick(self.server, now_ns))
+        self._apply(spec.on_timeouts(self.server))
 
     def print_statistics(self) -> None:
         """Have statistics printed."""
@@ -135,21 +136,21 @@ class Oracle:
                 wire.written.appendleft((data[1:], ()))
             self._apply(spec.on_descriptors(self.server, client, handles))
         else:
-            self._apply(spec.on_bytes(self.server, client, self._take_plain_bytes(wire)))
+            data, handles = self._take_bytes(wire)
+            self._apply(spec.on_unsolicited(self.server, handles))
+            self._apply(spec.on_bytes(self.server, client, data))
         self._flush(client)
         return True
 
-    def _take_plain_bytes(self, wire: Wire) -> bytes:
-        """Return what one read without ancillary data returns: it ends after a write that carried descriptors."""
+    def _take_bytes(self, wire: Wire) -> tuple[bytes, tuple[Handle, ...]]:
+        """Return what one read returns, and its descriptors: it ends after a write that carried some."""
         taken = b""
-        while wire.written:
+        handles: tuple[Handle, ...] = ()
+        while wire.written and not handles:
             data, handles = wire.written.popleft()
             taken += data
-            if handles:
-                self._expected.closed += handles
-                break
         assert len(taken) < READ_BYTES_MAX, f"{len(taken)} bytes in flight: servers may read them in pieces"
-        return taken
+        return taken, handles
 
     def _flush(self, client: ClientId) -> None:
         while (wire := self._wires.get(client)) is not None and wire.outbox:
@@ -162,6 +163,7 @@ class Oracle:
                 self._apply(spec.on_sent(self.server, client, len(item)))
             else:
                 self._apply(spec.on_descriptor_sent(self.server, client))
+                self._apply(spec.on_descriptor_taken(self.server, client))
 
     def _say_last(self, client: ClientId, wire: Wire) -> None:
         """Send what was to be sent before the connection is closed; a descriptor among it is the cache's again."""

@@ -448,7 +448,7 @@ def _():
     wrap(
         caches,
         "limit_on_session",
-        lambda right, cache, limits, endpoint: right(cache, replace(limits, sessions_max=10**9), endpoint),
+        lambda right, cache, limits, session: right(cache, replace(limits, sessions_max=10**9), session),
     )
 
 
@@ -458,7 +458,7 @@ def _():
     wrap(
         caches,
         "limit_on_session",
-        lambda right, cache, limits, endpoint: right(cache, replace(limits, sessions_per_endpoint_max=10**9), endpoint),
+        lambda right, cache, limits, session: right(cache, replace(limits, sessions_per_endpoint_max=10**9), session),
     )
 
 

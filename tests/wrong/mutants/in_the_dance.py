@@ -31,8 +31,8 @@ def row(state, what, *, next_state=None, action=None):
 def _():
     """The server waits for the client to speak."""
 
-    def on_connect(right, server, client_id):
-        server, effects = right(server, client_id)
+    def on_connect(right, server, client_id, *given):
+        server, effects = right(server, client_id, *given)
         sent = sum(len(each.data) for each in effects if isinstance(each, Send))
         client = server.clients[client_id]
         server = servers.with_client(server, replace(client, unsent_bytes=client.unsent_bytes - sent))
@@ -148,8 +148,8 @@ def _():
 def _():
     """What came together with a list is forgotten when the list is served."""
 
-    def decode(right, stream, list_bytes_max):
-        decoded = right(stream, list_bytes_max)
+    def decode(right, stream, *limits):
+        decoded = right(stream, *limits)
         return replace(decoded, rest=b"") if isinstance(decoded, Decoded) else decoded
 
     wrap(spec, "decode", decode)
@@ -162,7 +162,7 @@ def _():
     def on_bytes(right, server, client_id, data):
         client, lists, rest = server.clients[client_id], [], data
         if client.state is State.REQUEST and not client.unread:
-            while isinstance(decoded := spec.decode(rest, 10**9), Decoded):
+            while isinstance(decoded := spec.decode(rest, 10**9, 64), Decoded):
                 lists.append(rest[: len(rest) - len(decoded.rest)])
                 rest = decoded.rest
         if len(lists) > 1 and not rest and all(each.startswith(b"request\0") for each in lists):
@@ -356,28 +356,17 @@ def _():
     """A descriptor that rides on a save_endp is parked for it, without an invitation."""
     from scache_reference import shell
 
-    smuggled: dict[int, list[int]] = {}
-
     def read_bytes(right, self, client):
-        try:
-            data, fds, _, _ = shell.socket.recv_fds(self._sockets[client], shell.READ_BYTES_MAX, 8)
-        except BlockingIOError:
-            return None
-        except OSError as error:
-            data, fds = self._lost(error), []
-        if not data:
-            return self._apply(spec.on_gone(self._state, client))
-        smuggled[client] = list(fds)
+        if (received := self._receive(client, shell.READ_BYTES_MAX)) is None:
+            return
+        data, handles, _ = received
         self._apply(spec.on_bytes(self._state, client, data))
-        taken = smuggled.pop(client)
-        if taken and client in self._sockets and self._state.clients[client].state is State.DESCRIPTOR:
-            return self._apply(spec.on_descriptors(self._state, client, (Handle(taken[0]),)))
-        for fd in taken:
-            os.close(fd)
-        return None
+        if handles and client in self._sockets and self._state.clients[client].state is State.DESCRIPTOR:
+            self._apply(spec.on_descriptors(self._state, client, handles[:1]))
+            handles = handles[1:]
+        self._apply(spec.on_unsolicited(self._state, handles))
 
-    right = shell.Shell._read_bytes
-    shell.Shell._read_bytes = lambda self, client: read_bytes(right, self, client)
+    wrap(shell.Shell, "_read_bytes", read_bytes)
 
 
 # Death.

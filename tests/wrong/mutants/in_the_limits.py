@@ -28,8 +28,8 @@ def _():
         gone.extend(handles)
         return after, handles
 
-    def limit_on_session(right, cache, limits, endpoint):
-        return right(cache, replace(limits, sessions_max=limits.sessions_max - len(gone)), endpoint)
+    def limit_on_session(right, cache, limits, session):
+        return right(cache, replace(limits, sessions_max=limits.sessions_max - len(gone)), session)
 
     wrap(caches, "expire", expire)
     wrap(caches, "limit_on_session", limit_on_session)
@@ -44,9 +44,9 @@ def _():
         gone.update(each.endpoint for each in cache.sessions if each.expiry_ns <= now_ns)
         return right(cache, now_ns)
 
-    def limit_on_session(right, cache, limits, endpoint):
-        left = limits.sessions_per_endpoint_max - gone[endpoint]
-        return right(cache, replace(limits, sessions_per_endpoint_max=left), endpoint)
+    def limit_on_session(right, cache, limits, session):
+        left = limits.sessions_per_endpoint_max - gone[session.endpoint]
+        return right(cache, replace(limits, sessions_per_endpoint_max=left), session)
 
     wrap(caches, "expire", expire)
     wrap(caches, "limit_on_session", limit_on_session)
@@ -73,9 +73,9 @@ def lost_clients_take_room(is_lost):
     lost = []
     ticking = [False]
 
-    def on_tick(right, server, now_ns):
+    def on_timeouts(right, server):
         ticking[0] = True
-        outcome = right(server, now_ns)
+        outcome = right(server)
         ticking[0] = False
         return outcome
 
@@ -84,12 +84,12 @@ def lost_clients_take_room(is_lost):
             lost.append(client.id)
         return right(server, client, what, *given)
 
-    def on_connect(right, server, client_id):
+    def on_connect(right, server, *given):
         limits = replace(server.limits, clients_max=server.limits.clients_max - len(lost))
-        after, effects = right(replace(server, limits=limits), client_id)
+        after, effects = right(replace(server, limits=limits), *given)
         return replace(after, limits=server.limits), effects
 
-    wrap(spec, "on_tick", on_tick)
+    wrap(spec, "on_timeouts", on_timeouts)
     wrap(spec, "_take", take)
     wrap(spec, "on_connect", on_connect)
 
@@ -110,7 +110,7 @@ def put_back_needs_room(limits_that_apply):
     """Have a session closed where it could not be saved under these limits."""
 
     def put_back(right, server, client, given):
-        if caches.limit_on_session(server.cache, limits_that_apply(server.limits), client.held.endpoint) is None:
+        if caches.limit_on_session(server.cache, limits_that_apply(server.limits), client.held) is None:
             return right(server, client, given)
         if client.id in server.clients:
             server = servers.with_client(server, replace(server.clients[client.id], held=None))
@@ -152,10 +152,10 @@ def _():
 def _():
     """A save is refused where there are as many sessions as there may be, not where there are more."""
 
-    def limit_on_session(right, cache, limits, endpoint):
+    def limit_on_session(right, cache, limits, session):
         most, most_here = limits.sessions_max, limits.sessions_per_endpoint_max
-        here = sum(each.endpoint == endpoint for each in cache.sessions)
-        return right(cache, limits, endpoint) if len(cache.sessions) == most or here == most_here else None
+        here = sum(each.endpoint == session.endpoint for each in cache.sessions)
+        return right(cache, limits, session) if len(cache.sessions) == most or here == most_here else None
 
     wrap(caches, "limit_on_session", limit_on_session)
 
@@ -188,13 +188,13 @@ def _():
     """A session that expired while it was held is put back all the same when its finder took too long."""
     ipc_timeouts = []
 
-    def on_tick(right, server, now_ns):
-        ipc_timeouts.append(now_ns)
-        outcome = right(server, now_ns)
+    def on_timeouts(right, server):
+        ipc_timeouts.append(server.now_ns)
+        outcome = right(server)
         ipc_timeouts.pop()
         return outcome
 
-    wrap(spec, "on_tick", on_tick)
+    wrap(spec, "on_timeouts", on_timeouts)
     put_back_lives_anew(lambda server, client: bool(ipc_timeouts) and client.held.expiry_ns <= server.now_ns)
 
 
@@ -227,7 +227,9 @@ def lists_unlimited_in(state):
         return right(server, client_id)
 
     wrap(spec, "reading", reading)
-    wrap(spec, "decode", lambda right, data, bytes_max: right(data, 10**9 if now == [state] else bytes_max))
+    wrap(
+        spec, "decode", lambda right, data, bytes_max, *more: right(data, 10**9 if now == [state] else bytes_max, *more)
+    )
 
 
 @mutant("ready-is-of-any-length", "LIMIT-1")

@@ -9,6 +9,7 @@ from scache_spec import events as spec
 from scache_spec import server as servers
 from scache_spec.attributes import Decoded, TooLong, Unfinished
 from scache_spec.conversation import Input, State
+from scache_spec.vocabulary import Limit
 
 
 def ttl(parse):
@@ -22,7 +23,9 @@ def _():
 
     def on_bytes(right, server, client_id, data):
         server, effects = right(server, client_id, data)
-        if client_id in server.clients and isinstance(spec.decode(server.clients[client_id].unread, 10**9), Unfinished):
+        if client_id in server.clients and isinstance(
+            spec.decode(server.clients[client_id].unread, 10**9, 64), Unfinished
+        ):
             server = servers.with_client(server, replace(server.clients[client_id], unread=b"", step_since_ns=None))
         return server, effects
 
@@ -33,10 +36,10 @@ def _():
 def _():
     """A read that ends with a value's NUL ends the list, too."""
 
-    def decode(right, stream, list_bytes_max):
-        decoded = right(stream, list_bytes_max)
+    def decode(right, stream, *limits):
+        decoded = right(stream, *limits)
         if isinstance(decoded, Unfinished) and stream.endswith(b"\0"):
-            return right(stream + b"\0", list_bytes_max)
+            return right(stream + b"\0", *limits)
         return decoded
 
     wrap(spec, "decode", decode)
@@ -111,8 +114,8 @@ def _():
 def _():
     """Values go through UTF-8, and what is none is replaced."""
 
-    def decode(right, stream, list_bytes_max):
-        decoded = right(stream, list_bytes_max)
+    def decode(right, stream, *limits):
+        decoded = right(stream, *limits)
         if not isinstance(decoded, Decoded):
             return decoded
         return replace(
@@ -127,8 +130,8 @@ def _():
 def _():
     """Labels and properties lose the white space round them."""
 
-    def decode(right, stream, list_bytes_max):
-        decoded = right(stream, list_bytes_max)
+    def decode(right, stream, *limits):
+        decoded = right(stream, *limits)
         if not isinstance(decoded, Decoded):
             return decoded
         trimmed = ((name, value if name == b"ttl" else value.strip()) for name, value in decoded.attributes)
@@ -200,21 +203,23 @@ def _():
 @mutant("lists-unlimited", "LIMIT-1")
 def _():
     """A list may be as long as it likes."""
-    wrap(spec, "decode", lambda right, stream, list_bytes_max: right(stream, 10**9))
+    wrap(spec, "decode", lambda right, stream, _, attributes_max: right(stream, 10**9, attributes_max))
 
 
 @mutant("list-limit-is-one-short", "LIMIT-1")
 def _():
     """A list that is as long as it may be is too long."""
-    wrap(spec, "decode", lambda right, stream, list_bytes_max: right(stream, list_bytes_max - 1))
+    wrap(spec, "decode", lambda right, stream, bytes_max, *more: right(stream, bytes_max - 1, *more))
 
 
 @mutant("list-limit-counts-what-follows", "LIMIT-1")
 def _():
     """What follows a list counts for its length."""
 
-    def decode(right, stream, list_bytes_max):
-        return TooLong() if len(stream) > list_bytes_max else right(stream, list_bytes_max)
+    def decode(right, stream, list_bytes_max, *more):
+        if len(stream) > list_bytes_max:
+            return TooLong(Limit.ATTRIBUTE_LIST_BYTES)
+        return right(stream, list_bytes_max, *more)
 
     wrap(spec, "decode", decode)
 
@@ -225,8 +230,8 @@ def _():
 def rename(names):
     """Take what this maps a list's names to for its names."""
 
-    def decode(right, stream, list_bytes_max):
-        decoded = right(stream, list_bytes_max)
+    def decode(right, stream, *limits):
+        decoded = right(stream, *limits)
         if not isinstance(decoded, Decoded):
             return decoded
         return replace(decoded, attributes=tuple((names(name), value) for name, value in decoded.attributes))

@@ -53,8 +53,8 @@ def _():
 def _():
     """There is no end to clients."""
 
-    def on_connect(right, server, client_id):
-        after, effects = right(replace(server, limits=replace(server.limits, clients_max=10**9)), client_id)
+    def on_connect(right, server, *given):
+        after, effects = right(replace(server, limits=replace(server.limits, clients_max=10**9)), *given)
         return replace(after, limits=server.limits), effects
 
     wrap(spec, "on_connect", on_connect)
@@ -64,9 +64,9 @@ def _():
 def _():
     """There may be one client less than the limit says."""
 
-    def on_connect(right, server, client_id):
+    def on_connect(right, server, *given):
         limits = replace(server.limits, clients_max=server.limits.clients_max - 1)
-        after, effects = right(replace(server, limits=limits), client_id)
+        after, effects = right(replace(server, limits=limits), *given)
         return replace(after, limits=server.limits), effects
 
     wrap(spec, "on_connect", on_connect)
@@ -76,11 +76,7 @@ def _():
 def _():
     """A client may leave a step unfinished for ever."""
 
-    def on_tick(right, server, now_ns):
-        after, effects = right(replace(server, limits=replace(server.limits, ipc_timeout_s=10**9)), now_ns)
-        return replace(after, limits=server.limits), effects
-
-    wrap(spec, "on_tick", on_tick)
+    wrap(spec, "overdue", lambda right, server: ())
 
 
 @mutant("resting-is-too-slow", "LIMIT-7")

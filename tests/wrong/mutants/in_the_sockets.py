@@ -71,7 +71,7 @@ def _():
             data = self._sockets[client].recv(shell.READ_BYTES_MAX)
         except ConnectionResetError:
             data = b""
-        decoded = spec.decode(data, 10**9)
+        decoded = spec.decode(data, 10**9, 64)
         if isinstance(decoded, Decoded):
             data = data[: len(data) - len(decoded.rest)]
         outcome = spec.on_bytes(self._state, client, data) if data else spec.on_gone(self._state, client)
