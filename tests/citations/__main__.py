@@ -24,10 +24,10 @@ from queue import SimpleQueue
 from tests.citations.mutations import mutations
 from tests.citations.survivors import SURVIVORS
 from tests.citations.trial import MARK
+from tests.support.checkout import ROOT, files
 
 from scache_spec.places import Place, citations
 
-ROOT = Path(__file__).parents[2]
 FAST = Path("fast/scache_fast")
 IMPORTED_FROM = (".", "spec", "reference", "fast", "client", "conformance", "bench")
 
@@ -73,15 +73,11 @@ def all_citations() -> Iterator[Citation]:
 
 
 def copy_of_the_tree(folder: Path) -> Path:
-    """Copy every file that belongs to the tree, also what is not committed."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=ROOT, check=True, capture_output=True, text=True,
-    ).stdout  # fmt: skip
-    for name in listed.split("\0"):
-        if name and (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, folder / name)
+    """Copy every file of the tree, also what is not committed."""
+    for path in files():
+        there = folder / path.relative_to(ROOT)
+        there.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, there)
     return folder
 
 

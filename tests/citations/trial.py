@@ -18,13 +18,13 @@ from typing import NoReturn
 
 import pytest
 from tests.conformance.plugged import under_clock
+from tests.support.checkout import ROOT
 
 from scache_conformance.servers.target import ServerDied
 from scache_conformance.suite.registry import Schedule, all_cases, choose
 from scache_conformance.suite.runner import Runner
 from scache_conformance.suite.verdicts import Verdict
 
-ROOT = Path(__file__).parents[2]
 FOLDERS = ("tests/fast", "tests/side_by_side")
 
 MARK = "failing:"

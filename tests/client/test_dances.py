@@ -36,13 +36,20 @@ from tests.client.shells import Shell
 from scache_client import CacheError, Found, FoundDest, ProtocolError, Refused, ServerGone, TimedOut, attributes
 from scache_spec.vocabulary import Status
 
+Say = Callable[[bytes], Action]
+
 
 @dataclass(frozen=True)
 class Verb:
-    """One request, its server's part after the greeting, and how to make it."""
+    """One request, its server's part after the greeting, and how to make it.
+
+    `steps` is how many things the server does, the greeting among them, until the request is done: a find is, when its
+    descriptor has come. What happens after that is another test.
+    """
 
     name: str
-    script: Callable[[Pair], list[Action]]
+    steps: int
+    script: Callable[[Pair, Say], list[Action]]
     ask: Callable[[Shell, Pair], object]
 
     def __str__(self) -> str:
@@ -57,24 +64,27 @@ def _close(found: Found | None) -> object:
 
 VERBS = [
     Verb(
-        "save_endp", lambda _: [hear, say(GO_AHEAD), take, say(DONE)], lambda s, p: s.save_endp(b"e", b"p", 5, p.mine)
+        "save_endp",
+        5,
+        lambda _, say: [hear, say(GO_AHEAD), take, say(DONE)],
+        lambda s, p: s.save_endp(b"e", b"p", 5, p.mine),
     ),
     Verb(
         "find_endp",
-        lambda p: [hear, say(FOUND), hear, hand(p.mine.fileno()), hear_farewell],
+        5,
+        lambda p, say: [hear, say(FOUND), hear, hand(p.mine.fileno()), hear_farewell],
         lambda s, _: _close(s.find_endp(b"e")),
     ),
-    Verb("save_dest", lambda _: [hear, say(DONE)], lambda s, _: s.save_dest(b"d", b"p", b"e", 5)),
+    Verb("save_dest", 3, lambda _, say: [hear, say(DONE)], lambda s, _: s.save_dest(b"d", b"p", b"e", 5)),
     Verb(
         "find_dest",
-        lambda p: [hear, say(FOUND_DEST), hear, hand(p.mine.fileno()), hear_farewell],
+        5,
+        lambda p, say: [hear, say(FOUND_DEST), hear, hand(p.mine.fileno()), hear_farewell],
         lambda s, _: _close(s.find_dest(b"d")),
     ),
 ]
-STEPS = [(verb, done) for verb, length in zip(VERBS, (5, 5, 3, 5), strict=True) for done in range(length)]
-"""Each verb with each number of things, the greeting among them, that the server does before it is lost. A find is done
-when its descriptor has come: what happens after that is another test."""
-
+STEPS = [(verb, done) for verb in VERBS for done in range(verb.steps)]
+"""Each verb with each number of things that the server does before it is lost."""
 
 REPEATED = [(verb, done) for verb, done in STEPS if 1 <= done < (3 if verb.name == "save_endp" else 5)]
 """Those at which the server is lost to a request on a kept connection, and it is safe to begin again."""
@@ -141,7 +151,7 @@ def test_miss_is_none(shell: Shell, peer: Peer) -> None:
 
 
 def test_requests_share_one_connection(shell: Shell, peer: Peer, pair: Pair) -> None:
-    script = [action for verb in (*VERBS[1:], VERBS[0]) for action in verb.script(pair)]
+    script = [action for verb in (*VERBS[1:], VERBS[0]) for action in verb.script(pair, say)]
     peer.serve([say(GREETING), *script])
     for verb in (*VERBS[1:], VERBS[0]):
         verb.ask(shell, pair)
@@ -151,19 +161,13 @@ def test_requests_share_one_connection(shell: Shell, peer: Peer, pair: Pair) -> 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
 def test_replies_may_come_byte_by_byte(shell: Shell, peer: Peer, pair: Pair, verb: Verb) -> None:
-    replies = {
-        "save_endp": [hear, say_piecemeal(GO_AHEAD), take, say_piecemeal(DONE)],
-        "find_endp": [hear, say_piecemeal(FOUND), hear, hand(pair.mine.fileno()), hear_farewell],
-        "save_dest": [hear, say_piecemeal(DONE)],
-        "find_dest": [hear, say_piecemeal(FOUND_DEST), hear, hand(pair.mine.fileno()), hear_farewell],
-    }
-    peer.serve([say_piecemeal(GREETING), *replies[verb.name]])
+    peer.serve([say_piecemeal(GREETING), *verb.script(pair, say_piecemeal)])
     verb.ask(shell, pair)
 
 
 @pytest.mark.parametrize(("verb", "done"), STEPS, ids=str)
 def test_server_that_dies_is_gone(shell: Shell, peer: Peer, pair: Pair, verb: Verb, done: int) -> None:
-    peer.serve([say(GREETING), *verb.script(pair)][:done])
+    peer.serve([say(GREETING), *verb.script(pair, say)][:done])
     with pytest.raises(ServerGone) as caught:
         verb.ask(shell, pair)
     assert not isinstance(caught.value, TimedOut)
@@ -177,7 +181,7 @@ def test_server_that_dies_is_gone(shell: Shell, peer: Peer, pair: Pair, verb: Ve
 
 @pytest.mark.parametrize(("verb", "done"), STEPS, ids=str)
 def test_server_that_falls_silent_is_left(shell: Shell, peer: Peer, pair: Pair, verb: Verb, done: int) -> None:
-    peer.serve([*[say(GREETING), *verb.script(pair)][:done], stall])
+    peer.serve([*[say(GREETING), *verb.script(pair, say)][:done], stall])
     shell.give_up_when_stalled = True
     with pytest.raises(TimedOut) as caught:
         verb.ask(shell, pair)
@@ -190,7 +194,7 @@ def test_server_that_falls_silent_is_left(shell: Shell, peer: Peer, pair: Pair, 
 @pytest.mark.parametrize(("verb", "done"), REPEATED, ids=str)
 def test_request_is_repeated_on_a_fresh_connection(shell: Shell, peer: Peer, pair: Pair, verb: Verb, done: int) -> None:
     """Counted from the second request on: the connection that it finds is the one kept from the first."""
-    whole = [say(GREETING), *verb.script(pair)]
+    whole = [say(GREETING), *verb.script(pair, say)]
     first = [say(GREETING), hear, say(MISSING)]
     peer.serve([*first, *whole[1:done]], whole)
     assert shell.find_endp(b"nothing") is None
