@@ -13,9 +13,9 @@ from typing import Final
 
 from tests.side_by_side.lockstep.lane import Lane, Mismatch
 from tests.side_by_side.lockstep.oracle import Expected
-from tests.side_by_side.lockstep.requests import DUMMY_LIST
 
 from scache_conformance.servers.postfix import MasterChild
+from scache_conformance.wire.lists import DUMMY_LIST
 from scache_spec.vocabulary import NS_PER_S, ClientId, Handle
 
 PATIENCE_MS: Final = 10_000

@@ -10,10 +10,11 @@ from typing import Final
 
 from tests.side_by_side.lockstep.world import World
 
+from scache_conformance.generated.steps import FindDest, FindEndp, SaveDest, SaveEndp
 from scache_spec import cache as caches
-from scache_spec.vocabulary import Label, Properties
+from scache_spec.vocabulary import Label
 
-OPERATIONS: Final = ("save_endp", "find_endp", "save_dest", "find_dest")
+OPERATIONS: Final = ("SaveEndp", "FindEndp", "SaveDest", "FindDest")
 OUTCOMES: Final = ("hit", "miss", "expired")
 
 
@@ -25,33 +26,31 @@ class Tally:
     rules: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def step(self, rule: str) -> None:
-        self.steps += 1
-        self.rules[rule] += 1
-
-    def save_endp(self, world: World, endpoint: Label) -> None:
-        known = any(each.endpoint == endpoint for each in world.oracle.cache.sessions)
-        self._count("save_endp", known, endpoint in world.expired_endpoints)
-
-    def find_endp(self, world: World, endpoint: Label) -> None:
-        _, found = caches.find_endp(world.oracle.cache, endpoint)
-        self._count("find_endp", found is not None, endpoint in world.expired_endpoints)
-
-    def save_dest(self, world: World, destination: Label, properties: Properties, endpoint: Label) -> None:
-        key = destination, properties, endpoint
-        known = any((each.destination, each.properties, each.endpoint) == key for each in world.oracle.cache.bindings)
-        self._count("save_dest", known, key in world.expired_bindings)
-
-    def find_dest(self, world: World, destination: Label) -> None:
-        _, found = caches.find_dest(world.oracle.cache, destination)
-        led = {each.endpoint for each in world.oracle.cache.bindings if each.destination == destination}
-        by_time = any(each[0] == destination for each in world.expired_bindings) or led & world.expired_endpoints
-        self._count("find_dest", found is not None, bool(by_time))
+    def operation(self, world: World, step: SaveEndp | FindEndp | SaveDest | FindDest) -> None:
+        """Count a whole dance by what will come of it."""
+        cache, hit, expired = world.oracle.cache, False, False
+        match step:
+            case SaveEndp(_, _, endpoint, _, _):
+                hit = any(each.endpoint == endpoint for each in cache.sessions)
+                expired = endpoint in world.expired_endpoints
+            case FindEndp(_, endpoint):
+                hit = caches.find_endp(cache, Label(endpoint))[1] is not None
+                expired = endpoint in world.expired_endpoints
+            case SaveDest(_, _, destination, properties, endpoint):
+                key = destination, properties, endpoint
+                hit = any((each.destination, each.properties, each.endpoint) == key for each in cache.bindings)
+                expired = key in world.expired_bindings
+            case FindDest(_, destination):
+                hit = caches.find_dest(cache, Label(destination))[1] is not None
+                led = {each.endpoint for each in cache.bindings if each.destination == destination}
+                by_time = any(each[0] == destination for each in world.expired_bindings)
+                expired = by_time or bool(led & world.expired_endpoints)
+        self.outcomes[type(step).__name__, "hit" if hit else "expired" if expired else "miss"] += 1
 
     def hit_percentage(self) -> int:
         """Return how many of all finds were given a session."""
-        finds = sum(self.outcomes[name, outcome] for name in ("find_endp", "find_dest") for outcome in OUTCOMES)
-        hits = self.outcomes["find_endp", "hit"] + self.outcomes["find_dest", "hit"]
+        finds = sum(self.outcomes[name, outcome] for name in ("FindEndp", "FindDest") for outcome in OUTCOMES)
+        hits = self.outcomes["FindEndp", "hit"] + self.outcomes["FindDest", "hit"]
         return 100 * hits // max(1, finds)
 
     def assert_enough(self, *, steps_min: int, each_outcome_min: int = 100, hit_percentage_min: int = 20) -> None:
@@ -65,6 +64,3 @@ class Tally:
         outcomes = ", ".join(f"{name} {outcome} {count}" for (name, outcome), count in sorted(self.outcomes.items()))
         rules = ", ".join(f"{name} {count}" for name, count in self.rules.most_common())
         return f"{self.steps} steps, {self.hit_percentage()} % of finds hit\n{outcomes}\n{rules}"
-
-    def _count(self, operation: str, hit: bool, expired: bool) -> None:
-        self.outcomes[operation, "hit" if hit else "expired" if expired else "miss"] += 1

@@ -42,21 +42,21 @@ class World:
         self.expired_endpoints: set[Label] = set()
         """Endpoints that lost their last session to time, and had none saved since."""
         self.expired_bindings: set[tuple[Label, bytes, Label]] = set()
-        self._client_ids, self._handles = count(1), count(1)
+        self._handles = count(1)
         self._connected: set[ClientId] = set()
         self._counts_descriptors = counts_descriptors
         self._baseline = open_descriptors()
 
     # Actions. Nothing is compared before `settle`.
 
-    def connect(self, client: ClientId | None = None) -> ClientId:
-        """Let a client connect; its number is the next one, if none is given."""
-        client = client or ClientId(next(self._client_ids))
+    def connect(self, client: ClientId) -> None:
+        """Let a client connect. KeyError: it is connected."""
+        if client in self._connected:
+            raise KeyError(client)
         self._note("connect", client)
         self._connected.add(client)
         self.oracle.connect(client)
         self._in_each_lane(lambda lane: lane.connect(client))
-        return client
 
     def write(self, client: ClientId, data: bytes, descriptors: int = 0) -> None:
         """Let a client write, with so many new descriptors on the first byte."""
@@ -118,7 +118,7 @@ class World:
         self.settle()
         self.advance(max(self.limits.ttl_limit_s, self.limits.status_update_time_s) * NS_PER_S)
         self.settle()
-        self._client_ids, self._handles = count(1), count(1)
+        self._handles = count(1)
         self.script.clear()
         self.expired_endpoints.clear()
         self.expired_bindings.clear()
