@@ -178,7 +178,7 @@ class Fast(InProcessServer):
         self.server.close()
 
 
-SERVERS: Final[dict[str, Callable[[Limits], InProcessServer]]] = {"reference": Reference, "fast": Fast}
+SERVERS: Final[dict[str, type[Reference] | type[Fast]]] = {"reference": Reference, "fast": Fast}
 """Every server that can be had in process, by name."""
 
 _LIMIT: Final = re.compile(r"^warning: .*\b(" + "|".join(limit.value for limit in Limit) + r")\b")

@@ -11,7 +11,7 @@ from tests.side_by_side.lockstep.run import Run
 
 from scache_conformance.generated.oracle import client_id
 from scache_conformance.generated.rules import RULES, Rule, RuleSet, write_in_two
-from scache_conformance.generated.scenario import Turn
+from scache_conformance.generated.scenario import CLIENTS, Turn
 from scache_conformance.generated.steps import SaveEndp
 from scache_conformance.wire import lists
 from scache_conformance.wire.lists import DUMMY_LIST
@@ -104,6 +104,20 @@ def bind_again_what_has_expired(run: Run, turn: Turn) -> None:
         turn.save_dest(*turn.drawn_from(expired))
 
 
+@_rule(2, State.REQUEST)
+def renew_the_first_of_two_bindings(run: Run, turn: Turn) -> None:
+    """Renew it, with a session behind each, and find: one that moved shows; or bind a second time."""
+    destination = turn.destination()
+    bound = [each for each in turn.cache.bindings if each.destination == destination]
+    if len(bound) < 2:
+        turn.save_dest(destination, turn.drawn_from(run.names.properties[:2]), turn.endpoint())
+        return
+    turn.save_dest(destination, bound[0].properties, bound[0].endpoint)
+    for endpoint in sorted({each.endpoint for each in bound} - {each.endpoint for each in turn.cache.sessions}):
+        turn.save_endp(endpoint)
+    turn.find_dest(destination)
+
+
 @_rule()
 def trickle(run: Run, turn: Turn) -> None:
     """Send one more byte when half of the time is up: that makes the step no younger."""
@@ -175,6 +189,25 @@ def say_something_else_than_ready(run: Run, turn: Turn) -> None:
     turn.send(turn.drawn_from((b"\0", b"ready\0\0\0", lists.find_endp(b"e"), b"x\0\0dummy\0\0\0")))
 
 
+@_rule(8, State.READY)
+def fill_up_before_it_is_put_back(run: Run, turn: Turn) -> None:
+    """Let others take the room of the session that is held: it is put back all the same."""
+    held = run.state_of(turn.client).held
+    assert held is not None
+    for other in CLIENTS * 2:
+        if run.is_in(other, State.REQUEST):
+            Turn(run, other, turn.number).save_endp(turn.drawn_from((held.endpoint, turn.endpoint())))
+    if run.is_in(turn.client, State.READY):
+        turn.send(b"\0")
+
+
+@_rule(1, State.REQUEST)
+def send_a_ttl_that_is_none(run: Run, turn: Turn) -> None:
+    """Write a number as other languages do, or one that overflows in C."""
+    save = lists.save_dest(7, turn.destination(), b"p", turn.endpoint())
+    turn.send(save.replace(b"ttl\x007", b"ttl\0" + turn.drawn_from((b"0x10", b"4294967297", b"1_0", b"5 "))))
+
+
 @_rule()
 def begin_a_list(run: Run, turn: Turn) -> None:
     """Begin a list wherever one is read; others act before it goes on."""
@@ -189,13 +222,14 @@ def go_on_with_a_list(run: Run, turn: Turn) -> None:
         turn.send(turn.drawn_from((b"\0", b"\0\0", b"\0\0\0", b"x", b"label\0e\0\0", unread)))
 
 
-@_rule()
+@_rule(3)
 def send_a_list_about_as_long_as_one_may_be(run: Run, turn: Turn) -> None:
     """Send it with or without its end, perhaps behind another."""
     longest = run.limits.attribute_list_bytes_max
     if longest > 1000 or run.state_of(turn.client).unread or run.is_in(turn.client, State.DESCRIPTOR):
         return
-    head, tail = b"request\0find_endp\0label\0", turn.drawn_from((b"", b"\0\0"))
+    head = b"request\0find_endp\0label\0" if run.is_in(turn.client, State.REQUEST) else b"dummy\0"
+    tail = turn.drawn_from((b"", b"\0\0"))
     if turn.drawn_from((False, True)):
         turn.send(turn.drawn_from((DUMMY_LIST, find_something(turn))))
     turn.send(head + b"x" * (longest + around(turn) - len(head) - len(tail)) + tail)
