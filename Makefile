@@ -30,7 +30,7 @@ test-bare: python ## run it without the programs that tests look for: green, wit
 	.make/bare $(MAKE) test VENV=.venv-bare ARGS="--bare $(ARGS)" \
 		PYTHON=$$($(PYTHON) -c 'import os, sys; print(os.path.realpath(sys.executable))')
 
-nightly: generated explore mutants soak bench ## what takes too long for every change (an hour)
+nightly: generated explore mutants soak attack attack bench ## what takes too long for every change (an hour)
 
 check: setup ## types, lint, format
 	$(BIN)/ruff check .
@@ -67,6 +67,9 @@ bench: setup ## measure speed beside the real scache(8) (minutes; ARGS=--quick f
 
 generated: setup ## made-up runs, concurrent histories and every trace on three servers (minutes)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m generated --full -rP --durations=0 $(ARGS)
+
+attack: setup ## the longest wait of a polite client beside each attack (a minute; ARGS="--repeats 20" for more)
+	$(BIN)/python -m tests.attack $(ARGS)
 
 soak: setup ## a million save and find pairs under a long ttl: memory and descriptors stay flat (minutes)
 	$(BIN)/python -m tests.soak

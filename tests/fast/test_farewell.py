@@ -17,13 +17,15 @@ from tests.support.messages import DONE, DUMMY, find_endp, save_endp
 from tests.support.processes import running
 from tests.support.servers import Fast
 
+from scache_fast.engine.closing import CloseAtOnce
 from scache_fast.engine.hooks import Hooks
+from scache_fast.engine.log import Silence
 from scache_fast.policy.farewell import Farewells, parse_farewell
 
 
 def house_with(*farewells: str) -> Fast:
     said = Farewells(tuple(map(parse_farewell, farewells)))
-    return Fast(hooks=Hooks(before_close=said.before_close))
+    return Fast(hooks=Hooks(closer=CloseAtOnce(Silence(), said.say)))
 
 
 @pytest.fixture
@@ -229,15 +231,14 @@ def test_it_passes_over_tcp_and_the_blocking_mode_stays(house: Fast) -> None:
             assert not fcntl.fcntl(kept, fcntl.F_GETFL) & os.O_NONBLOCK
 
 
-def test_lingering_is_switched_off_before_the_last_close(house: Fast) -> None:
-    """The option would make that close wait for the peer, however long it takes."""
+def test_FD_13_options_of_a_socket_that_its_saver_kept_are_not_changed(house: Fast) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         near = socket.create_connection(listener.getsockname())
         far, _ = listener.accept()
         near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 3600))
         with far, near.dup() as kept:
             expire(house, near.detach())
-            assert kept.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8) == struct.pack("ii", 0, 3600)
+            assert kept.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8) == struct.pack("ii", 1, 3600)
 
 
 def test_real_process_says_it_at_the_end(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def test_full_descriptor_table_pauses_accepting_and_nothing_else(house: Fast) ->
             assert house.server.clients == 1
             # Those inside are served, and the loop sleeps until it is time to try again.
             assert inside.say(find_endp(b"e")) == found(b"p")
-            assert house.server._epoll.poll(0) == []
+            assert house.server._poller._epoll.poll(0) == []
             assert 0 < (house.server._wait_s(None) or 0) <= ACCEPT_PAUSE_NS / NS_PER_S
             house.advance(ACCEPT_PAUSE_NS / NS_PER_S)
             house.advance(ACCEPT_PAUSE_NS / NS_PER_S)
@@ -182,7 +182,8 @@ def test_client_with_a_backlog_is_not_read_from(house: Fast) -> None:
 def test_hang_up_that_comes_alone_closes_its_client(house: Fast) -> None:
     house.peer()
     (client,) = house.server._clients.values()
-    house.server._serve(client, select.EPOLLHUP)
+    house.server._on_event(client, select.EPOLLHUP)
+    house.server._settle(client)
     assert house.server.clients == 0
 
 

@@ -10,9 +10,10 @@ from tests.support.messages import DUMMY, GREETING, MISSED, find_endp, found, sa
 from tests.support.servers import Clock, Fast
 
 from scache_fast.engine import wire
+from scache_fast.engine.closing import CloseAtOnce
 from scache_fast.engine.hooks import Hooks
+from scache_fast.engine.log import Silence
 from scache_fast.engine.server import Server
-from scache_fast.engine.table import Session
 from scache_spec.vocabulary import NS_PER_S, Limits
 
 
@@ -59,6 +60,8 @@ def test_FD_9_ready_and_received_may_come_together(house: Fast) -> None:
         data, taken = peer.read_with_descriptors()
         os.close(taken[0])
         assert data == b"\0"
+        assert peer.read() == b"", "served while the descriptor was not read yet"
+        house.turn()
         assert peer.read() == MISSED
 
 
@@ -158,21 +161,27 @@ def test_client_that_comes_in_the_last_turn_is_served() -> None:
 
 
 def test_TTL_6_wait_ends_when_the_next_thing_is_due() -> None:
-    limits = Limits(ttl_limit_s=500, status_update_time_s=600, ipc_timeout_s=300, max_idle_s=100)
+    limits = Limits(ttl_limit_s=500, status_update_time_s=50, ipc_timeout_s=30, max_idle_s=10)
     with Fast(limits) as house:
         wait_s = house.server._wait_s
-        assert wait_s(None) == 100
+        assert wait_s(None) == 10
         assert wait_s(7.5) == 7.5
         assert wait_s(0) == 0
         peer = house.peer()
-        assert wait_s(None) == 600
+        assert wait_s(None) == 50
         peer.say(b"x")
-        assert wait_s(None) == 300
+        assert wait_s(None) == 30
         house.advance(1)
         with house.peer().park(b"e", ttl=b"7"):
             assert wait_s(None) == 7
             house.clock.now_ns += 8 * NS_PER_S
             assert wait_s(None) == 0
+
+
+def test_TTL_6_no_wait_is_longer_than_a_minute() -> None:
+    with Fast(Limits(status_update_time_s=2_147_483_647)) as house:
+        assert house.server._wait_s(None) == 60
+        assert house.server._wait_s(1e9) == 60
 
 
 def test_clock_is_read_once_a_turn_and_the_wait_is_real() -> None:
@@ -186,8 +195,8 @@ class Waits:
     """Stands before an epoll: notes how long each wait may be, and lets something happen at a look."""
 
     def __init__(self, house: Fast) -> None:
-        self._epoll = house.server._epoll
-        house.server._epoll = self  # type: ignore[assignment]
+        self._epoll = house.server._poller._epoll
+        house.server._poller._epoll = self  # type: ignore[assignment]
         self.timeouts_s: list[float] = []
         self.on_look: Callable[[], None] = lambda: None
 
@@ -205,6 +214,9 @@ class Waits:
 
     def close(self) -> None:
         self._epoll.close()
+
+    def unregister(self, fd: int) -> None:
+        self._epoll.unregister(fd)
 
 
 def test_polls_that_find_nothing_are_left_out_for_more_and_more_waits() -> None:
@@ -265,17 +277,17 @@ def test_served_counts_lists_that_are_requests(house: Fast) -> None:
 def test_farewell_is_told_before_the_descriptor_is_closed() -> None:
     told: list[bytes] = []
 
-    def farewell(session: Session) -> None:
-        told.append(os.readlink(f"/proc/self/fd/{session.descriptor}")[:6].encode())
+    def farewell(descriptor: int, endpoint: bytes) -> None:
+        told.append(endpoint + os.readlink(f"/proc/self/fd/{descriptor}")[:6].encode())
 
-    with Fast(hooks=Hooks(before_close=farewell)) as house:
+    with Fast(hooks=Hooks(closer=CloseAtOnce(Silence(), farewell))) as house:
         peer = house.peer()
         with peer.park(b"e", ttl=b"1") as one, peer.park(b"e") as two:
             house.advance(1)
-            assert told == [b"socket"]
+            assert told == [b"esocket"]
             assert is_hung_up(one)
             assert not is_hung_up(two)
-    assert told == [b"socket"] * 2  # at the end the other one's turn has come
+    assert told == [b"esocket"] * 2  # at the end the other one's turn has come
 
 
 def test_listener_that_somebody_else_shut_down_costs_no_turns() -> None:
@@ -285,7 +297,7 @@ def test_listener_that_somebody_else_shut_down_costs_no_turns() -> None:
         with listener.dup() as same:
             same.shutdown(socket.SHUT_RDWR)
             house.turn()
-            assert house.server._epoll.poll(0) == []
+            assert house.server._poller._epoll.poll(0) == []
         assert (house.server._wait_s(None) or 0) > 0
         assert peer.say(find_endp(b"zz")) == MISSED
         assert len(house.log.warnings) == 1

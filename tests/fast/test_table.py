@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 
 from scache_fast.engine.table import STALE_MAX, Session, Sizes, Table
-from scache_spec.vocabulary import NS_PER_S, Label, Limits, Properties, Status
+from scache_spec.vocabulary import NS_PER_S, Label, Limit, Limits, Properties
 
 A, B, C = Label(b"a"), Label(b"b"), Label(b"c")
 P, Q = Properties(b"p"), Properties(b"q")
@@ -17,16 +17,18 @@ def table(**limits: int) -> Table:
     return Table(Limits(**{"ttl_limit_s": 100, **limits}))
 
 
-def save(cache: Table, endpoint: Label, descriptor: int, ttl_s: int = 10, now_ns: int = T0) -> Status:
+def save(cache: Table, endpoint: Label, descriptor: int, ttl_s: int = 10, now_ns: int = T0) -> Limit | None:
     return cache.save_endp(endpoint, P, descriptor, ttl_s, now_ns)
 
 
-def bind(cache: Table, destination: Label, endpoint: Label, properties: Properties = P, ttl_s: int = 10) -> Status:
+def bind(
+    cache: Table, destination: Label, endpoint: Label, properties: Properties = P, ttl_s: int = 10
+) -> Limit | None:
     return cache.save_dest(destination, properties, endpoint, ttl_s, T0)
 
 
 def expire(cache: Table, now_ns: int) -> list[int]:
-    return [session.descriptor for session in cache.pop_expired(now_ns)]
+    return [session.descriptor for session in cache.pop_expired(now_ns, 1_000_000)]
 
 
 def descriptor_of(session: Session | None) -> int | None:
@@ -99,7 +101,7 @@ def test_DEST_1_binding_that_ends_leaves_the_others_of_its_endpoint() -> None:
     bind(cache, B, C)
     expire(cache, T0 + NS_PER_S)
     save(cache, C, 11)
-    found = cache.find_dest(B)
+    found = cache.find_dest(B, T0)
     assert found is not None
     assert found[1].descriptor == 11
     check_links(cache)
@@ -117,6 +119,7 @@ def test_stale_instants_never_outnumber_the_live_ones_by_more_than_the_constant(
             cache.find_endp(A)
         if what != "found sessions":
             bind(cache, A, B, ttl_s=100)
+        cache.compact()
         most = max(most, cache.instants - cache.sessions - cache.bindings)
     check_links(cache)
     # It was reached, or this test looks at nothing; and not passed.

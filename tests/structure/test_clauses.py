@@ -31,17 +31,7 @@ NOT_IN_SPECIFICATION = {
     "FD-13": "in a specification without descriptors nothing could be done to one: a handle comes out as it went in",
 }
 
-NEW = "newer than the fast server"
-
 NOT_IN_FAST = {
-    "FD-14": NEW,
-    "FD-15": NEW,
-    "LIFE-5": NEW,
-    "LIMIT-9": NEW,
-    "LIMIT-10": NEW,
-    "LIMIT-11": NEW,
-    "LIMIT-12": NEW,
-    "TTL-7": "it is not used: all that is due is removed in one turn",
     "CONN-14": FREE,
     "ENDP-7": FREE,
     "LIFE-1": "nothing is kept outside the process: it is carried out by there being no line for it",

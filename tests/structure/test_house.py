@@ -43,8 +43,14 @@ def test_no_marks_are_left_behind() -> None:
     assert [path for path in FILES if any(marked.match(comment) for comment in comments(path))] == []
 
 
-SLOW_ON_PURPOSE = {"tests/wrong/mutants/in_the_process.py", "tests/conformance/scripted.py"}
-"""A server whose fault is that it takes its time, and a queue of the kernel that can only be asked, not waited for."""
+SLOW_ON_PURPOSE = {
+    "tests/wrong/mutants/in_the_process.py",
+    "tests/conformance/scripted.py",
+    "tests/attack/__main__.py",
+    "tests/attack/attacks.py",
+}
+"""A server whose fault is that it takes its time, a queue of the kernel that can only be asked, not waited for, and a
+measurement of waits."""
 
 
 def test_no_test_sleeps() -> None:
@@ -65,8 +71,14 @@ def test_no_any_in_the_core() -> None:
     assert [path for path in core if anything.search(path.read_text(encoding="utf-8"))] == []
 
 
-EDGES = {"reference/scache_reference/shell.py"}
-"""Where what nobody foresaw is contained, so that it ends one client and not the loop."""
+EDGES = {
+    "reference/scache_reference/shell.py",
+    *(
+        f"fast/scache_fast/engine/{name}.py"
+        for name in ("server", "poller", "accepting", "requests", "context", "closing", "faults")
+    ),
+}
+"""Where what nobody foresaw is contained, so that it ends one client, session or callback and not the loop."""
 
 
 def test_no_broad_except_but_at_the_edges_of_the_loop() -> None:

@@ -9,7 +9,7 @@ from typing import ClassVar, Final, Self
 from tests.support.client import Client
 
 from scache_fast.engine.hooks import Hooks
-from scache_fast.engine.server import Server
+from scache_fast.engine.server import SHARE, Server
 from scache_reference.shell import Shell
 from scache_spec.vocabulary import NS_PER_S, Limit, Limits
 
@@ -148,6 +148,7 @@ class Fast(InProcessServer):
         hooks: Hooks | None = None,
         verbose: bool = False,
         polls_before_blocking: int = 0,
+        share: int = SHARE,
         after_turn: Sequence[Callable[[Server], None]] = (),
     ) -> None:
         super().__init__(verbose)
@@ -160,6 +161,7 @@ class Fast(InProcessServer):
             log=self.log,
             hooks=hooks,
             polls_before_blocking=polls_before_blocking,
+            share=share,
         )
 
     @property

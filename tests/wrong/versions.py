@@ -729,9 +729,9 @@ class HitUncountedAtPutBack(SpecTable):
 class _HeapRebuiltShort(Table):
     __slots__ = ()
 
-    def _compact(self) -> None:
+    def compact(self) -> None:
         before = self._heap
-        super()._compact()
+        super().compact()
         if self._heap is not before and self._heap:
             self._heap.remove(max(self._heap))
 
@@ -746,9 +746,9 @@ class HeapRebuiltShort(FastTable):
 class _HeapRebuiltUnordered(Table):
     __slots__ = ()
 
-    def _compact(self) -> None:
+    def compact(self) -> None:
         before = self._heap
-        super()._compact()
+        super().compact()
         if self._heap is not before:
             self._heap = list(self._timed)
 

@@ -10,13 +10,13 @@ There are two ways in, and the tests hold them equal on every cut of every vecto
 
 * `whole_list` for bytes that are exactly one list, as nearly every read is: one split, one look at the names.
 * `Decoder` for everything else. It looks at each byte once: 65 536 reads of one byte cost as much as they must and
-  no more, because finished fields are never searched again and the unfinished one only grows.
+  no more, because what was searched for a NUL is never searched again.
 """
 
 import re
 from typing import Final
 
-from scache_spec.vocabulary import TTL_S_MAX
+from scache_spec.vocabulary import TTL_S_MAX, Limit
 
 _NUL: Final = b"\0"
 
@@ -29,9 +29,12 @@ def encode(*fields: bytes) -> bytes:
     return _NUL.join(fields) + b"\0\0" if fields else _NUL  # WIRE-1
 
 
-def whole_list(data: bytes) -> list[bytes] | None:
-    """Return the fields of the list that data is, or None when data is anything but exactly one whole list."""
-    fields = data.split(_NUL)  # WIRE-3
+def whole_list(data: bytes, attributes_max: int) -> list[bytes] | None:
+    """Return the fields of the list that data is, or None when data is anything but exactly one whole list.
+
+    None also for a list of more attributes: `Decoder` says where it breaks the limit.
+    """
+    fields = data.split(_NUL, 2 * attributes_max + 2)  # WIRE-3
     # The closing NUL leaves an empty last name and, behind it, the empty rest; names and values come in pairs.
     if len(fields) & 1 or fields.pop() or fields.pop() or b"" in fields[::2]:  # WIRE-2
         return None
@@ -51,80 +54,69 @@ def parse_ttl(value: bytes) -> int | None:
 
 
 class Decoder:
-    """Cuts the bytes of one client into lists, as they come.
+    """Cuts the bytes of one client into lists, as they come. What is not a whole list yet costs its bytes, no more.
 
-    Guarantees: which lists come out, and whether `overlong` is set, depends on the bytes alone, never on how they
-    were cut into `feed`s. A list of exactly `bytes_max` bytes, its closing NUL included, comes out.
+    Guarantees: which lists come out, and which limit is `met`, depends on the bytes alone, never on how they were cut
+    into `feed`s. A list of exactly `bytes_max` bytes, its closing NUL included, and one of exactly `attributes_max`
+    attributes come out.
     """
 
-    __slots__ = ("_bytes_max", "_fields", "_list_bytes", "_scanned", "_start", "_tail", "overlong")
+    __slots__ = ("_attributes", "_attributes_max", "_bytes_max", "_data", "_field", "_is_value", "_searched", "met")
 
-    def __init__(self, bytes_max: int) -> None:
+    def __init__(self, bytes_max: int, attributes_max: int) -> None:
         self._bytes_max = bytes_max
-        self._fields: list[bytes] = []  # finished fields, those of handed-out lists included until the next feed
-        self._start = 0  # index of the first field of the current list
-        self._scanned = 0  # index of the first name that was not looked at
-        self._list_bytes = 0  # length of the current list up to there
-        self._tail = bytearray()  # the unfinished field
-        self.overlong = False
-        """The current list cannot end in time: nothing more will come out."""
+        self._attributes_max = attributes_max
+        self._data = bytearray()  # from the first byte of the current list on
+        self._field = 0  # where the first unfinished field begins
+        self._is_value = False  # whether that field is a value
+        self._searched = 0  # no NUL is in the unfinished field before
+        self._attributes = 0  # how many attributes of the current list are whole
+        self.met: Limit | None = None
+        """The limit that the current list breaks: nothing more will come out."""
 
     @property
     def is_empty(self) -> bool:
         """Say whether every byte that was fed has been handed out."""
-        return self._start == len(self._fields) and not self._tail
+        return not self._data
 
     def feed(self, data: bytes) -> None:
         """Take what was read."""
-        if self._start:
-            del self._fields[: self._start]
-            self._scanned -= self._start
-            self._start = 0
-        finished = data.split(_NUL)  # WIRE-3
-        tail = finished.pop()
-        if finished:
-            finished[0] = bytes(self._tail) + finished[0]  # WIRE-4
-            self._fields += finished
-            self._tail.clear()
-        self._tail += tail  # WIRE-4
+        self._data += data  # WIRE-4
 
     def next_list(self) -> list[bytes] | None:
-        """Return the fields of the next whole list, or None when none is there yet (or `overlong` is set)."""
-        fields = self._fields
-        count = len(fields)
-        while self._scanned < count and not self.overlong:
-            name = fields[self._scanned]
-            if not name:  # WIRE-2
-                return self._finish()
-            if self._scanned + 1 == count:  # WIRE-5
-                break
-            self._list_bytes += len(name) + len(fields[self._scanned + 1]) + 2
-            self._scanned += 2
-        unfinished = len(self._tail) + (len(fields[self._scanned]) + 1 if self._scanned < count else 0)
-        self.overlong = self._list_bytes + unfinished >= self._bytes_max  # LIMIT-1
+        """Return the fields of the next whole list, or None when none is there yet (or a limit is met)."""
+        data = self._data
+        while self.met is None:
+            start = self._field
+            if start >= self._bytes_max:  # LIMIT-1
+                self.met = Limit.ATTRIBUTE_LIST_BYTES
+            elif not self._is_value and data[start : start + 1] == _NUL:  # WIRE-2
+                return self._finish(start)
+            # LIMIT-9
+            elif not self._is_value and start < len(data) and self._attributes >= self._attributes_max:
+                self.met = Limit.ATTRIBUTES
+            else:
+                end = data.find(_NUL, self._searched)  # WIRE-3
+                if end < 0:  # WIRE-5
+                    self._searched = len(data)
+                    if len(data) >= self._bytes_max:  # LIMIT-1
+                        self.met = Limit.ATTRIBUTE_LIST_BYTES
+                    return None
+                self._attributes += self._is_value
+                self._is_value = not self._is_value
+                self._field = self._searched = end + 1
         return None
 
     def skip_byte(self) -> bool:
         """Drop the first byte after the last list; False: it has not been read yet."""
-        if self._start < len(self._fields):
-            first = self._fields[self._start]
-            if first:
-                self._fields[self._start] = first[1:]  # FD-12
-            else:
-                self._start += 1
-                self._scanned = self._start
-            return True
-        if self._tail:
-            del self._tail[0]  # FD-12
-            return True
-        return False
+        if not self._data:
+            return False
+        del self._data[0]  # FD-12
+        return True
 
-    def _finish(self) -> list[bytes] | None:
-        if self._list_bytes >= self._bytes_max:  # LIMIT-1
-            self.overlong = True
-            return None
-        done = self._fields[self._start : self._scanned]
-        self._scanned += 1
-        self._start = self._scanned
-        self._list_bytes = 0
+    def _finish(self, end: int) -> list[bytes]:
+        done = bytes(self._data[:end]).split(_NUL)
+        done.pop()
+        del self._data[: end + 1]
+        self._field = self._searched = self._attributes = 0
         return done

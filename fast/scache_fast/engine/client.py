@@ -9,6 +9,8 @@ from enum import IntEnum
 from typing import Final
 
 from scache_fast.engine.attributes import Decoder
+from scache_fast.engine.closing import Job
+from scache_fast.engine.poller import IN, OUT, READ_ON
 from scache_fast.engine.table import Session
 
 
@@ -48,24 +50,36 @@ class Client:
 
     Guarantees: `session` is set in READY and SENDING and in no other state but CLOSED, on the way to its put-back.
     `saving` is meaningful in DESCRIPTOR alone. `decoder` is there while bytes were read that have not been served.
+    `received` is a descriptor in DESCRIPTOR alone, and while it is one nothing is read.
     """
 
     __slots__ = (
         "decoder",
         "fd",
         "interest",
+        "is_at_end",
         "is_backlogged",
+        "is_in_flight",
+        "is_paused",
         "output",
+        "pending",
+        "pid",
+        "received",
         "saving",
         "session",
         "sock",
         "state",
         "step_since_ns",
+        "surplus",
+        "user",
     )
 
-    def __init__(self, sock: socket.socket, fd: int, interest: int) -> None:
+    def __init__(self, sock: socket.socket, fd: int, interest: int, user: int, pid: int) -> None:
         self.sock = sock
         self.fd = fd
+        self.user = user
+        """The uid of the process that connected."""
+        self.pid = pid
         self.interest = interest
         """The events that epoll was asked for."""
         self.state: State = REQUEST
@@ -82,3 +96,31 @@ class Client:
         self.is_backlogged = False
         """What was read from it may hold whole lists still, because it used up its share of a turn or its socket was
         full. They are served before more is read."""
+
+        self.is_in_flight = False
+        """A descriptor was sent to it, and was not seen to be read."""
+        self.is_at_end = False
+        """The end was read: nothing is in its socket any more, and closing that cannot wait."""
+        self.pending: list[bytes] | None = None
+        """A request that used up its share of a turn before it was carried out. It goes on first."""
+        self.received = -1
+        """The descriptor of a save_endp that waits for room, -1 for none."""
+        self.surplus: Job | None = None
+        """Descriptors that it passed and nobody wanted, as long as they are not closed."""
+        self.is_paused = False
+        """It is not read from until descriptors that it, or its user, passed are closed."""
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Say whether nothing is unfinished: no step, no request, no reply."""
+        return self.state is REQUEST and self.decoder is None and not self.output and not self.is_backlogged
+
+    def wanted_events(self, *, is_output_full: bool) -> int:
+        """Return what epoll is to be asked for."""
+        if is_output_full or self.state is SENDING:
+            events = OUT
+        elif self.is_in_flight and self.is_backlogged:
+            events = READ_ON
+        else:
+            events = IN | OUT if self.output else IN
+        return events & ~IN if self.is_paused else events

@@ -31,24 +31,22 @@ Races worth telling:
 """
 
 import errno
-from collections.abc import Callable
 from typing import Final
 
 from scache_fast.engine import wire
-from scache_fast.engine.attributes import Decoder, encode, parse_ttl, whole_list
+from scache_fast.engine.attributes import Decoder, encode, whole_list
 from scache_fast.engine.client import CLOSED, DESCRIPTOR, READY, RECEIVED, REQUEST, SENDING, Client
-from scache_fast.engine.hooks import Hooks
-from scache_fast.engine.log import Log, printable
-from scache_fast.engine.statistics import Statistics
-from scache_fast.engine.table import DONE, Session, Table
+from scache_fast.engine.closing import Job
+from scache_fast.engine.context import Context
+from scache_fast.engine.requests import Requests
+from scache_fast.engine.table import Table
 from scache_spec import vocabulary as words
-from scache_spec.vocabulary import Limit, Limits, Status
 
 READ_BYTES_MAX: Final = 16_384
 """How much one turn reads from one client. Arbitrary: real requests stay below 1 000 bytes."""
 
-LISTS_PER_TURN_MAX: Final = 32
-"""How much of a pipeline one turn serves for one client: about as long as a turn with 32 polite clients."""
+_FIELDS_PER_PIECE: Final = 16
+"""How many names and values of a list cost one more piece of work. Real requests have at most ten."""
 
 CLIENT_LOST: Final = frozenset(
     {
@@ -71,101 +69,93 @@ Any other one (EBADF, EFAULT, EINVAL, ENOTSOCK) says that this program made a mi
 not the server with everybody's connections; the log shows it as a warning.
 """
 
-_SAVE_ENDP_NAMES: Final = list(words.REQUEST_ATTRIBUTES[words.SAVE_ENDP])
-_SAVE_DEST_NAMES: Final = list(words.REQUEST_ATTRIBUTES[words.SAVE_DEST])
-
 _DUMMY: Final = encode(words.DUMMY, b"")
-
-
-def _status(status: Status, *properties: bytes) -> bytes:
-    fields = [field for value in properties for field in (words.PROPERTY, value)]
-    return encode(words.STATUS, b"%d" % status, *fields)  # CONN-13
-
-
-_DONE: Final = _status(Status.DONE)
-_FAILED: Final = _status(Status.FAILED)
-_UNKNOWN: Final = _status(Status.MALFORMED)
-_MISSED_ENDP: Final = _status(Status.FAILED, b"")
-_MISSED_DEST: Final = _status(Status.FAILED, b"", b"")
-_MALFORMED: Final = {
-    request: _status(Status.MALFORMED, *[b""] * count) for request, count in words.REPLY_PROPERTIES.items()
-}
-
-_OUTCOMES: Final = {REQUEST: "answered", DESCRIPTOR: "invited to send the descriptor", READY: "found"}
-"""What a verbose log says about a request, by the state it leads to."""
-
 _REQUEST_NAME: Final = words.REQUEST
 _DUMMY_NAME: Final = words.DUMMY
-_LABEL_NAME: Final = [words.LABEL]
-
-Handler = Callable[[Client, list[bytes]], None]
 
 
 class Conversations:
     """Serves the clients of one server, one call at a time."""
 
-    def __init__(self, table: Table, statistics: Statistics, limits: Limits, log: Log, hooks: Hooks) -> None:
+    def __init__(self, table: Table, requests: Requests, context: Context, share: int) -> None:
+        limits = context.limits
+        self._requests = requests
+        self._turn = context.turn
         self._table = table
-        self._statistics = statistics
-        self._limits = limits
+        self._context = context
+        self._statistics = context.statistics
         self._list_bytes_max = limits.attribute_list_bytes_max
+        self._attributes_max = limits.attributes_max
         self._output_bytes_max = limits.output_bytes_max
-        self._log = log
-        self._verbose = log.verbose
-        self._first_reserved = hooks.first_reserved
-        self._is_alive = hooks.is_alive
-        self._before_close = hooks.before_close
-        self.now_ns = 0
-        """The instant of the current turn; the loop sets it."""
+        self._log = context.log
+        self._first_reserved = context.hooks.first_reserved
+        self._faults = context.faults
+        self._closer = context.closer
+        self._share = share
         self.served = 0
         """How many lists were taken for requests since the start."""
-        self._requests: dict[bytes, Handler] = {
-            words.SAVE_ENDP: self._save_endp,
-            words.FIND_ENDP: self._find_endp,
-            words.SAVE_DEST: self._save_dest,
-            words.FIND_DEST: self._find_dest,
-        }
 
     # What the loop calls.
 
     def readable(self, client: Client) -> None:
         """Read once from the client and serve what came."""
-        if client.is_backlogged:
+        if client.is_backlogged or self.pauses(client):
             return  # its share of this turn is served from what was read before
-        if client.state is DESCRIPTOR:
-            self._receive_descriptor(client)
-            return
         try:
-            data = wire.receive(client.sock, READ_BYTES_MAX)  # FD-1
+            bytes_max = 1 if client.state is DESCRIPTOR else READ_BYTES_MAX  # FD-12
+            data, descriptors, is_truncated = wire.receive(client.sock, bytes_max)
         except BlockingIOError:
             return
         except OSError as error:
             self._lose(client, error)
             return
         if not data:
+            client.is_at_end = True
             client.state = CLOSED  # CONN-11
             return
-        if client.decoder is None:
+        self._turn.work_left = self._share
+        if client.state is DESCRIPTOR:
+            self._on_descriptors(client, descriptors, is_truncated)
+        else:
+            if descriptors:
+                self._requests.close_unwanted(client, descriptors)  # FD-1
+            self._on_bytes(client, data)
+
+    def _on_bytes(self, client: Client, data: bytes) -> None:
+        if client.decoder is None and not (client.is_in_flight and self._is_unread(client)):
             # The cheap way: nothing is left over from before, and this is exactly one list, perhaps behind the list
             # that says "received", as smtp(8) likes to write it.
-            if len(data) <= self._list_bytes_max:  # LIMIT-1
-                if client.state is READY and data == _DUMMY:  # FD-6, FD-7
-                    client.step_since_ns = self.now_ns
-                    client.state = SENDING
+            if client.state is READY and data == _DUMMY:  # FD-6, FD-7
+                client.step_since_ns = self._turn.now_ns
+                client.state = SENDING
+                return
+            if client.state is RECEIVED and data.startswith(_DUMMY):  # FD-9
+                client.step_since_ns = self._turn.now_ns
+                client.state = REQUEST
+                data = data[len(_DUMMY) :]
+                if not data:
                     return
-                if client.state is RECEIVED and data.startswith(_DUMMY):  # FD-9
-                    client.step_since_ns = self.now_ns
-                    client.state = REQUEST
-                    data = data[len(_DUMMY) :]
-                    if not data:
-                        return
-                fields = whole_list(data)
-                if fields is not None:
-                    self._on_list(client, fields)
-                    return
-            client.decoder = Decoder(self._list_bytes_max)
+            # LIMIT-1
+            fields = whole_list(data, self._attributes_max) if len(data) <= self._list_bytes_max else None
+            if fields is not None:
+                self._on_list(client, fields)
+                client.is_backlogged = client.pending is not None
+                return
+        if client.decoder is None:
+            client.decoder = Decoder(self._list_bytes_max, self._attributes_max)
         client.decoder.feed(data)  # CONN-3
         self.advance(client)
+
+    def pauses(self, client: Client) -> bool:
+        """Say whether the client has to wait until descriptors that it, or its user, passed are closed."""
+        if client.surplus is not None:
+            if not client.surplus.is_done:
+                client.is_paused = True
+                return True
+            client.surplus = None
+        crowded = self._closer.crowded_users
+        client.is_paused = bool(crowded) and client.user in crowded
+        return client.is_paused
 
     def answer(self, client: Client) -> None:
         """Write what the client is to get: replies, then the descriptor that was found for it."""
@@ -188,60 +178,88 @@ class Conversations:
     def writable(self, client: Client) -> None:
         """Write what is left, and go on with what had to wait for it."""
         self.answer(client)
-        if client.decoder is not None and client.state is not CLOSED:
+        if client.is_backlogged and client.state is not CLOSED:
             self.advance(client)
             self.answer(client)
 
     def advance(self, client: Client) -> None:
         """Serve what was read from the client, up to its share of a turn, as far as its state and output let it."""
-        decoder = client.decoder
-        assert decoder is not None
         client.is_backlogged = True
-        for _ in range(LISTS_PER_TURN_MAX):
+        self._turn.work_left = self._share
+        while self._turn.work_left > 0:
             if client.state is SENDING or len(client.output) > self._output_bytes_max:
                 self.answer(client)
             # LIMIT-6, CONN-3
             if client.state is SENDING or client.state is CLOSED or len(client.output) > self._output_bytes_max:
-                break
-            if client.state is DESCRIPTOR:
-                if not decoder.skip_byte():  # FD-12
-                    client.is_backlogged = False
-                    break
-                # Race 1: it came with the request, so no descriptor can have come with it.
-                self._refuse_descriptor(client, "its byte came with the request, so without a descriptor")
-            else:
-                fields = decoder.next_list()
-                if fields is None:
-                    client.is_backlogged = False
-                    break
-                self._on_list(client, fields)  # CONN-3
-        if decoder.overlong:  # LIMIT-1
-            self.answer(client)
-            self._meet_limit(Limit.ATTRIBUTE_LIST_BYTES, "client closed: its attribute list does not end")
-            client.state = CLOSED  # LIMIT-1
-        elif decoder.is_empty:
-            client.decoder = None
-            client.is_backlogged = False
+                return
+            if client.decoder is not None and client.decoder.is_empty:
+                client.decoder = None
+            if client.decoder is None and client.pending is None and client.received < 0:
+                client.is_backlogged = False
+                return
+            if client.is_in_flight and self._is_unread(client):  # FD-14
+                return
+            if not self._serve_one(client):
+                client.is_backlogged = False
+                return
+            self._turn.work_left -= 1
+
+    def _serve_one(self, client: Client) -> bool:
+        """Go on with the first thing that was read from the client; False: what is left is not whole."""
+        if client.pending is not None:
+            fields, client.pending = client.pending, None
+            self._requests.carry_out(client, fields)
+            return True
+        if client.received >= 0:
+            self._requests.park(client)
+            return True
+        decoder = client.decoder
+        assert decoder is not None
+        if client.state is DESCRIPTOR:
+            # Race 1: the byte came with the request, so no descriptor can have come with it.
+            decoder.skip_byte()  # FD-12
+            self._requests.refuse_descriptor(client, "its byte came with the request, so without a descriptor")
+            return True
+        fields_read = decoder.next_list()
+        if fields_read is None:  # WIRE-5
+            if decoder.met is not None:  # LIMIT-1
+                self.answer(client)
+                self._requests.meet_limit(decoder.met, f"client {client.fd} closed: its attribute list is too long")
+                client.state = CLOSED  # LIMIT-1
+            return False
+        self._on_list(client, fields_read)  # CONN-3
+        self._turn.work_left -= len(fields_read) // _FIELDS_PER_PIECE
+        return True
 
     def abandon(self, client: Client) -> None:
-        """Put back what was found for a client that will not get it."""
+        """Put back what was found for a client that will not get it, and close what it passed for nothing."""
+        if client.received >= 0:
+            descriptor, client.received = client.received, -1
+            self._context.let_go(Job([descriptor], client.user))
         session = client.session
         if session is not None:
             client.session = None
-            if not self._table.put_back(session, self.now_ns):  # FD-10, ENDP-5
-                self.discard(session)  # ENDP-6
+            try:
+                is_back = self._table.put_back(session, self._turn.now_ns)  # FD-10, ENDP-5
+            except MemoryError as error:
+                self._faults.contain("session closed, cannot be put back", error)
+                is_back = False
+            if not is_back:
+                self._requests.discard(session)  # ENDP-6
 
-    def discard(self, session: Session) -> None:
-        """Close the descriptor of a session that nobody will get, a farewell first where one is wanted."""
-        if self._before_close is not None:
-            self._before_close(session)
-        wire.discard(session.descriptor, self._log)
+    def _is_unread(self, client: Client) -> bool:
+        """Say whether the descriptor that was sent is still on its way to the client; the cheap answer is a flag."""
+        try:
+            client.is_in_flight = wire.unread_bytes(client.sock) > 0  # FD-14
+        except OSError as error:
+            self._lose(client, error)
+        return client.is_in_flight
 
     # Lists.
 
     def _on_list(self, client: Client, fields: list[bytes]) -> None:
         """Serve a list, which is never read in DESCRIPTOR, SENDING and CLOSED."""
-        client.step_since_ns = self.now_ns
+        client.step_since_ns = self._turn.now_ns
         if client.state is READY:
             if fields and fields[0] == _DUMMY_NAME:  # FD-6, FD-7
                 client.state = SENDING
@@ -255,128 +273,38 @@ class Conversations:
         if not fields or fields[0] != _REQUEST_NAME:  # CONN-4, CONN-5
             return
         self.served += 1
-        serve = self._requests.get(fields[1])  # CONN-12
-        if serve is None:
-            self._log.warning(f"unknown request {printable(fields[1])}")
-            client.output += _UNKNOWN  # CONN-6
-            return
-        serve(client, fields)
-        if self._verbose:
-            self._log.detail(f"client {client.fd}: {' '.join(map(printable, fields[1::2]))}: {_OUTCOMES[client.state]}")
-
-    # The four requests. Names are matched in order right behind the request; what follows the last does not matter.
-
-    def _save_endp(self, client: Client, fields: list[bytes]) -> None:
-        ttl_s = parse_ttl(fields[3]) if fields[2:8:2] == _SAVE_ENDP_NAMES else None  # WIRE-6, WIRE-7
-        if ttl_s is None:  # CONN-7
-            self._malformed(client, fields)
-            return
-        client.saving = fields[5], fields[7], ttl_s
-        client.state = DESCRIPTOR
-        client.output += _DUMMY  # FD-2
-
-    def _find_endp(self, client: Client, fields: list[bytes]) -> None:
-        if fields[2:3] != _LABEL_NAME:  # WIRE-6, WIRE-7, CONN-7
-            self._malformed(client, fields)
-            return
-        label = fields[3]
-        session = self._table.find_endp(label)
-        while session is not None and self._is_alive is not None and not self._is_alive(session):
-            wire.discard(session.descriptor, self._log)
-            session = self._table.find_endp(label)
-        if session is None:
-            self._statistics.endp_misses += 1  # STAT-2
-            client.output += _MISSED_ENDP  # CONN-9
-            return
-        self._statistics.endp_hits += 1  # STAT-2, STAT-3
-        client.session = session  # CONN-10
-        client.state = READY
-        client.output += b"status\x000\x00property\x00%b\0\0" % session.properties  # CONN-10, CONN-13
-
-    def _save_dest(self, client: Client, fields: list[bytes]) -> None:
-        ttl_s = parse_ttl(fields[3]) if fields[2:10:2] == _SAVE_DEST_NAMES else None  # WIRE-6, WIRE-7
-        if ttl_s is None:  # CONN-7
-            self._malformed(client, fields)
-            return
-        table = self._table
-        destination = fields[5]
-        if table.save_dest(destination, fields[7], fields[9], ttl_s, self.now_ns) is DONE:  # CONN-8
-            self._statistics.saved_dest(table.destinations, table.used)  # STAT-4
-            client.output += _DONE  # CONN-8
-        else:
-            self._meet_limit(Limit.BINDINGS, f"save_dest {printable(destination)} refused")
-            client.output += _FAILED  # LIMIT-4
-
-    def _find_dest(self, client: Client, fields: list[bytes]) -> None:
-        if fields[2:3] != _LABEL_NAME:  # WIRE-6, WIRE-7, CONN-7
-            self._malformed(client, fields)
-            return
-        label = fields[3]
-        found = self._table.find_dest(label)
-        while found is not None and self._is_alive is not None and not self._is_alive(found[1]):
-            wire.discard(found[1].descriptor, self._log)
-            found = self._table.find_dest(label)
-        if found is None:
-            self._statistics.dest_misses += 1  # STAT-2
-            client.output += _MISSED_DEST  # CONN-9
-            return
-        self._statistics.dest_hits += 1  # STAT-2, STAT-3
-        client.session = found[1]  # CONN-10
-        client.state = READY
-        # CONN-13, DEST-4
-        client.output += b"status\x000\x00property\x00%b\0property\x00%b\0\0" % (found[0], found[1].properties)
-
-    def _malformed(self, client: Client, fields: list[bytes]) -> None:
-        self._log.warning(f"bad or missing attribute in {printable(fields[1])}: {printable(encode(*fields[2:]))}")
-        client.output += _MALFORMED[fields[1]]  # CONN-7, CONN-13
+        self._requests.carry_out(client, fields)
 
     # Descriptors.
 
-    def _receive_descriptor(self, client: Client) -> None:
-        try:
-            data, descriptors, is_truncated = wire.receive_descriptors(client.sock, 1)  # FD-12
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._lose(client, error)
-            return
-        if not data:
-            client.state = CLOSED  # CONN-11
-            return
+    def _on_descriptors(self, client: Client, descriptors: list[int], is_truncated: bool) -> None:
+        """Take the one byte that a client was invited to send, with what it carried."""
         if len(descriptors) != 1 or is_truncated:  # FD-4, FD-5
-            for descriptor in descriptors:
-                wire.discard(descriptor, self._log)  # FD-4
+            if descriptors:
+                self._requests.close_unwanted(client, descriptors)  # FD-4
             # With the descriptor table full the kernel hands over what fits and says so in MSG_CTRUNC.
             truncated = ", and there were more than could be received" if is_truncated else ""
-            self._refuse_descriptor(client, f"{len(descriptors)} descriptors came with the byte, not one{truncated}")
+            self._requests.refuse_descriptor(
+                client, f"{len(descriptors)} descriptors came with the byte, not one{truncated}"
+            )
         elif self._first_reserved is not None and descriptors[0] >= self._first_reserved:  # LIMIT-8
-            wire.discard(descriptors[0], self._log)
-            self._refuse_descriptor(client, "the descriptors that are left are kept in reserve")
+            self._requests.close_unwanted(client, descriptors)
+            self._requests.refuse_descriptor(client, "the descriptors that are left are kept in reserve")
+        elif client.user in self._closer.refused_users:  # FD-15
+            self._requests.close_unwanted(client, descriptors)
+            self._requests.refuse_descriptor(client, f"files that uid {client.user} passed before do not stop closing")
         else:
-            self._park(client, descriptors[0])  # FD-3
-
-    def _park(self, client: Client, descriptor: int) -> None:
-        table = self._table
-        endpoint, properties, ttl_s = client.saving
-        client.step_since_ns = self.now_ns
-        client.state = REQUEST
-        if table.save_endp(endpoint, properties, descriptor, ttl_s, self.now_ns) is DONE:
-            self._statistics.saved_endp(table.used, table.sessions)  # STAT-4
-            client.output += _DONE  # FD-3
-            return
-        limit = table.session_limit(endpoint)
-        wire.discard(descriptor, self._log)  # LIMIT-2, LIMIT-3
-        self._meet_limit(limit or Limit.SESSIONS, f"save_endp {printable(endpoint)} refused")
-        client.output += _FAILED  # LIMIT-2, LIMIT-3
-
-    def _refuse_descriptor(self, client: Client, reason: str) -> None:
-        self._log.warning(f"save_endp {printable(client.saving[0])} refused: {reason}")
-        client.step_since_ns = self.now_ns
-        client.state = REQUEST
-        client.output += _FAILED  # FD-4
+            client.received = descriptors[0]
+            self._requests.park(client)  # FD-3
+            client.is_backlogged = client.received >= 0
 
     def _send_descriptor(self, client: Client) -> None:
-        """Send what was found; stays in SENDING when the socket is full."""
+        """Send what was found; stays in SENDING when the socket is full.
+
+        Our copy is closed here and not by the closer, because a thread costs more than all the rest of a find. It is
+        the last one only if the client has closed its own already; then it may linger, and stalls.py interrupts it.
+        A file that is no socket may wait for ever in any close, so the closer gets it.
+        """
         session = client.session
         assert session is not None
         try:
@@ -384,12 +312,19 @@ class Conversations:
         except BlockingIOError:
             return
         except OSError as error:
+            if error.errno == errno.ETOOMANYREFS:
+                self._statistics.too_many_in_flight += 1
+                self._log.warning(f"client {client.fd} closed, session put back: {error.strerror}")
             self._lose(client, error)
             return
-        client.step_since_ns = self.now_ns
+        client.step_since_ns = self._turn.now_ns
         client.state = RECEIVED
+        client.is_in_flight = True
         client.session = None  # FD-8, FD-11
-        wire.close(session.descriptor, self._log)  # FD-8
+        if session.domain >= 0:
+            wire.close(session.descriptor, self._log)  # FD-8
+        else:
+            self._context.let_go(Job([session.descriptor], session.user))
 
     # Failures.
 
@@ -399,7 +334,3 @@ class Conversations:
         else:
             self._log.warning(f"client {client.fd} closed: unexpected failure of its socket: {error.strerror}")
         client.state = CLOSED
-
-    def _meet_limit(self, limit: Limit, text: str) -> None:
-        self._statistics.limit_hits[limit] += 1
-        self._log.warning(f"{text}: limit {limit.value}={getattr(self._limits, limit.value)}")

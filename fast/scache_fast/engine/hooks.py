@@ -1,14 +1,14 @@
-"""The places where the process around the server may have a say.
+"""The places where the process around the engine may have a say. Every hook is None by default.
 
-Decides what can be asked or told, and when; every hook is None by default and then costs one comparison at most.
-Refuses to know what is behind them: access lists, farewells, health checks, status messages to a process manager.
-Whatever is behind a hook runs inside the loop: it must not block and must not raise.
+Whatever is behind a hook runs inside the loop: it must not block. What it raises is contained: the client or the
+session that it was asked about is closed.
 """
 
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from scache_fast.engine.closing import Closer
 from scache_fast.engine.table import Session
 
 
@@ -22,8 +22,11 @@ class Hooks:
     first_reserved: int | None = None
     """The lowest descriptor that is not parked: from this number on they are closed, and the save is refused."""
 
+    clients_below: int | None = None
+    """No client is let in whose descriptor would be this one or a higher one: accepting pauses instead."""
+
     is_alive: Callable[[Session], bool] | None = None
     """Asked for each session about to be handed out; False: its descriptor is closed and the next one is tried."""
 
-    before_close: Callable[[Session], None] | None = None
-    """Told about a session that expired or is flushed at the end, while its descriptor is still open."""
+    closer: Closer | None = None
+    """Closes what may wait; None: the engine closes at once, in its own thread."""

@@ -32,6 +32,9 @@ class Statistics:
     limit_hits: dict[Limit, int] = field(default_factory=_no_hits)
     """Not part of an interval: printing leaves these alone."""
 
+    too_many_in_flight: int = 0
+    """How often the kernel refused a hand-over since the start, because too many descriptors were in flight."""
+
     def saved_endp(self, endpoints: int, sessions: int) -> None:
         """Raise the peaks that a saved session can raise; sizes are those after the save."""
         if endpoints > self.endpoints_max:

@@ -8,11 +8,13 @@ Guarantees:
 
 * A descriptor that was saved with status 0 is either in the table, or was returned by exactly one find, or was
   returned by exactly one expiry. (A put-back gives a found one to the table again.)
-* An item is alive while now < expiry. Callers expire first and ask then, with the same instant.
+* An item is alive while now < expiry. What is due may still be in the table, because callers remove it in shares:
+  a binding that is due leads nowhere and is not renewed; a session that is due comes out of a find like any other, and
+  the caller looks at its expiry.
 * Saving and finding cost the same however much is parked. Only find_dest costs a step for each binding it has to
   pass over because that binding's endpoint has no session.
-* Memory follows what is alive: instants of things that are gone never outnumber those of things that are there by
-  more than `STALE_MAX`, and they keep no label, no properties and no descriptor alive.
+* Memory follows what is alive: after `compact`, instants of things that are gone do not outnumber those of things that
+  are there by more than `STALE_MAX`, and they keep no label, no properties and no descriptor alive.
 
 How expiry works. Each session and each binding has a `due`, one whole number: its expiry in the upper bits, a serial
 number in the lower 64. The heap holds these numbers and nothing else; `_timed` says what is due. Whatever leaves the
@@ -30,14 +32,13 @@ the interpreter.
 from heapq import heapify, heappop, heappush
 from typing import Final, NamedTuple
 
-from scache_spec.vocabulary import NS_PER_S, Limit, Limits, Status
+from scache_spec.vocabulary import NS_PER_S, Limit, Limits
 
 STALE_MAX: Final = 1024
 """How many stale instants the heap may hold beyond as many as are alive: 57 kB, rebuilt every 1024 finds at most."""
 
-DONE: Final = Status.DONE
-FAILED: Final = Status.FAILED
-# Bare names: looking up a member of an enumeration takes as long as looking up a label.
+_STALE_DROPPED_MAX: Final = 64
+"""How many stale instants one question for the next expiry drops. Arbitrary: about 50 µs."""
 
 _SERIAL_BITS: Final = 64
 """Room for serial numbers: at a million saves a second they last for 584 000 years."""
@@ -46,16 +47,18 @@ _SERIAL_BITS: Final = 64
 class Session:
     """One parked connection."""
 
-    __slots__ = ("descriptor", "due", "endpoint", "newer", "older", "properties")
+    __slots__ = ("descriptor", "domain", "due", "endpoint", "newer", "older", "properties", "user")
 
-    def __init__(
-        self, endpoint: bytes, properties: bytes, descriptor: int, due: int, older: "Session | None" = None
-    ) -> None:
+    def __init__(self, endpoint: bytes, properties: bytes, descriptor: int, domain: int, user: int) -> None:
         self.endpoint = endpoint
         self.properties = properties
         self.descriptor = descriptor
-        self.due = due
-        self.older = older
+        self.domain = domain
+        """The address family of its socket (AF_INET, …), -1 for what is no socket."""
+        self.user = user
+        """The uid of the process that saved it, -1 if nobody asked."""
+        self.due = 0
+        self.older: Session | None = None
         self.newer: Session | None = None
 
     @property
@@ -101,7 +104,10 @@ class Sizes(NamedTuple):
 class Table:
     """Sessions under endpoint labels, and bindings from destinations to endpoints."""
 
-    __slots__ = ("_destinations", "_endpoints", "_heap", "_limits", "_serial", "_timed", "bindings", "sessions", "used")
+    __slots__ = (
+        "_destinations", "_endpoints", "_heap", "_limits", "_serial", "_timed",
+        "bindings", "bytes", "sessions", "used", "walked",
+    )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -113,22 +119,31 @@ class Table:
         self.sessions = 0
         self.bindings = 0
         self.used = 0  # endpoints that hold a session
+        self.bytes = 0  # lengths of all labels and properties, of sessions and of bindings
+        self.walked = 0  # how many bindings the last find_dest passed over
 
     # The four verbs.
 
-    def save_endp(self, endpoint: bytes, properties: bytes, descriptor: int, ttl_s: int, now_ns: int) -> Status:
-        """Park a descriptor as the newest session of an endpoint; FAILED: a limit forbids, the caller keeps it."""
+    def save_endp(
+        self, endpoint: bytes, properties: bytes, descriptor: int, ttl_s: int, now_ns: int,
+        *, domain: int = -1, user: int = -1,
+    ) -> Limit | None:  # fmt: skip
+        """Park a descriptor as the newest session of an endpoint; or return the limit that forbids it."""
+        limits = self._limits
         record = self._endpoints.get(endpoint)
-        is_new = record is None
+        size = len(endpoint) + len(properties)
+        if self.sessions >= limits.sessions_max:  # LIMIT-2
+            return Limit.SESSIONS
+        if record is not None and record.sessions >= limits.sessions_per_endpoint_max:  # LIMIT-3
+            return Limit.SESSIONS_PER_ENDPOINT
+        if self.bytes + size > limits.cached_bytes_max:  # LIMIT-11
+            return Limit.CACHED_BYTES
         if record is None:
-            record = _Endpoint(endpoint)
-        # LIMIT-2, LIMIT-3
-        if self.sessions >= self._limits.sessions_max or record.sessions >= self._limits.sessions_per_endpoint_max:
-            return FAILED
-        if is_new:
-            self._endpoints[endpoint] = record
-        last = record.newest
-        session = record.newest = Session(record.label, properties, descriptor, 0, last)
+            record = self._endpoint(endpoint)
+        session = Session(record.label, properties, descriptor, domain, user)
+        self._schedule(session, self._expiry_ns(ttl_s, now_ns))
+        last = session.older = record.newest
+        record.newest = session
         if last is None:
             record.oldest = session
             self.used += 1
@@ -136,43 +151,60 @@ class Table:
             last.newer = session  # ENDP-2
         record.sessions += 1
         self.sessions += 1
-        self._schedule(session, self._expiry_ns(ttl_s, now_ns))
-        return DONE
+        self.bytes += size
+        return None
 
     def find_endp(self, endpoint: bytes) -> Session | None:
-        """Take the oldest session of an endpoint out of the table."""
+        """Take the oldest session of an endpoint out of the table. It may be due."""
         record = self._endpoints.get(endpoint)  # ENDP-1
         if record is None or record.oldest is None:
             return None
         return self._take(record, record.oldest)  # ENDP-3
 
-    def save_dest(self, destination: bytes, properties: bytes, endpoint: bytes, ttl_s: int, now_ns: int) -> Status:
-        """Bind a destination to an endpoint, or renew that binding in its place; FAILED: a limit forbids a new one."""
+    def save_dest(
+        self, destination: bytes, properties: bytes, endpoint: bytes, ttl_s: int, now_ns: int
+    ) -> Limit | None:
+        """Bind a destination to an endpoint, or renew that binding; or return the limit that forbids it."""
         bindings = self._destinations.get(destination)
         binding = None if bindings is None else bindings.get((endpoint, properties))  # DEST-2, DEST-3
         if binding is not None:
+            if binding.due >= _horizon(now_ns):
+                del self._timed[binding.due]
+                self._schedule(binding, self._expiry_ns(ttl_s, now_ns))  # DEST-2
+                return None
             del self._timed[binding.due]
-            self._schedule(binding, self._expiry_ns(ttl_s, now_ns))  # DEST-2
-            if len(self._heap) > 2 * len(self._timed) + STALE_MAX:
-                self._compact()
-            return DONE
-        if self.bindings >= self._limits.bindings_max:  # LIMIT-4
-            return FAILED
+            self._unbind(binding)  # TTL-5
+            bindings = self._destinations.get(destination)
+        limits = self._limits
+        size = len(destination) + len(properties) + len(endpoint)
+        if self.bindings >= limits.bindings_max:  # LIMIT-4
+            return Limit.BINDINGS
+        if bindings is not None and len(bindings) >= limits.bindings_per_destination_max:  # LIMIT-10
+            return Limit.BINDINGS_PER_DESTINATION
+        if self.bytes + size > limits.cached_bytes_max:  # LIMIT-11
+            return Limit.CACHED_BYTES
         if bindings is None:
             bindings = self._destinations[destination] = {}
         record = self._endpoint(endpoint)
         binding = bindings[record.label, properties] = _Binding(destination, record, properties, 0)
         record.bindings += 1
         self.bindings += 1
+        self.bytes += size
         self._schedule(binding, self._expiry_ns(ttl_s, now_ns))
-        return DONE
+        return None
 
-    def find_dest(self, destination: bytes) -> tuple[bytes, Session] | None:
-        """Take the oldest session of the first bound endpoint that has one, and return the binding's properties too."""
+    def find_dest(self, destination: bytes, now_ns: int) -> tuple[bytes, Session] | None:
+        """Take the oldest session of the first bound endpoint that has one; return the binding's properties too.
+
+        The session may be due. `walked` tells how many bindings were passed over.
+        """
+        self.walked = 0
+        horizon = _horizon(now_ns)
         for binding in self._destinations.get(destination, {}).values():  # ENDP-1, DEST-4
             oldest = binding.endpoint.oldest
-            if oldest is not None:
+            if oldest is not None and binding.due >= horizon:  # TTL-5
                 return binding.properties, self._take(binding.endpoint, oldest)  # DEST-4, DEST-5
+            self.walked += 1
         return None
 
     # Sessions that come back, and time.
@@ -185,6 +217,7 @@ class Table:
         if session.expiry_ns <= now_ns:  # ENDP-6
             return False
         record = self._endpoint(session.endpoint)
+        self._schedule(session, session.expiry_ns)  # ENDP-5
         first = record.oldest
         if first is None:
             record.newest = session
@@ -195,15 +228,20 @@ class Table:
         record.oldest = session  # ENDP-5
         record.sessions += 1
         self.sessions += 1
-        self._schedule(session, session.expiry_ns)  # ENDP-5
+        self.bytes += len(session.endpoint) + len(session.properties)
         return True
 
-    def pop_expired(self, now_ns: int) -> list[Session]:
-        """Remove everything whose expiry has come; return its sessions, whose descriptors are to be closed."""
+    def pop_expired(self, now_ns: int, work_max: int) -> list[Session]:
+        """Remove what is due, earliest first, in at most work_max steps; return the sessions among it.
+
+        Their descriptors are to be closed. A step is one instant of the heap, stale ones included.
+        """
         expired: list[Session] = []
-        horizon = (now_ns + 1) << _SERIAL_BITS  # TTL-2
+        horizon = _horizon(now_ns)  # TTL-2
         heap = self._heap
-        while heap and heap[0] < horizon:
+        for _ in range(work_max):  # TTL-7
+            if not heap or heap[0] >= horizon:
+                break
             item = self._timed.pop(heappop(heap), None)
             if isinstance(item, Session):
                 self._unlink(self._endpoints[item.endpoint], item)
@@ -221,27 +259,30 @@ class Table:
         self._destinations.clear()
         self._timed.clear()
         self._heap.clear()
-        self.sessions = self.bindings = self.used = 0
+        self.sessions = self.bindings = self.used = self.bytes = 0
         return sessions
 
     @property
     def next_expiry_ns(self) -> int | None:
-        """Return the first instant at which something expires."""
+        """Return an instant before which nothing expires, nearly always the first at which something does."""
         heap = self._heap
-        while heap and heap[0] not in self._timed:
+        for _ in range(_STALE_DROPPED_MAX):
+            if not heap or heap[0] in self._timed:
+                break
             heappop(heap)
         return heap[0] >> _SERIAL_BITS if heap else None
 
-    # What can be asked without changing anything.
+    def compact(self) -> None:
+        """Rebuild the heap without its stale instants if there are too many; the removals that made them have paid.
 
-    def session_limit(self, endpoint: bytes) -> Limit | None:
-        """Return the limit that forbids one more session under an endpoint."""
-        if self.sessions >= self._limits.sessions_max:
-            return Limit.SESSIONS
-        record = self._endpoints.get(endpoint)
-        if (0 if record is None else record.sessions) >= self._limits.sessions_per_endpoint_max:
-            return Limit.SESSIONS_PER_ENDPOINT
-        return None
+        The loop calls this once a turn, and no verb does: it needs memory, and a find that failed for want of memory
+        would lose what it had found.
+        """
+        if len(self._heap) > 2 * len(self._timed) + STALE_MAX:
+            self._heap = list(self._timed)
+            heapify(self._heap)
+
+    # What can be asked without changing anything.
 
     @property
     def destinations(self) -> int:
@@ -273,19 +314,13 @@ class Table:
     def _schedule(self, item: Session | _Binding, expiry_ns: int) -> None:
         self._serial = serial = self._serial + 1
         due = item.due = expiry_ns << _SERIAL_BITS | serial
-        self._timed[due] = item
+        # In this order: should there be no memory for the second, an instant is stale, and nothing is lost.
         heappush(self._heap, due)
-
-    def _compact(self) -> None:
-        """Rebuild the heap without its stale instants; the removals that made them have paid for it."""
-        self._heap = list(self._timed)
-        heapify(self._heap)
+        self._timed[due] = item
 
     def _take(self, record: _Endpoint, session: Session) -> Session:
         del self._timed[session.due]
         self._unlink(record, session)  # ENDP-4
-        if len(self._heap) > 2 * len(self._timed) + STALE_MAX:
-            self._compact()
         return session
 
     def _unlink(self, record: _Endpoint, session: Session) -> None:
@@ -301,6 +336,7 @@ class Table:
         session.older = session.newer = None
         record.sessions -= 1
         self.sessions -= 1
+        self.bytes -= len(session.endpoint) + len(session.properties)
         if not record.sessions:
             self.used -= 1  # STAT-1
             if not record.bindings:  # DEST-1
@@ -313,6 +349,12 @@ class Table:
         if not bindings:  # STAT-1
             del self._destinations[binding.destination]
         self.bindings -= 1
+        self.bytes -= len(binding.destination) + len(binding.properties) + len(record.label)
         record.bindings -= 1
         if not record.bindings and not record.sessions:  # DEST-1, TTL-4
             del self._endpoints[record.label]
+
+
+def _horizon(now_ns: int) -> int:
+    """Return the lowest `due` of what is still alive at an instant."""
+    return (now_ns + 1) << _SERIAL_BITS

@@ -4,9 +4,13 @@ They stand together so that all of them can be hardened, counted, made to fail, 
 language. Nothing here decides what is said or kept; errors are raised as they are, and closing alone swallows them.
 """
 
+import array
+import ctypes
+import fcntl
 import os
 import socket
 import struct
+import termios
 from typing import Final
 
 from scache_fast.engine.log import Log
@@ -18,7 +22,9 @@ DESCRIPTORS_MAX: Final = 253
 _DESCRIPTOR: Final = struct.Struct("i")
 _ANCILLARY_BYTES: Final = socket.CMSG_SPACE(DESCRIPTORS_MAX * _DESCRIPTOR.size)
 _CARRIER: Final = (DESCRIPTOR_BYTE,)
-_NO_LINGER: Final = struct.pack("ii", 0, 0)
+_CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
+_PIDFD: Final = 4  # SCM_PIDFD of <linux/socket.h>; the socket module does not name it
+_answer: Final = array.array("i", [0])
 
 # Plain numbers: the enumerations of the socket module cost more than a system call when they are combined.
 _LEVEL: Final = int(socket.SOL_SOCKET)
@@ -26,30 +32,70 @@ _RIGHTS: Final = int(socket.SCM_RIGHTS)
 _CLOSE_ON_EXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
 _TRUNCATED: Final = int(socket.MSG_CTRUNC)
 
+_getsockopt: Final = ctypes.CDLL(None).getsockopt
+_getsockopt.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+_domain: Final = ctypes.c_int(0)
+_size: Final = ctypes.c_uint(ctypes.sizeof(_domain))
+_domain_at: Final = ctypes.byref(_domain)
+_size_at: Final = ctypes.byref(_size)
+
 
 def accept(listener: socket.socket) -> socket.socket:
     """Take the next connection of a listening socket."""
     return listener.accept()[0]
 
 
-def receive(sock: socket.socket, bytes_max: int) -> bytes:
-    """Read once, b"" at the end."""
-    return sock.recv(bytes_max)
+def lowest_free(sock: socket.socket) -> int:
+    """Return the number that the next descriptor would get; raises OSError when there is none."""
+    number = os.dup(sock.fileno())
+    os.close(number)
+    return number
 
 
-def receive_descriptors(sock: socket.socket, bytes_max: int) -> tuple[bytes, list[int], bool]:
-    """Read once; return the bytes, the descriptors that came with them, and whether the kernel dropped some."""
-    data, ancillary, flags, _ = sock.recvmsg(bytes_max, _ANCILLARY_BYTES, _CLOSE_ON_EXEC)
+def receive(sock: socket.socket, bytes_max: int) -> tuple[bytes, list[int], bool]:
+    """Read once; return the bytes, the descriptors that came with them, and whether the kernel dropped some.
+
+    No bytes mean the end. There is always room for all descriptors that one message can carry: what does not fit the
+    kernel closes by itself, inside this call, and closing may wait.
+    """
+    data, ancillary, flags, _ = sock.recvmsg(bytes_max, _ANCILLARY_BYTES, _CLOSE_ON_EXEC)  # FD-1
+    if not ancillary:
+        return data, [], bool(flags & _TRUNCATED)
     descriptors: list[int] = []
     for level, kind, payload in ancillary:
-        if level == _LEVEL and kind == _RIGHTS:
-            if len(payload) == _DESCRIPTOR.size:  # the cheap way, for what everybody sends
-                descriptors += _DESCRIPTOR.unpack(payload)
-                continue
+        if level != _LEVEL:
+            continue
+        if kind == _PIDFD:
+            # The listening socket has SO_PASSPIDFD, and this one inherited it. It tells nothing that is wanted here.
+            os.close(_DESCRIPTOR.unpack(payload)[0])
+        elif kind == _RIGHTS:
             # Truncated control data may end in the middle of a number that names nothing.
             whole = payload[: len(payload) - len(payload) % _DESCRIPTOR.size]
             descriptors += [descriptor for (descriptor,) in _DESCRIPTOR.iter_unpack(whole)]
     return data, descriptors, bool(flags & _TRUNCATED)
+
+
+def unread_bytes(sock: socket.socket) -> int:
+    """Return how much of what was sent the peer has not read: 0, or what the kernel keeps for it."""
+    fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, _answer)
+    return _answer[0]
+
+
+def user_of(sock: socket.socket) -> tuple[int, int]:
+    """Return the uid and the pid of the process that connected."""
+    pid, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(_LEVEL, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return uid, pid
+
+
+def domain_of(descriptor: int) -> int:
+    """Return the address family of a socket (AF_INET, …), -1 for what is no socket. Never waits.
+
+    Python's own socket(fileno=…) asks for the socket's name as well, which waits for as long as somebody holds the
+    lock of that socket; so does fstat for the file's owner, if it is a file of a FUSE server.
+    """
+    if _getsockopt(descriptor, _LEVEL, socket.SO_DOMAIN, _domain_at, _size_at) != 0:
+        return -1
+    return int(_domain.value)
 
 
 def send(sock: socket.socket, data: bytes) -> int:
@@ -71,7 +117,7 @@ def close_socket(sock: socket.socket, log: Log) -> None:
 
 
 def close(descriptor: int, log: Log) -> None:
-    """Close our copy of a descriptor that somebody else has too.
+    """Close a descriptor. It may wait, if there is no other copy.
 
     Whatever close reports, Linux has let go of the descriptor (close(2)): there is nothing to be tried again. Which
     errors there are depends on the file behind it (EIO, ENOSPC, EDQUOT of a disk, EINTR of a network file system), so
@@ -80,24 +126,4 @@ def close(descriptor: int, log: Log) -> None:
     try:
         os.close(descriptor)
     except OSError as error:
-        log.warning(f"closing a parked descriptor: {error.strerror}")
-
-
-def discard(descriptor: int, log: Log) -> None:
-    """Close a descriptor that nobody may have but us.
-
-    The last close of a TCP socket with SO_LINGER waits for its peer, O_NONBLOCK or not (measured: the whole linger time
-    if the peer reads nothing, a round trip otherwise). Without the option the kernel finishes the connection by itself.
-    """
-    try:
-        sock = socket.socket(fileno=descriptor)
-    except OSError:
-        pass  # ENOTSOCK: a pipe or a file
-    else:
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-        except OSError:
-            pass  # A family that knows no such option does not linger either.
-        finally:
-            sock.detach()
-    close(descriptor, log)
+        log.warning(f"closing a descriptor: {error.strerror}")

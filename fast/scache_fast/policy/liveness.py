@@ -5,7 +5,9 @@ system call for each find.
 """
 
 import select
+import socket
 from enum import Enum
+from typing import Final
 
 from scache_fast.engine.table import Session
 
@@ -23,6 +25,10 @@ class Liveness(Enum):
     """Also those whose peer sends no more: it has closed, or half-closed, its end."""
 
 
+_ASKED: Final = frozenset({socket.AF_INET, socket.AF_INET6, socket.AF_UNIX})
+"""Sockets that answer poll(2) at once. A file of a FUSE server may take for ever, and takes no signal meanwhile."""
+
+
 class HealthCheck:
     """Checks sessions that are about to be handed out. `dropped` counts those that were hung up."""
 
@@ -31,7 +37,9 @@ class HealthCheck:
         self.dropped = 0
 
     def is_alive(self, session: Session) -> bool:
-        """Say whether a session can be handed out."""
+        """Say whether a session can be handed out. What cannot be asked without waiting counts as alive."""
+        if session.domain not in _ASKED:
+            return True
         poll = select.poll()
         poll.register(session.descriptor, self._events)  # POLLHUP and POLLERR are reported without being asked for
         if poll.poll(0):

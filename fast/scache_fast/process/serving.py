@@ -14,14 +14,21 @@ from scache_fast.engine.server import Server
 from scache_fast.policy.access import Access, Doorkeeper
 from scache_fast.policy.farewell import Farewells
 from scache_fast.policy.liveness import HealthCheck, Liveness
+from scache_fast.process.closing import ClosingThreads
 from scache_fast.process.errors import StartError
 from scache_fast.process.logger import Logger
 from scache_fast.process.signals import Signals
-from scache_fast.process.stalls import StallBreaker
+from scache_fast.process.stalls import Watch
 from scache_fast.settings.table import Settings
 
 _OWN_DESCRIPTORS: Final = 16
 """How many a server with one client needs for itself: standard ones, log, listener, epoll, signals. A bit too many."""
+
+_PASSED_DESCRIPTORS_MAX: Final = 253 + 64 + 8
+"""How many are kept free of clients: for one message of a client, for what waits to be closed, and for the server."""
+
+_LAST_CLOSES_S: Final = 1.0
+"""How long the end waits for descriptors to be closed. Arbitrary; master(8) does nothing else meanwhile."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,12 +64,17 @@ def serve(
             f"nothing can be parked: of {descriptors} descriptors {settings.descriptors_reserve} are kept in reserve; "
             "raise the limit of open files (ulimit -n, LimitNOFILE=), or lower descriptors_reserve"
         )
+    try:
+        closing = ClosingThreads(log, Farewells(settings.farewells).say if settings.farewells else None)
+    except OSError as error:
+        raise StartError(f"cannot wait for clients: {error.strerror}") from error
     hooks = Hooks(
         may_connect=Doorkeeper(settings.access, log).may_connect if settings.access != Access() else None,
         # The kernel gives out the lowest number that is free: one this high means that all below it are in use.
         first_reserved=descriptors - settings.descriptors_reserve,
         is_alive=HealthCheck(settings.liveness).is_alive if settings.liveness is not Liveness.OFF else None,
-        before_close=Farewells(settings.farewells).before_close if settings.farewells else None,
+        clients_below=descriptors - min(_PASSED_DESCRIPTORS_MAX, descriptors // 4),
+        closer=closing,
     )
     try:
         server = Server(listeners, settings.limits, log=log, hooks=hooks, polls_before_blocking=settings.busy_poll)
@@ -76,12 +88,21 @@ def serve(
     gc.collect()
     gc.freeze()
     gc.disable()
-    with StallBreaker(server, log):
+    closing.start()
+
+    def collect() -> None:
+        closing.collect()
+        server.resume()
+
+    server.watch(closing.fileno(), collect)
+    with Watch(server, closing, log):
         try:
             with signals:
                 return _run(server, log, supervisor)
         finally:
             server.close()
+            if not closing.finish(_LAST_CLOSES_S):
+                log.warning("files that clients passed do not stop closing: this process stays until they do")
 
 
 def _run(server: Server, log: Logger, supervisor: Supervisor) -> int:

@@ -18,6 +18,8 @@ from scache_spec.statistics import Counters
 from scache_spec.vocabulary import Handle, Label, Limits, Properties, Status
 
 _SERIAL_BITS = 64
+ALL = 1_000_000
+"""More than any scope holds."""
 
 
 @contextmanager
@@ -41,14 +43,14 @@ class FastTable:
     def save_endp(
         self, endpoint: Label, properties: Properties, handle: Handle, ttl_s: int, now_ns: int
     ) -> tuple[Status, tuple[Handle, ...]]:
-        status = self.table.save_endp(endpoint, properties, handle, ttl_s, now_ns)
-        if status is not Status.DONE:
-            return status, (handle,)
+        if self.table.save_endp(endpoint, properties, handle, ttl_s, now_ns) is not None:
+            return Status.FAILED, (handle,)
         self.statistics.saved_endp(self.table.used, self.table.sessions)
-        return status, ()
+        return Status.DONE, ()
 
     def find_endp(self, endpoint: Label) -> tuple[Properties, Handle] | None:
         session = self.table.find_endp(endpoint)
+        self.table.compact()
         if session is None:
             self.statistics.endp_misses += 1
             return None
@@ -56,13 +58,16 @@ class FastTable:
         return Properties(session.properties), self._hold(session)
 
     def save_dest(self, destination: Label, properties: Properties, endpoint: Label, ttl_s: int, now_ns: int) -> Status:
-        status = self.table.save_dest(destination, properties, endpoint, ttl_s, now_ns)
-        if status is Status.DONE:
-            self.statistics.saved_dest(self.table.destinations, self.table.used)
-        return status
+        limit = self.table.save_dest(destination, properties, endpoint, ttl_s, now_ns)
+        self.table.compact()
+        if limit is not None:
+            return Status.FAILED
+        self.statistics.saved_dest(self.table.destinations, self.table.used)
+        return Status.DONE
 
     def find_dest(self, destination: Label) -> tuple[Properties, Properties, Handle] | None:
-        found = self.table.find_dest(destination)
+        found = self.table.find_dest(destination, 0)  # expiry comes first here: nothing that is due is left
+        self.table.compact()
         if found is None:
             self.statistics.dest_misses += 1
             return None
@@ -77,7 +82,7 @@ class FastTable:
         del self.held[handle]
 
     def expire(self, now_ns: int) -> tuple[Handle, ...]:
-        return tuple(sorted(Handle(session.descriptor) for session in self.table.pop_expired(now_ns)))
+        return tuple(sorted(Handle(session.descriptor) for session in self.table.pop_expired(now_ns, ALL)))
 
     def next_expiry_ns(self) -> int | None:
         return self.table.next_expiry_ns

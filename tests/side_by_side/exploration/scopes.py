@@ -77,8 +77,8 @@ SMALL: Final = {"order": ORDER, "queue": QUEUE, "peaks": PEAKS}
 # -2: with two entries or fewer each removal rebuilds the heap, with four it keeps two stale instants. 0: as many stale
 # instants as entries. The default of 1024 would never rebuild within any scope.
 COMMITTED: Final = {
-    "order": Committed(ORDER, stale_max=-2, states=4885, transitions=54901),
-    "queue": Committed(QUEUE, stale_max=-2, states=2459, transitions=19354),
+    "order": Committed(ORDER, stale_max=-2, states=4597, transitions=50977),
+    "queue": Committed(QUEUE, stale_max=-2, states=2413, transitions=18854),
     "peaks": Committed(PEAKS, stale_max=-2, states=1509, transitions=12733),
     "wide": Committed(WIDE, stale_max=0, states=96751, transitions=1331344),
 }

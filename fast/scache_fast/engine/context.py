@@ -1,0 +1,50 @@
+"""What all parts of one engine share: its limits, its log, its counters, and the turn that is being taken."""
+
+from scache_fast.engine.closing import Closer, Job, part_with
+from scache_fast.engine.faults import Faults
+from scache_fast.engine.hooks import Hooks
+from scache_fast.engine.log import Log
+from scache_fast.engine.statistics import Statistics
+from scache_spec.vocabulary import Limits
+
+
+class Turn:
+    """The turn of the loop that is being taken."""
+
+    __slots__ = ("now_ns", "work_left")
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+        """Its instant; the clock is read once a turn."""
+        self.work_left = 0
+        """How many pieces of work it has left for the client that is being served.
+
+        A list is one piece, and so are a session that is found to be due or dead, and every few bindings passed over.
+        """
+
+
+class Context:
+    """See above."""
+
+    __slots__ = ("closer", "faults", "hooks", "limits", "log", "statistics", "turn")
+
+    def __init__(
+        self, limits: Limits, log: Log, hooks: Hooks, faults: Faults, closer: Closer, statistics: Statistics
+    ) -> None:
+        self.limits = limits
+        self.log = log
+        self.hooks = hooks
+        self.faults = faults
+        self.closer = closer
+        self.statistics = statistics
+        self.turn = Turn()
+
+    def let_go(self, job: Job) -> None:
+        """Give descriptors to the closer. Never raises: what the closer does not take is closed here."""
+        try:
+            self.closer.close(job)  # FD-15
+        except Exception as error:
+            self.faults.contain("closed in the loop's own thread", error)
+            for descriptor in job.descriptors:
+                part_with(descriptor, job, None, self.log)
+            job.is_done = True

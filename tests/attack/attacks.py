@@ -1,0 +1,196 @@
+"""What a hostile client does to a server, a kind of wait or of work each. Every attack is given the server's path.
+
+An attack runs in a process of its own and ends by itself after a few seconds; the measurement (__main__.py) ends it
+otherwise. Its own calls are interrupted by a timer: closing what it passed may be for it to do, and may wait.
+"""
+
+import os
+import select
+import signal
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Final
+
+from tests.support.client import Client
+from tests.support.messages import DONE, DUMMY, find_dest, find_endp, save_dest, save_endp
+
+from scache_conformance.wire.stuck_files import StuckFiles
+
+LASTS_S: Final = 3.0
+"""How long an attack goes on. Arbitrary."""
+
+
+def nothing(path: str) -> None:
+    """Nobody attacks."""
+
+
+def odd_family(path: str) -> None:
+    """Parked sockets of AF_VSOCK, which know no SO_LINGER."""
+    with Client(path) as client:
+        for _ in range(20):
+            with socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM) as odd:
+                client.save(b"odd", odd.fileno(), ttl=b"1")
+
+
+def lingering_unwanted(path: str) -> None:
+    """Sockets that linger, passed on plain bytes."""
+    for _ in _again():
+        with _lingering(30) as sockets, Client(path) as client:
+            client.send(find_endp(b"zz"), *(each.fileno() for each in sockets))
+
+
+def lingering_expired(path: str) -> None:
+    """Sockets that linger, parked until they expire."""
+    with Client(path) as client:
+        for _ in range(3):
+            with _lingering(30) as sockets:
+                for each in sockets:
+                    client.save(b"lingering", each.fileno(), ttl=b"1")
+
+
+def lingering_handed_over(path: str) -> None:
+    """Sockets that linger, found and closed at once, so that the server's copy is the last."""
+    with Client(path) as client:
+        for _ in _again():
+            with _lingering(10) as sockets:
+                for each in sockets:
+                    client.save(b"l", each.fileno())
+            for _ in range(10):
+                client.say(find_endp(b"l"))
+                os.close(client.take())
+                client.send(DUMMY)
+
+
+def packet_sockets(path: str) -> None:
+    """250 packet sockets on one byte, each of which takes 14 ms to close."""
+    sockets = [socket.socket(socket.AF_PACKET, socket.SOCK_RAW) for _ in range(250)]
+    with Client(path) as client:
+        assert client.say(save_endp(b"e")) == DUMMY
+        client.send(b"\0", *(each.fileno() for each in sockets))
+
+
+def much_memory(path: str) -> None:
+    """A file in memory of 2 GiB, which takes a while to give back."""
+    file = os.memfd_create("much")
+    for _ in range(2048):
+        os.write(file, bytes(1 << 20))
+    with Client(path) as client:
+        client.save(b"much", file, ttl=b"1")
+    os.close(file)
+
+
+def much_that_is_due(path: str) -> None:
+    """15 000 sessions and 50 000 bindings that are due at once."""
+    with Client(path) as client, socket.socket() as spare:
+        for _ in range(15_000):
+            if client.save(b"due", spare.fileno(), ttl=b"12") != DONE:
+                break
+        for first in range(0, 50_000, 100):
+            client.send(
+                b"".join(save_dest(b"d%d" % (n // 1000), b"%d" % n, b"due", b"3") for n in range(first, first + 100))
+            )
+            left = 100 * len(DONE)
+            while left:
+                left -= len(client.sock.recv(left))
+
+
+def empty_bindings(path: str) -> None:
+    """Pipelines of find_dest over a thousand bindings that lead nowhere, from 32 clients."""
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client(path)) for _ in range(32)]
+        for n in range(1000):
+            clients[0].say(save_dest(b"d", b"%d" % n, b"nowhere"))
+        _flood(clients, find_dest(b"d") * 50)
+
+
+def many_fields(path: str) -> None:
+    """Lists of as many attributes as there may be, from 64 clients."""
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client(path)) for _ in range(64)]
+        _flood(clients, (b"request\0find_endp\0label\0zz\0" + b"a\0b\0" * 62 + b"\0") * 20)
+
+
+def newcomers(path: str) -> None:
+    """Clients that connect and leave in a loop."""
+    for _ in _again():
+        for _ in range(50):
+            with socket.socket(socket.AF_UNIX) as newcomer:
+                newcomer.connect(path)
+
+
+def stuck_files(path: str) -> None:
+    """Files of a FUSE server whose close never ends."""
+    with StuckFiles() as files:
+        passed = [files.open() for _ in range(3)]
+        with Client(path) as client:
+            for each in passed:
+                client.save(b"stuck", each, ttl=b"1")
+            time.sleep(LASTS_S)
+        files.abort()
+
+
+ATTACKS: Final[dict[str, Callable[[str], None]]] = {
+    each.__name__.replace("_", "-"): each
+    for each in (
+        nothing, odd_family, lingering_unwanted, lingering_expired, lingering_handed_over, packet_sockets, much_memory,
+        much_that_is_due, empty_bindings, many_fields, newcomers, stuck_files,
+    )
+}  # fmt: skip
+
+
+def attack(name: str, path: str) -> None:
+    """Carry out one attack; whatever the server answers is right."""
+    signal.signal(signal.SIGALRM, lambda number, frame: None)
+    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+    try:
+        ATTACKS[name](path)
+    except (OSError, AssertionError):
+        pass  # The server refused, or has gone: what became of the others is measured elsewhere.
+    os._exit(0)
+
+
+def _again() -> Iterator[None]:
+    end_s = time.monotonic() + LASTS_S
+    while time.monotonic() < end_s:
+        yield
+
+
+def _flood(clients: list[Client], data: bytes) -> None:
+    """Write as much as the clients' sockets take, and read whatever comes back, for a while."""
+    poll = select.poll()
+    by_fd = {client.sock.fileno(): client.sock for client in clients}
+    for fd, sock in by_fd.items():
+        sock.setblocking(False)
+        poll.register(fd, select.POLLIN | select.POLLOUT)
+    for _ in _again():
+        for fd, event in poll.poll(100):
+            try:
+                if event & select.POLLIN:
+                    by_fd[fd].recv(1 << 20)
+                if event & select.POLLOUT:
+                    by_fd[fd].send(data)
+            except BlockingIOError:
+                pass
+
+
+@contextmanager
+def _lingering(count: int) -> Iterator[list[socket.socket]]:
+    """Yield TCP sockets with unsent data and SO_LINGER; their peers read nothing."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        sockets = []
+        for _ in range(count):
+            near = stack.enter_context(socket.create_connection(listener.getsockname()))
+            stack.enter_context(listener.accept()[0])
+            near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 3600))
+            near.setblocking(False)
+            try:
+                while True:
+                    near.send(bytes(65_536))
+            except BlockingIOError:
+                pass
+            sockets.append(near)
+        yield sockets

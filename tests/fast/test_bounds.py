@@ -1,0 +1,355 @@
+"""What one client, or one turn of the loop, can cost at most: counts, bytes, descriptors in flight, shares of work."""
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from unittest import mock
+
+import pytest
+from tests.support.client import Client
+from tests.support.descriptors import is_hung_up
+from tests.support.messages import (
+    DONE,
+    DUMMY,
+    FAILED,
+    GREETING,
+    MISSED,
+    MISSED_DEST,
+    find_dest,
+    find_endp,
+    found,
+    save_dest,
+    save_endp,
+)
+from tests.support.servers import Fast
+
+from scache_fast.engine import wire
+from scache_fast.engine.closing import Job
+from scache_fast.engine.hooks import Hooks
+from scache_spec.vocabulary import Limit, Limits
+
+
+@pytest.fixture
+def server() -> Iterator[Fast]:
+    with Fast(Limits(ttl_limit_s=100, ipc_timeout_s=10)) as started:
+        yield started
+
+
+def park(client: Client, endpoint: bytes, ttl: bytes) -> socket.socket:
+    far = client.park(endpoint, ttl=ttl)
+    far.setblocking(False)
+    return far
+
+
+# Attributes of a list.
+
+
+@pytest.mark.parametrize("step", [1, 3, 1000])
+@pytest.mark.parametrize(("count", "is_closed"), [(4, False), (5, True)])
+def test_LIMIT_9_list_of_too_many_attributes_closes_its_client(count: int, is_closed: bool, step: int) -> None:
+    with Fast(Limits(attributes_max=4)) as server:
+        client = server.peer()
+        data = b"x\0\0" * count
+        for start in range(0, len(data), step):
+            if server.server.clients:
+                client.send(data[start : start + step])
+                server.turn()
+        assert client.is_closed() is is_closed
+        assert server.server.statistics.limit_hits[Limit.ATTRIBUTES] == is_closed
+
+
+@pytest.mark.parametrize("state", ["request", "ready", "received"])
+def test_LIMIT_9_holds_in_any_state(server: Fast, state: str) -> None:
+    client = server.peer()
+    with closing(client.park(b"e")):
+        if state != "request":
+            assert client.say(find_endp(b"e")) == found(b"p")
+        if state == "received":
+            os.close(client.take())
+        client.send(b"x\0\0" * 65)
+        server.turn()
+        assert client.is_closed()
+
+
+# Bindings of a destination, and bytes in the cache.
+
+
+def test_LIMIT_10_one_binding_more_is_refused_and_a_renewal_is_not() -> None:
+    with Fast(Limits(bindings_per_destination_max=2)) as server:
+        client = server.peer()
+        assert client.say(save_dest(b"d", b"1", b"e") + save_dest(b"d", b"2", b"e")) == DONE * 2
+        assert client.say(save_dest(b"d", b"3", b"e") + save_dest(b"d", b"1", b"e")) == FAILED + DONE
+        assert client.say(save_dest(b"another", b"3", b"e")) == DONE
+
+
+def test_LIMIT_11_bytes_are_counted_exactly_and_come_back() -> None:
+    with Fast(Limits(ttl_limit_s=100, cached_bytes_max=10)) as server:
+        client = server.peer()
+        assert client.say(save_dest(b"ddd", b"pp", b"ee")) == DONE  # 7
+        with closing(client.park(b"e", b"pp")), socket.socket() as spare:  # 10
+            assert client.save(b"", spare.fileno(), b"") == DONE
+            assert client.save(b"", spare.fileno(), b"1") == FAILED
+            assert client.say(save_dest(b"", b"1", b"")) == FAILED
+            assert client.say(save_dest(b"ddd", b"pp", b"ee")) == DONE, "a renewal needs no room"
+            assert client.say(find_endp(b"e")) == found(b"pp")
+            other = server.peer()
+            assert other.save(b"abc", spare.fileno(), b"") == DONE, "a held session does not count"
+            client.close()
+            server.turn()
+            assert server.server.table.bytes == 13, "a put-back ignores the limit"
+            server.advance(100)
+            assert server.server.table.bytes == 0
+
+
+# Clients of a user.
+
+
+@pytest.mark.parametrize("privileged", [True, False])
+def test_LIMIT_12_users_have_so_many_clients_and_privileged_ones_more(privileged: bool) -> None:
+    with Fast(Limits(clients_per_user_max=1)) as server:
+        server.server._accepting._privileged = frozenset({os.getuid()} if privileged else ())
+        first, second = server.peer(), server.peer(greeted=False)
+        assert second.hear() == (GREETING if privileged else b"")
+        assert second.is_closed() is not privileged
+        first.close()
+        second.close()
+        server.turn()
+        server.peer()
+
+
+# A descriptor in flight.
+
+
+def test_FD_14_nothing_is_served_until_the_descriptor_has_been_read(server: Fast) -> None:
+    client = server.peer()
+    with closing(client.park(b"e")), closing(client.park(b"e")):
+        client.send(find_endp(b"e") + DUMMY + DUMMY + find_endp(b"e") + DUMMY)
+        for _ in range(2):
+            server.turn(4)
+            assert client.sock.recv(len(found(b"p"))) == found(b"p")
+            assert server.server.table.sessions < 2
+            _, (taken,) = client.read_with_descriptors()
+            os.close(taken)
+        assert server.server.table.sessions == 0
+        assert client.say(DUMMY + find_endp(b"e")) == MISSED
+
+
+def test_FD_14_client_that_does_not_read_is_too_slow_in_the_end(server: Fast) -> None:
+    client = server.peer()
+    with closing(client.park(b"e")):
+        client.send(find_endp(b"e") + DUMMY + DUMMY + find_endp(b"zz"))
+        server.turn(4)
+        server.advance(9)
+        assert server.server.clients == 1
+        server.advance(1)
+        assert server.server.clients == 0
+
+
+def test_FD_14_waiting_for_a_client_to_read_costs_no_turns(server: Fast) -> None:
+    client = server.peer()
+    with closing(client.park(b"e")):
+        client.send(find_endp(b"e") + DUMMY + DUMMY + find_endp(b"zz"))
+        server.turn(4)
+        assert server.server._poller.wait(0) == []
+        assert server.server._wait_s(None) == 10
+        client.read()
+        assert server.server._poller.wait(0) != []
+        server.turn()
+
+
+def test_FD_10_session_comes_back_when_the_kernel_takes_no_more_descriptors(server: Fast) -> None:
+    """As root a process never sees ETOOMANYREFS."""
+    client, other = server.peer(), server.peer()
+    refusal = OSError(errno.ETOOMANYREFS, os.strerror(errno.ETOOMANYREFS))
+    with closing(client.park(b"e")) as far:
+        assert client.say(find_endp(b"e")) == found(b"p")
+        with mock.patch.object(wire, "send_descriptor", side_effect=refusal):
+            client.say(DUMMY)
+        assert client.is_closed()
+        assert [line for line in server.log.warnings if "session put back" in line]
+        assert server.server.statistics.too_many_in_flight == 1
+        with other.pick_up(b"e") as near:
+            near.send(b"through")
+            assert far.recv(7) == b"through"
+
+
+# Unwanted descriptors.
+
+
+def test_FD_1_descriptors_that_nobody_awaits_are_closed(server: Fast) -> None:
+    pairs = [socket.socketpair() for _ in range(3)]
+    client = server.peer()
+    client.send(find_endp(b"e"), *(near.fileno() for near, _ in pairs))
+    for near, _ in pairs:
+        near.close()
+    assert client.hear() == MISSED
+    for _, far in pairs:
+        with far:
+            assert is_hung_up(far)
+
+
+class SlowCloser:
+    """Closes when it is told to."""
+
+    refused_users: frozenset[int] = frozenset()
+    crowded_users: frozenset[int] = frozenset()
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+
+    def close(self, job: Job) -> None:
+        self.jobs.append(job)
+
+    def finish(self) -> None:
+        for job in self.jobs:
+            for descriptor in job.descriptors:
+                os.close(descriptor)
+            job.is_done = True
+        self.jobs.clear()
+
+
+def test_FD_15_client_waits_until_what_it_passed_for_nothing_is_closed_and_others_do_not() -> None:
+    closer = SlowCloser()
+    with Fast(Limits(ttl_limit_s=100), hooks=Hooks(closer=closer)) as server, socket.socket() as spare:
+        rude, polite = server.peer(), server.peer()
+        assert rude.say(find_endp(b"zz"), spare.fileno()) == MISSED
+        assert rude.say(find_endp(b"zz")) == b""
+        assert polite.say(find_endp(b"zz")) == MISSED
+        assert server.server._poller.wait(0) == []
+        closer.finish()
+        server.server.resume()
+        assert rude.hear() == MISSED
+        closer.crowded_users = frozenset({os.getuid()})
+        assert polite.say(find_endp(b"zz")) == b""
+        closer.crowded_users = frozenset()
+        server.server.resume()
+        assert polite.hear() == MISSED
+        closer.refused_users = frozenset({os.getuid()})
+        assert polite.save(b"e", spare.fileno()) == FAILED
+        closer.refused_users = frozenset()
+        closer.finish()
+        server.server.resume()
+    closer.finish()
+
+
+# Shares of work.
+
+
+def small_shares(**limits: int) -> Fast:
+    return Fast(Limits(ttl_limit_s=100, **limits), share=1)
+
+
+def test_TTL_7_what_is_due_is_removed_in_shares() -> None:
+    with small_shares() as server:
+        client = server.peer()
+        for _ in range(3):
+            park(client, b"e", b"1").close()
+        for left in (2, 1, 0):
+            server.advance(1)
+            assert server.server.table.sessions == left
+
+
+def test_TTL_5_what_is_due_and_not_removed_is_not_found() -> None:
+    with small_shares() as server:
+        client = server.peer()
+        fars = [park(client, b"e", ttl) for ttl in (b"1", b"1", b"1", b"9")]
+        assert client.say(save_dest(b"d", b"p", b"e")) == DONE
+        for request, reply in ((find_endp(b"e"), found(b"p")), (find_dest(b"d"), MISSED_DEST)):
+            server.clock.now_ns += 1_000_000_000
+            client.send(request)
+            server.turn(6)
+            assert client.read() == reply
+            if reply != MISSED_DEST:
+                os.close(client.take())
+                assert client.say(DUMMY) == b""
+        for far in fars:
+            far.close()
+
+
+def test_TTL_5_binding_that_is_due_leads_nowhere_and_is_not_renewed() -> None:
+    with small_shares() as server:
+        client = server.peer()
+        with closing(client.park(b"e")), closing(client.park(b"f")):
+            for endpoint, ttl in ((b"x", b"1"), (b"y", b"1"), (b"e", b"1"), (b"f", b"9")):
+                assert client.say(save_dest(b"d", endpoint, endpoint, ttl)) == DONE
+            server.clock.now_ns += 1_000_000_000
+            assert client.say(save_dest(b"d", b"e", b"e", b"9")) == DONE
+            for binding in (b"f", b"e"):  # the new one goes last
+                client.send(find_dest(b"d"))
+                server.turn(4)
+                assert client.read() == found(binding, b"p")
+                os.close(client.take())
+                assert client.say(DUMMY) == b""
+
+
+@pytest.mark.parametrize("limit", ["sessions_max", "sessions_per_endpoint_max", "cached_bytes_max"])
+def test_TTL_5_save_that_only_due_sessions_would_refuse_is_done(limit: str) -> None:
+    with small_shares(**{limit: 4}) as server, socket.socket() as spare:
+        client = server.peer()
+        count = 2 if limit == "cached_bytes_max" else 4
+        for _ in range(count):
+            park(client, b"e", b"1").close()
+        assert client.save(b"e", spare.fileno()) == FAILED
+        server.clock.now_ns += 1_000_000_000
+        client.send(save_endp(b"e"))
+        server.turn()
+        assert client.read() == DUMMY
+        client.send(b"\0", spare.fileno())
+        server.turn(6)
+        assert client.read() == DONE
+
+
+def test_TTL_5_binding_that_only_due_bindings_would_refuse_is_saved() -> None:
+    with small_shares(bindings_max=4) as server:
+        client = server.peer()
+        for each in (b"1", b"2", b"3", b"4"):
+            assert client.say(save_dest(b"d", each, b"e", b"1")) == DONE
+        assert client.say(save_dest(b"d", b"5", b"e")) == FAILED
+        server.clock.now_ns += 1_000_000_000
+        client.send(save_dest(b"d", b"5", b"e"))
+        server.turn(6)
+        assert client.read() == DONE
+
+
+def test_dead_sessions_are_passed_over_in_shares() -> None:
+    hooks = Hooks(is_alive=lambda session: session.properties != b"dead")
+    with Fast(Limits(ttl_limit_s=100), hooks=hooks, share=1) as server:
+        client, other = server.peer(), server.peer()
+        for _ in range(5):
+            client.park(b"e", b"dead").close()
+        with closing(client.park(b"e", b"alive")):
+            client.send(find_endp(b"e"))
+            server.turn()
+            assert client.read() == b""
+            assert other.say(find_endp(b"zz")) == MISSED
+            server.turn(6)
+            assert client.read() == found(b"alive")
+
+
+# A turn that comes late.
+
+
+def test_LIMIT_7_client_that_answered_in_time_is_served_after_a_late_turn(server: Fast) -> None:
+    client = server.peer()
+    assert client.say(find_endp(b"e")[:-1]) == b""
+    client.send(b"\0")
+    server.advance(100)
+    assert client.read() == MISSED
+
+
+def test_LIMIT_7_what_came_after_the_poll_is_read_too(server: Fast) -> None:
+    client = server.peer()
+    assert client.say(find_endp(b"e")[:-1]) == b""
+    client.send(b"\0")
+    with mock.patch.object(server.server._poller, "wait", return_value=[]):
+        server.advance(100)
+    assert client.read() == MISSED
+
+
+def test_LIMIT_7_client_that_said_nothing_is_disconnected(server: Fast) -> None:
+    client = server.peer()
+    assert client.say(find_endp(b"e")[:-1]) == b""
+    server.advance(100)
+    assert client.is_closed()
