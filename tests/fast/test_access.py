@@ -5,7 +5,6 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,12 +34,9 @@ def greeted(path: Path, *, user: int, group: int, groups: tuple[int, ...] = ()) 
 
 
 @pytest.fixture
-def reachable(tmp_path: Path) -> Iterator[Path]:
+def reachable(jail: Path) -> Path:
     """Return a path for a socket that everybody can reach."""
-    for folder in (tmp_path, *tmp_path.parents[:-2]):
-        folder.chmod(folder.stat().st_mode | 0o001)
-    yield tmp_path / "s"
-    tmp_path.chmod(0o700)
+    return jail / "s"
 
 
 @pytest.mark.needs("root")

@@ -4,8 +4,6 @@ import os
 import socket
 import stat
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,15 +27,6 @@ def nothing_after(identity):
 standalone.drop = nothing_after
 sys.exit(__main__.main())
 """
-
-
-@pytest.fixture
-def jail() -> Iterator[Path]:
-    """Return an empty folder that everybody can see into; the path is short enough for a socket's."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        yield folder
 
 
 def dance(path: Path) -> None:

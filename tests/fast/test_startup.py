@@ -86,33 +86,19 @@ def test_what_is_wrong_is_said_in_one_line(
         (["--chroot", "/"], "Operation not permitted; only root can"),
     ],
 )
-def test_what_only_root_can_do_is_said_and_leaves_no_socket(
-    arguments: list[str], complaint: str, tmp_path: Path
-) -> None:
-    folder = tmp_path / "open"
-    folder.mkdir()
-    for each in (*tmp_path.parents, tmp_path, folder):
-        if each.stat().st_mode & 0o005 != 0o005 and each.is_relative_to("/tmp"):
-            each.chmod(each.stat().st_mode | 0o005)
-    folder.chmod(0o777)
-    says(started_by_nobody("--listen", folder / "s", *arguments), 1, complaint)
-    assert list(folder.iterdir()) == []
+def test_what_only_root_can_do_is_said_and_leaves_no_socket(arguments: list[str], complaint: str, jail: Path) -> None:
+    jail.chmod(0o777)
+    says(started_by_nobody("--listen", jail / "s", *arguments), 1, complaint)
+    assert list(jail.iterdir()) == []
 
 
 @pytest.mark.needs("root")
-def test_folder_that_may_be_written_to_and_not_read_is_a_warning(tmp_path: Path) -> None:
-    folder = tmp_path / "drop"
-    folder.mkdir()
-    for each in (*tmp_path.parents, tmp_path):
-        if each.is_relative_to("/tmp"):
-            each.chmod(each.stat().st_mode | 0o005)
-    folder.chmod(0o733)
-    ended = started_by_nobody("--listen", folder / "s", "--max-idle", "1")
-    says(
-        ended, 0, f"warning: the folder '{folder}' is not locked: Permission denied; if two servers start there at once"
-    )
+def test_folder_that_may_be_written_to_and_not_read_is_a_warning(jail: Path) -> None:
+    jail.chmod(0o733)
+    ended = started_by_nobody("--listen", jail / "s", "--max-idle", "1")
+    says(ended, 0, f"warning: the folder '{jail}' is not locked: Permission denied; if two servers start there at once")
     assert "listening on" in ended.stderr
-    assert list(folder.iterdir()) == []
+    assert list(jail.iterdir()) == []
 
 
 @pytest.mark.needs("root")
