@@ -1,6 +1,9 @@
-"""How much of what is made up or enumerated is tried on each server: a sample, or with --full all of it."""
+"""How much of what is made up is tried on each server: a sample, or with --full all of it. A folder for everybody."""
 
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -40,3 +43,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def volume(request: pytest.FixtureRequest) -> Volume:
     """Return how much to try."""
     return FULL if request.config.getoption("--full") else SAMPLE
+
+
+@pytest.fixture
+def jail() -> Iterator[Path]:
+    """Return an empty folder that everybody can see into; the path is short enough for a socket's.
+
+    Not tmp_path: other runs of pytest close the folder above to everybody else, whenever they start.
+    """
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder

@@ -1,22 +1,37 @@
-"""The command `scached`.
+"""The command `scached`: finds out who started the process.
 
-Decides who started the process. Everything either way needs is imported here, before anything is done: nothing is
-looked for on disk once the loop runs, and nothing can be in a chroot.
+Only what the way of starting needs is imported, and all of it before anything is served: nothing is looked for on disk
+once the loop runs, and nothing can be in a chroot.
 """
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
-
-from scache_fast.process import master, standalone
+from collections.abc import Mapping, Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
+    # From the first instant on: a hang-up that comes before there is a handler must not end the process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     given = sys.argv[1:] if arguments is None else arguments
-    if master.is_child(given, os.environ):
+    if is_child_of_master(given, os.environ):
+        from scache_fast.process import master
+
         return master.main(sys.argv[0], given, os.environ)
+    from scache_fast.process import standalone
+
     return standalone.main(given, os.environ)
+
+
+def is_child_of_master(arguments: Sequence[str], environment: Mapping[str, str]) -> bool:
+    """Say whether Postfix's master(8) started this process, or somebody who does as it does.
+
+    master(8) passes GENERATION and options of one letter; scached's own, but -v and -h, are of several.
+    """
+    return "GENERATION" in environment or any(
+        len(each) > 1 and each[0] == "-" and each[1] in "cdDilmnosStuVz" for each in arguments
+    )
 
 
 if __name__ == "__main__":

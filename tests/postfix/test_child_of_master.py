@@ -31,6 +31,7 @@ from tests.support.processes import ended, process_status
 
 from scache_conformance.servers.master_channels import STATUS_MESSAGE, StatusMessage
 from scache_conformance.servers.postfix import postfix_parameter
+from scache_conformance.servers.target import ServerDied
 
 pytestmark = pytest.mark.needs("postfix", "root")
 
@@ -107,6 +108,44 @@ def test_settings_of_its_own_are_given_with_a_prefix(start: Starter) -> None:
     with Client(child.socket_path) as peer, peer.park(b"smtp") as far, socket.socket() as spare:
         assert peer.save(b"smtp", spare.fileno()) == FAILED
         assert far.recv(100) == b"QUIT\r\n"
+
+
+def test_settings_of_its_own_are_read_from_a_file_too(start: Starter, tmp_path: Path) -> None:
+    file = tmp_path / "scached.toml"
+    file.write_text("ttl_limit = 1\nsessions_max = 5\nfarewell = ['smtp*=QUIT\\r\\n']\n")
+    words = ["-l", "-t", "unix", "-o", "connection_cache_ttl_limit=9s", "-o", "scached_sessions_max=1", "-f", str(file)]
+    child = start(arguments=words)
+    near, far = socket.socketpair()
+    with near, far, Peer(child.socket_path) as peer:
+        peer.save_endp(9, b"smtp", b"", near.fileno())
+        peer.send(save_endp(9, b"smtp", b""))
+        peer.expect(DUMMY)
+        peer.send(b"\0", (near.fileno(),))
+        peer.expect(b"status\x002\0\0")  # the line in master.cf goes before the file, and the file before main.cf
+        near.close()
+        far.settimeout(PATIENCE_S)
+        assert far.recv(100) == b"QUIT\r\n"
+
+
+def test_setting_that_has_another_place_is_refused_in_the_file(start: Starter, tmp_path: Path) -> None:
+    (tmp_path / "scached.toml").write_text("listen = '/x'\n")
+    with pytest.raises(
+        ServerDied, match=r"fatal: \S+/scached.toml: listen cannot be set under master\(8\): master\(8\)"
+    ):
+        start(arguments=["-l", "-t", "unix", "-f", str(tmp_path / "scached.toml")])
+
+
+def test_file_makes_postconf_warn_of_nothing(tmp_path: Path) -> None:
+    """Other than parameters with a name that Postfix does not know."""
+    (tmp_path / "main.cf").write_text("compatibility_level = 3.6\n")
+    said = []
+    for words in ("-o scached_liveness=rdhup", "-o max_idle=5s -f /etc/scached.toml"):
+        (tmp_path / "master.cf").write_text(f"scache unix - - y - 1 scached {words}\n")
+        command = ["postconf", "-c", str(tmp_path), "-n"]
+        path = f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin"
+        said.append(subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=True).stderr)
+    assert "unused parameter: scached_liveness=rdhup" in said[0]
+    assert said[1] == ""
 
 
 def test_several_listeners_serve_one_cache(start: Starter, tmp_path: Path) -> None:

@@ -52,6 +52,21 @@ def test_lines_begin_with_time_host_and_name(
     assert re.fullmatch(rf"{head}: warning: unknown request 'bogus'", line), line
 
 
+def test_lines_can_have_the_name_that_filters_look_for(start: Starter) -> None:
+    child = start("scached_syslog_name=scache")
+    with Peer(child.socket_path) as peer:
+        peer.send(request(b"bogus"))
+        peer.expect(b"status\x001\0\0")
+    assert f" private postfix/scache[{child.pid}]: warning: unknown request 'bogus'" in child.log()
+
+
+def test_last_line_of_a_failed_start_has_that_name_too(start: Starter) -> None:
+    with pytest.raises(
+        ServerDied, match=r"postfix/scache\[\d+\]: fatal: -o: liveness: 'maybe' is none of off, hup, rdhup"
+    ):
+        start("scached_liveness=maybe", "scached_syslog_name=scache")
+
+
 def test_times_are_local_in_the_chroot_too(start: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Asia/Kolkata")
     child = start()
@@ -155,7 +170,7 @@ def test_mistake_in_the_program_is_logged(start: Starter) -> None:
 
 
 def test_mistake_at_the_start_is_logged_too(start: Starter) -> None:
-    prelude = "import scache_fast.process.master as master; master.merge = lambda layers: 1 / 0"
+    prelude = "import scache_fast.process.child as child; child.merge = lambda layers: 1 / 0"
     with pytest.raises(ServerDied, match=r"exit status 1\b.*panic: ZeroDivisionError: division by zero at \S+:\d+"):
         start(prelude=prelude)
 

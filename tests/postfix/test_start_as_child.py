@@ -21,6 +21,7 @@ from scache_conformance.servers.postfix import MasterChild
 from scache_conformance.servers.target import ServerDied
 from scache_fast.process import postfix_parameters
 from scache_fast.process.errors import StartError
+from scache_fast.process.postfix_parameters import Question
 
 NEEDS_POSTFIX = pytest.mark.needs("postfix")
 
@@ -132,7 +133,7 @@ FATAL: Final = (
     ),
     Fatal(
         "queue missing", [*AS_MASTER, "-o", "queue_directory=/nosuch"],
-        "cannot go to queue_directory /nosuch: No such file or directory", postfix=EXIT_STATUS,
+        "cannot find queue_directory /nosuch: No such file or directory", postfix=EXIT_STATUS,
     ),
     Fatal(
         "own parameter unknown", [*AS_MASTER, "-o", "scached_livenes=off"],
@@ -141,6 +142,25 @@ FATAL: Final = (
     Fatal(
         "own parameter wrong", [*AS_MASTER, "-o", "scached_liveness=maybe"],
         "-o: .*liveness: 'maybe' is none of off, hup, rdhup", postfix=NOT_AT_ALL,
+    ),
+    *(
+        Fatal(
+            f"own parameter {name}", [*AS_MASTER, "-o", f"scached_{name}={value}"],
+            rf"-o scached_{name} cannot be set under master\(8\): .*", postfix=NOT_AT_ALL,
+        )
+        for name, value in {
+            "listen": "/x", "mode": "0666", "owner": "root", "user": "nobody", "group": "daemon", "chroot": "/",
+            "log": "stderr", "syslog_facility": "mail", "ready_fd": "3",
+        }.items()
+    ),
+    Fatal(
+        "file missing", [*AS_MASTER, "-f", "/nosuch"], "cannot read '/nosuch': No such file or directory",
+        postfix=NOT_AT_ALL,
+    ),
+    Fatal(
+        "other folder than the queue", [*AS_MASTER, "-o", "queue_directory=/"],
+        r"master\(8\) started this process in \S+/queue, and queue_directory is /: see command_directory .*",
+        postfix=NOT_AT_ALL,
     ),
     Fatal(
         "configuration missing", AS_MASTER,
@@ -230,22 +250,52 @@ def silent_postconf(folder: Path, script: str) -> Path:
 @pytest.mark.parametrize(
     ("script", "complaint"),
     [
-        ("exec sleep 60", r"postconf -c /etc/postfix gave no answer in 0.1 s"),
+        ("exec sleep 60", r"postconf -c /nosuch gave no answer in 0.1 s"),
         ("", r"cannot run \S+/postconf: Exec format error"),
-        ("exit 0", r"cannot read the configuration in /etc/postfix: no answer"),
-        ("echo trouble >&2; exit 1", r"cannot read the configuration in /etc/postfix: trouble"),
+        ("exit 0", r"cannot read the configuration in /nosuch: no answer"),
+        ("echo trouble >&2; exit 1", r"cannot read the configuration in /nosuch: trouble"),
     ],
 )
 def test_postconf_that_gives_no_answer_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, complaint: str
 ) -> None:
-    monkeypatch.setattr(postfix_parameters, "_POSTCONF", (str(silent_postconf(tmp_path, script)),))
+    silent_postconf(tmp_path, script)
     monkeypatch.setattr(postfix_parameters, "_POSTCONF_TIMEOUT_S", 0.1)
     with pytest.raises(StartError, match=complaint):
-        postfix_parameters.read_parameters("/etc/postfix", {})
+        Question("/nosuch", {"command_directory": str(tmp_path)}).answer()
+
+
+@pytest.mark.parametrize(
+    ("text", "folder"),
+    [
+        ("command_directory = {}", "{}"),
+        ("command_directory={}\n", "{}"),
+        ("command_directory = /nosuch\n\n# command_directory = /nosuch\ncommand_directory =\n  {}\n", "{}"),
+        ("command_directory = {}\nx = y", "{}"),
+        ("x = y\n command_directory = /nosuch\n", None),
+        ("# command_directory = /nosuch\n", None),
+        ("command_directory = $config_directory\n", None),
+        ("command_directory = relative\n", None),
+        (None, None),
+    ],
+)
+def test_postconf_is_where_main_cf_says(
+    text: str | None, folder: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "usual").mkdir()
+    for name in ("own", "usual"):
+        silent_postconf(tmp_path / name, "exit 1")
+    if text is not None:
+        (tmp_path / "main.cf").write_text(text.replace("{}", str(tmp_path / "own")))
+    monkeypatch.setattr(postfix_parameters, "_FOLDERS", (str(tmp_path / "usual"),))
+    expected = tmp_path / ("usual" if folder is None else "own") / "postconf"
+    assert postfix_parameters._postconf(str(tmp_path), {}) == str(expected)
+    overrides = {"command_directory": str(tmp_path / "own")}
+    assert postfix_parameters._postconf(str(tmp_path), overrides) == str(tmp_path / "own/postconf")
 
 
 def test_missing_postconf_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postfix_parameters, "_POSTCONF", (str(tmp_path / "postconf"),))
-    with pytest.raises(StartError, match=r"there is no postconf command at .*: install Postfix's tools"):
-        postfix_parameters.read_parameters("/etc/postfix", {})
+    monkeypatch.setattr(postfix_parameters, "_FOLDERS", (str(tmp_path),))
+    with pytest.raises(StartError, match=rf"there is no postconf command at {tmp_path}/postconf: set comm"):
+        Question("/nosuch", {})

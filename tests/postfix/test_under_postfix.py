@@ -89,6 +89,13 @@ def test_mail_reuses_connections_of_scached_started_by_master(stack: ExitStack, 
     assert is_elsewhere == chroot
 
 
+def test_reason_of_a_failed_start_is_in_the_mail_log(stack: ExitStack, tmp_path: Path) -> None:
+    postfix = run_postfix(stack, service_command(scached(tmp_path)) + " -o scached_liveness=maybe")
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(postfix.socket_path))
+        postfix.await_log(lambda log: "/scached[" in log and "fatal: -o: liveness: 'maybe' is none of off" in log)
+
+
 def test_reload_in_the_middle_loses_no_message(stack: ExitStack, tmp_path: Path) -> None:
     postfix = run_postfix(stack, service_command(scached(tmp_path)))
     postfix.deliver(5)

@@ -41,13 +41,18 @@ _TAKEN_OVER: Final = ("MAIL_DEBUG", "MAIL_LOGTAG", "TZ")
 
 def postfix_parameter(name: str) -> str:
     """Ask the installed Postfix for the default of a parameter. Raises Unavailable where none is installed."""
+    return _postconf("-dh", name)[0]
+
+
+def _postconf(*arguments: str) -> list[str]:
+    """Return what postconf(1) prints, one line each. Raises Unavailable where none is installed."""
     postconf = shutil.which("postconf", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if postconf is None:
         raise Unavailable("Postfix is not installed here: no postconf found; install the package postfix")
-    result = processes.run([postconf, "-dh", name])
+    result = processes.run([postconf, *arguments])
     if result.returncode != 0:
-        raise Unavailable(f"{postconf} -dh {name} failed; it says: {result.stderr.strip()}")
-    return result.stdout.strip()
+        raise Unavailable(f"{postconf} {' '.join(arguments)} failed; it says: {result.stderr.strip()}")
+    return result.stdout.splitlines()
 
 
 def scache_program() -> Path:
@@ -88,7 +93,7 @@ class MasterChild:
         if (drop_privileges or chroot) and os.geteuid() != 0:
             raise Unavailable("only root may start a child that changes its user or its root: run as root")
         self._program: Final = program or scache_program()
-        standard = ["-l", "-t", "unix", *(["-n", service] if service != self._program.name else [])]
+        standard = ["-l", *(["-n", service] if service != self._program.name else []), "-t", "unix"]
         switches = [*(["-u"] if drop_privileges else []), *(["-c"] if chroot else [])]
         limits = [f"connection_cache_ttl_limit={ttl_limit_s}s", f"max_idle={IDLE_S_MAX}s"]
         words = standard + switches if arguments is None else list(arguments)
@@ -188,11 +193,16 @@ class MasterChild:
         (folder / "etc" / "master.cf").write_text("")
 
     def _environment(self) -> dict[str, str]:
+        """Return what master(8) passes on; tests/data/master-child.json is a recording of it."""
+        folder = str(self._prepared_folder / "etc")
+        names = ("syslog_name", "maillog_file", "postlog_service_name", "myhostname")
+        tag, maillog_file, postlog, host = _postconf("-c", folder, "-xh", *names)
+        service = str(self.queue_directory / "public" / postlog)
         return {
-            "MAIL_CONFIG": str(self._prepared_folder / "etc"),
+            "MAIL_CONFIG": folder,
+            "MAIL_LOGTAG": tag,
             "LANG": "C",
-            "POSTLOG_SERVICE": "postlog",
-            "POSTLOG_HOSTNAME": "private.example",
+            **({"POSTLOG_SERVICE": service, "POSTLOG_HOSTNAME": host} if maillog_file else {}),
             "GENERATION": self._generation,
             **{name: os.environ[name] for name in _TAKEN_OVER if name in os.environ},
             **(self.clock.environment() if self.clock is not None else {}),
@@ -204,6 +214,7 @@ class MasterChild:
             raise RuntimeError(f"child {self._process.pid} still runs: a service like this has one at a time")
         assert self._listener is not None, "prepare() comes before start()"
         self.disconnect()
+        environment = self._environment()
         flow_read, flow_write = os.pipe()
         status = self._open_channels.open_status()
         given = [flow_read, flow_write, status.fileno(), self._listener.fileno()]
@@ -222,7 +233,7 @@ class MasterChild:
                     pass_fds=given,
                     cwd=self.queue_directory,
                     umask=0o077,
-                    env=self._environment(),
+                    env=environment,
                     restore_signals=True,
                 )
         finally:

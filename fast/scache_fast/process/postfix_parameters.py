@@ -1,40 +1,35 @@
-"""Postfix's parameters, as postconf(1) expands them, and the settings that they amount to.
+"""Postfix's parameters, as postconf(1) expands them.
 
-Besides Postfix's own parameters, `-o scached_NAME=VALUE` in master.cf sets whatever `scached --help` lists.
+Which settings of ours they amount to is in child.py.
 
 Sources: postconf(1), postconf(5) of Postfix 3.7.
 """
 
 import os
 import pwd
+import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from scache_fast.process.errors import StartError
 from scache_fast.settings.accounts import Account
-from scache_fast.settings.sources import Texts
-from scache_fast.settings.table import SETTINGS
 from scache_fast.settings.values import FACILITIES, parse_time_s
 
-_OWN_PREFIX: Final = "scached_"
+OWN_PREFIX: Final = "scached_"
+"""What the names of our settings begin with on a line of master.cf."""
 
-_POSTCONF: Final = ("/usr/sbin/postconf", "/usr/local/sbin/postconf", "/usr/libexec/postfix/postconf")
-"""Where postconf(1) is looked for; master(8) gives its children no PATH."""
+_FOLDERS: Final = ("/usr/sbin", "/usr/local/sbin", "/usr/libexec/postfix")
+"""Where postconf(1) is looked for if main.cf does not say; master(8) gives its children no PATH."""
 
 _POSTCONF_TIMEOUT_S: Final = 30
 """Arbitrary; it takes 10 ms."""
 
-_SETTINGS_OF: Final = {
-    "connection_cache_ttl_limit": "ttl_limit",
-    "connection_cache_status_update_time": "status_update_time",
-    "max_idle": "max_idle",
-    "ipc_timeout": "ipc_timeout",
-}
-"""Which of Postfix's parameters are settings of ours."""
-
 _PARAMETERS: Final = (
-    *_SETTINGS_OF,
+    "connection_cache_ttl_limit",
+    "connection_cache_status_update_time",
+    "max_idle",
+    "ipc_timeout",
     "daemon_timeout",
     "mail_owner",
     "queue_directory",
@@ -52,6 +47,10 @@ class Parameters:
     def __init__(self, values: Mapping[str, str], overrides: Mapping[str, str]) -> None:
         self._values = values
         self._overrides = overrides
+        self.own = {
+            name.removeprefix(OWN_PREFIX): value for name, value in overrides.items() if name.startswith(OWN_PREFIX)
+        }
+        """Settings of ours that the line in master.cf gives, by name."""
 
     def __getitem__(self, name: str) -> str:
         return self._values[name]
@@ -85,42 +84,73 @@ class Parameters:
             raise StartError(f"parameter mail_owner: user {name} has all privileges; name one without")
         return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
-    def layers(self) -> dict[str, Texts]:
-        """Return the texts of our settings by where they come from; raises StartError."""
-        own = {
-            name.removeprefix(_OWN_PREFIX): value
-            for name, value in self._overrides.items()
-            if name.startswith(_OWN_PREFIX)
-        }
-        known = {setting.name for setting in SETTINGS}
-        for name in own:
-            if name not in known:
-                raise StartError(f"unknown parameter -o {_OWN_PREFIX}{name}: scached --help lists what there is")
-        return {
-            "main.cf": {setting: [f"{self.time_s(name)}s"] for name, setting in _SETTINGS_OF.items()},
-            "-o": {name: [value] for name, value in own.items()},
-        }
 
-
-def read_parameters(folder: str, overrides: Mapping[str, str]) -> Parameters:
-    """Ask postconf(1) for the parameters that matter here; raises StartError.
+class Question:
+    """postconf(1), which is running since this was made, and its answer.
 
     What was given with -o takes part in the expansion, as it does in Postfix's own programs.
     """
-    postconf = next((path for path in _POSTCONF if os.access(path, os.X_OK)), None)
-    if postconf is None:
-        raise StartError(f"there is no postconf command at {', '.join(_POSTCONF)}: install Postfix's tools")
-    changed = [f"-o{name}={value}" for name, value in overrides.items() if not name.startswith(_OWN_PREFIX)]
-    command = [postconf, "-c", folder, *changed, "-xh", *_PARAMETERS]
+
+    def __init__(self, folder: str, overrides: Mapping[str, str]) -> None:
+        """Start it with a configuration folder; raises StartError."""
+        self._folder = folder
+        self._overrides = overrides
+        self._program = _postconf(folder, overrides)
+        changed = [f"-o{name}={value}" for name, value in overrides.items() if not name.startswith(OWN_PREFIX)]
+        command = [self._program, "-c", folder, *changed, "-xh", *_PARAMETERS]
+        try:
+            self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        except OSError as error:
+            raise StartError(f"cannot run {self._program}: {error.strerror}") from None
+
+    def answer(self) -> Parameters:
+        """Wait for it to end, and return what it says; raises StartError."""
+        with self._process as process:
+            try:
+                output, complaints = process.communicate(timeout=_POSTCONF_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise StartError(
+                    f"{self._program} -c {self._folder} gave no answer in {_POSTCONF_TIMEOUT_S} s"
+                ) from None
+        # One line each, and nothing but a newline ends it.
+        values = output.decode(errors="surrogateescape").split("\n")[:-1]
+        if process.returncode != 0 or len(values) != len(_PARAMETERS):
+            lines = complaints.decode(errors="backslashreplace").strip().splitlines()
+            raise StartError(f"cannot read the configuration in {self._folder}: {lines[-1] if lines else 'no answer'}")
+        return Parameters(dict(zip(_PARAMETERS, values, strict=True)), self._overrides)
+
+
+def _postconf(folder: str, overrides: Mapping[str, str]) -> str:
+    """Return the path of the postconf(1) that belongs to a configuration; raises StartError."""
+    named = [overrides.get("command_directory"), _command_directory(folder)]
+    folders = [each for each in named if each is not None and each.startswith("/") and "$" not in each]
+    programs = [f"{each}/postconf" for each in [*folders[:1], *_FOLDERS]]
+    for program in programs:
+        if os.access(program, os.X_OK):
+            return program
+    raise StartError(f"there is no postconf command at {', '.join(programs)}: set command_directory in main.cf")
+
+
+def _command_directory(folder: str) -> str | None:
+    """Return what main.cf says about where Postfix's commands are; None if it says nothing, or cannot be read."""
     try:
-        done = subprocess.run(command, capture_output=True, timeout=_POSTCONF_TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired:
-        raise StartError(f"{postconf} -c {folder} gave no answer in {_POSTCONF_TIMEOUT_S} s") from None
-    except OSError as error:
-        raise StartError(f"cannot run {postconf}: {error.strerror}") from None
-    # One line each, and nothing but a newline ends it.
-    values = done.stdout.decode(errors="surrogateescape").split("\n")[:-1]
-    if done.returncode != 0 or len(values) != len(_PARAMETERS):
-        complaint = done.stderr.decode(errors="backslashreplace").strip().splitlines()
-        raise StartError(f"cannot read the configuration in {folder}: {complaint[-1] if complaint else 'no answer'}")
-    return Parameters(dict(zip(_PARAMETERS, values, strict=True)), overrides)
+        with open(f"{folder}/main.cf", encoding="utf-8", errors="surrogateescape") as file:
+            found = [value for name, value in _assignments(file) if name == "command_directory"]
+    except OSError:
+        return None  # postconf(1) will say what is wrong.
+    return found[-1] if found else None
+
+
+def _assignments(lines: Iterator[str]) -> Iterator[tuple[str, str]]:
+    """Yield names and values of main.cf: a line that begins with a blank goes on with the one before, postconf(5)."""
+    whole = ""
+    for line in [*lines, "end"]:
+        if re.match(r"\s*(#|$)", line):
+            continue
+        if line[0].isspace():
+            whole += line
+            continue
+        name, _, value = whole.partition("=")
+        yield name.strip(), " ".join(value.split())
+        whole = line

@@ -19,7 +19,6 @@ import time
 from collections import deque
 from typing import Final
 
-from scache_fast.engine.server import Server
 from scache_fast.process.logger import Priority, Sink
 from scache_fast.settings.values import FACILITIES
 
@@ -96,7 +95,7 @@ class Datagrams:
             self._lost += 1
         self.flush()
 
-    def after_turn(self, server: Server) -> None:
+    def after_turn(self, server: object) -> None:
         """Send what waits, if anything does; the loop calls it after each turn."""
         if self._waiting:
             self.flush()
