@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tests.postfix.peer import PATIENCE_S
 from tests.postfix.private_postfix import PrivatePostfix, service_command
+from tests.support.client import PATIENCE_S
 
 RECORDING: Final = Path(__file__).parents[1] / "data/master-child.json"
 

@@ -115,15 +115,9 @@ def test_settings_of_its_own_are_read_from_a_file_too(start: Starter, tmp_path: 
     file.write_text("ttl_limit = 1\nsessions_max = 5\nfarewell = ['smtp*=QUIT\\r\\n']\n")
     words = ["-l", "-t", "unix", "-o", "connection_cache_ttl_limit=9s", "-o", "scached_sessions_max=1", "-f", str(file)]
     child = start(arguments=words)
-    near, far = socket.socketpair()
-    with near, far, Peer(child.socket_path) as peer:
-        peer.save_endp(9, b"smtp", b"", near.fileno())
-        peer.send(save_endp(9, b"smtp", b""))
-        peer.expect(DUMMY)
-        peer.send(b"\0", (near.fileno(),))
-        peer.expect(b"status\x002\0\0")  # the line in master.cf goes before the file, and the file before main.cf
-        near.close()
-        far.settimeout(PATIENCE_S)
+    with Client(child.socket_path) as peer, peer.park(b"smtp") as far, socket.socket() as spare:
+        # The line in master.cf goes before the file, and the file before main.cf.
+        assert peer.save(b"smtp", spare.fileno()) == FAILED
         assert far.recv(100) == b"QUIT\r\n"
 
 

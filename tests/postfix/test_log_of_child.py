@@ -54,9 +54,8 @@ def test_lines_begin_with_time_host_and_name(
 
 def test_lines_can_have_the_name_that_filters_look_for(start: Starter) -> None:
     child = start("scached_syslog_name=scache")
-    with Peer(child.socket_path) as peer:
-        peer.send(request(b"bogus"))
-        peer.expect(b"status\x001\0\0")
+    with Client(child.socket_path) as peer:
+        assert peer.say(b"request\0bogus\0\0") == MALFORMED
     assert f" private postfix/scache[{child.pid}]: warning: unknown request 'bogus'" in child.log()
 
 
