@@ -38,10 +38,14 @@ def main(folder: Path) -> None:
         found = _read(made_from)
         if found == wanted:
             return
+        must_be_made = any(found.get(name) != value for name, value in python.items())
+        if must_be_made and importlib.util.find_spec("ensurepip") is None:
+            package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
+            _fail(f"this Python has no ensurepip: install it (Debian, Ubuntu: apt-get install {package})")
         print(f"setting up {folder} with Python {sys.version.split()[0]}; this takes a package index and a minute")
         sys.stdout.flush()
         made_from.unlink(missing_ok=True)
-        if any(found.get(name) != value for name, value in python.items()):
+        if must_be_made:
             _make(folder)
         _install(folder)
         made_from.write_text(json.dumps(wanted))
@@ -56,9 +60,6 @@ def _read(made_from: Path) -> dict[str, str]:
 
 
 def _make(folder: Path) -> None:
-    if importlib.util.find_spec("ensurepip") is None:
-        package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
-        _fail(f"this Python has no ensurepip: install it (Debian, Ubuntu: apt-get install {package})")
     if folder.exists():
         shutil.rmtree(folder)
     _run(folder, [INTERPRETER, "-m", "venv", str(folder)])

@@ -3,7 +3,7 @@
 `@pytest.mark.needs("spin", "compiler")` skips a test where one of the two is missing. The run ends in one line that
 names the Debian packages which would bring the skipped tests. For CI, where nothing may be missing unnoticed:
 
-* `--skips-allowed FILE` fails the run on every skip that the file does not list.
+* `--skips-allowed=FILE` fails the run on every skip that the file does not list.
 * `--bare` fails the run if a program is there that a test can need, and on every skip for another reason.
 """
 
