@@ -1,5 +1,6 @@
-"""How much of what is made up is tried on each server: a sample, or with --full all of it. A folder for everybody."""
+"""How much of what is generated is tried on each server, a sample or with --full all of it; and where files go."""
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ SAMPLE = Volume(steps=2_000, histories=15, every=59)
 
 FULL = Volume(steps=20_000, histories=1_000, every=1)
 
+_FOLDER = pytest.StashKey[str]()
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add --full."""
@@ -33,10 +36,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--compiled", action="store_true", help="fail unless the production server is the compiled one")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """See that --compiled tests what it says."""
+    """See that --compiled tests what it says, and give the tests' files a short path.
+
+    A socket's path holds 107 bytes. pytest's own folder has the user's name in it, and TMPDIR may be long.
+    """
     if config.getoption("--compiled") and server.__file__.endswith(".py"):
         raise pytest.UsageError(f"--compiled: {server.__file__} comes first; use make test-compiled")
+    if config.option.basetemp is None and not hasattr(config, "workerinput"):
+        config.option.basetemp = config.stash[_FOLDER] = tempfile.mkdtemp(prefix="scached-", dir="/tmp")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Remove the tests' files, unless somebody will want to see them."""
+    if exitstatus == pytest.ExitCode.OK and (folder := session.config.stash.get(_FOLDER, "")):
+        shutil.rmtree(folder)
 
 
 @pytest.fixture
