@@ -75,7 +75,7 @@ soak: setup ## a million save and find pairs under a long ttl: memory and descri
 	$(BIN)/python -m tests.soak
 
 mutants: setup ## hold every server that is wrong on purpose against the suite, check conformance/MUTANTS.md (minutes)
-	$(BIN)/python -m tests.wrong.mutants.table
+	$(BIN)/python -m tests.wrong.table
 
 citations: setup ## break each line of fast/ that cites a clause, and see a test of the clause fail (minutes)
 	$(BIN)/python -m tests.citations $(ARGS)

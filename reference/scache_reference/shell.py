@@ -323,8 +323,10 @@ class Shell:
             case CloseDescriptor():
                 try:
                     os.close(effect.handle)
-                except OSError:
-                    pass  # Linux has closed it all the same; what the file's own server says of it is no news.
+                except OSError as error:
+                    if error.errno == errno.EBADF:
+                        raise  # It was closed before, which is a fault of this server.
+                    # Linux has closed it all the same; what the file's own server says of it is no news.
             case Disconnect():
                 self._disconnect(effect.client)
             case PrintStatistics():

@@ -45,7 +45,7 @@ def server(name: str, folder: Path, *, ttl_limit_s: int = 2, real_time: bool = F
 
 def wrong(name: str, folder: Path, *, ttl_limit_s: int = 2) -> CommandServer:
     """Return a server that is wrong on purpose. It gets little time for replies, as some never come."""
-    return under_clock("tests.wrong.mutants", folder, name, ttl_limit_s=ttl_limit_s, deadline_s=0.5)
+    return under_clock("tests.wrong", folder, name, ttl_limit_s=ttl_limit_s, deadline_s=0.5)
 
 
 def under_clock(

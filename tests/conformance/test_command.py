@@ -290,7 +290,7 @@ def test_log_of_a_server_that_died_cannot_control_the_terminal(
 
 
 def test_server_that_does_not_answer_is_not_taken_for_a_slow_machine() -> None:
-    mutant = f"{sys.executable} -m tests.wrong.mutants no-invitation --listen {{socket}}"
+    mutant = f"{sys.executable} -m tests.wrong no-invitation --listen {{socket}}"
     with CommandServer(mutant, Declared(deadline_s=1.1)) as target:
         run = lockstep.run(target, steps_min=100, seed_number=1, shorten_s_max=0.0)
         recorded = histories.run(target, count=3, seed_number=1)

@@ -44,7 +44,7 @@ def test_no_marks_are_left_behind() -> None:
 
 
 SLOW_ON_PURPOSE = {
-    "tests/wrong/mutants/in_the_process.py",
+    "tests/wrong/rules/process.py",
     "tests/conformance/scripted.py",
     "tests/attack/__main__.py",
     "tests/attack/attacks.py",

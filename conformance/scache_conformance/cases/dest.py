@@ -202,13 +202,13 @@ def many_to_many(lab: Lab) -> None:
     peer = lab.peer()
     for turn in range(3):
         for number in (turn, (turn + 1) % 3, (turn + 2) % 3):
-            peer.bind(f"d{turn}", f"e{number}", b"q%d%d" % (turn, number))
+            peer.bind(f"d{turn}", f"e{number}", b"q%d" % (number % 2))
     for age in range(3):
         for number in range(3):
             peer.park(f"e{number}", b"p%d.%d" % (number, age))
     for turn in range(3):
         for age in range(3):
-            peer.finds_dest(f"d{turn}", b"q%d%d" % (turn, turn), b"p%d.%d" % (turn, age))
+            peer.finds_dest(f"d{turn}", b"q%d" % (turn % 2), b"p%d.%d" % (turn, age))
     for turn in range(3):
         peer.misses_dest(f"d{turn}")
 

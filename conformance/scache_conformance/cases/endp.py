@@ -136,6 +136,8 @@ def two_name_spaces(lab: Lab) -> None:
     line = peer.park("elsewhere", b"elsewhere")
     peer.finds_dest("both", b"q", b"elsewhere", line=line)
     peer.finds_endp("both", b"under the label")
+    peer.park("elsewhere", b"elsewhere again")
+    peer.misses_endp("both")
 
 
 @case("endp/many", "ENDP-2", "ENDP-3")

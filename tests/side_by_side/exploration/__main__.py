@@ -1,6 +1,6 @@
 """Explore one scope: `python -m tests.side_by_side.exploration [order|queue|peaks|wide|wrong]`, wide if none is given.
 
-`wrong` lists the wrong versions instead, each with the length of the shortest way to show that it is wrong.
+`wrong` lists the wrong rules instead, each with the length of the shortest way to show that it is wrong.
 
 Prints the size of the space and, where the two tables differ, the shortest program that shows it. Exit status 0: they
 agree and the counts are the committed ones; 1: they do not; 2: there is no such scope.
@@ -14,13 +14,13 @@ from tests.side_by_side.exploration.explorer import explore, script
 from tests.side_by_side.exploration.fast_table import FastTable, stale_instants_max
 from tests.side_by_side.exploration.scopes import COMMITTED
 from tests.side_by_side.exploration.spec_table import SpecTable
-from tests.wrong.versions import WRONG_VERSIONS
+from tests.wrong.registry import Layer, caught_by
 
 
 def main(arguments: list[str]) -> int:
     name = arguments[0] if arguments else "wide"
     if arguments == ["wrong"]:
-        return list_wrong_versions()
+        return list_wrong_rules()
     if name not in COMMITTED or len(arguments) > 1:
         print(f"no scope {' '.join(arguments)!r}: give one of {', '.join(COMMITTED)} or wrong", file=sys.stderr)
         return 2
@@ -43,14 +43,15 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def list_wrong_versions() -> int:
+def list_wrong_rules() -> int:
     missed = 0
-    for version in WRONG_VERSIONS:
-        explored = first_difference(version)[1]
+    caught = caught_by(Layer.EXPLORATION)
+    for rule in caught:
+        explored = first_difference(rule)[1]
         missed += explored.difference is None
         steps = str(len(explored.operations)) if explored.difference is not None else "missed"
-        print(f"{steps:>6}  {version.__name__:31} {version.__doc__}")
-    print(f"{len(WRONG_VERSIONS) - missed} of {len(WRONG_VERSIONS)} caught")
+        print(f"{steps:>6}  {rule.slug:46} {rule.what}")
+    print(f"{len(caught) - missed} of {len(caught)} caught")
     return 1 if missed else 0
 
 

@@ -1,27 +1,51 @@
-"""How a wrong version is caught: the small scopes, one after the other, until one shows a difference.
-
-Decides in which order to look. Refuses to know what is wrong with the version, and whether missing it is a failure.
-"""
+"""How a wrong rule is caught: the small scopes, one after the other, until one shows a difference."""
 
 import math
+import os
 from typing import Final
 
 from tests.side_by_side.exploration.explorer import Explored, Scope, explore
 from tests.side_by_side.exploration.fast_table import FastTable, stale_instants_max
 from tests.side_by_side.exploration.scopes import COMMITTED, ORDER, SMALL
+from tests.side_by_side.exploration.server_table import ServerTable
 from tests.side_by_side.exploration.spec_table import SpecTable
+from tests.wrong.registry import Rule
 
 FIRST_ROUND_TRANSITIONS: Final = 1000
-"""Most wrong versions show themselves within a few steps of some scope, so that a first round looks only there."""
+"""Most wrong rules show themselves within a few steps of some scope, so that a first round looks only there."""
+
+VERBS: Final = (
+    *("save_endp", "find_endp", "save_dest", "find_dest", "put_back", "hand_over"),
+    *("expire", "next_expiry_ns", "sizes"),
+)
 
 
-def first_difference(wrong: type[SpecTable] | type[FastTable]) -> tuple[Scope, Explored]:
-    """Return the first small scope that shows the version to be wrong, and what it shows."""
+def wrong_table(rule: Rule) -> type[ServerTable] | type[FastTable]:
+    """Return a table that goes by a wrong rule: what it spoils is the specified server or the production table."""
+    instead = rule.instead()
+    instead((os, "dup"))(lambda right: lambda handle: handle)  # Handles are numbers here, and need no descriptor.
+    if rule.server == "fast":
+        return instead.spoil(FastTable, *VERBS)
+    return instead.spoil(ServerTable, *VERBS)
+
+
+def setup(rule: Rule) -> tuple[str, ...]:
+    """Return the lines that a program needs to have the wrong table, too."""
+    return (
+        *COMMITTED["order"].setup(),
+        "from tests.side_by_side.exploration.catching import wrong_table",
+        "from tests.wrong.registry import rules",
+        f"WrongTable = wrong_table(rules()[{rule.slug!r}])",
+    )
+
+
+def first_difference(rule: Rule) -> tuple[Scope, Explored]:
+    """Return the first small scope that shows the rule to be wrong, and what it shows."""
     scope, explored = ORDER, Explored(0, 0, 0)
     for transitions_max in (FIRST_ROUND_TRANSITIONS, math.inf):
         for name, scope in SMALL.items():
             with stale_instants_max(COMMITTED[name].stale_max):
-                explored = explore(scope, SpecTable(scope.limits), wrong(scope.limits), transitions_max)
+                explored = explore(scope, SpecTable(scope.limits), wrong_table(rule)(scope.limits), transitions_max)
             if explored.difference is not None:
                 return scope, explored
     return scope, explored

@@ -188,18 +188,21 @@ def peaks_of(counters: Counters) -> tuple[int, int, int]:
 
 
 def script(
-    scope: Scope, left: type, right: type, operations: tuple[Operation, ...], setup: tuple[str, ...] = ()
+    scope: Scope, left: type, right: type | str, operations: tuple[Operation, ...], setup: tuple[str, ...] = ()
 ) -> str:
-    """Return a program that does the operations to both tables and prints what each of them shows."""
+    """Return a program that does the operations to both tables and prints what each of them shows.
+
+    A table that is given by its name is one that the lines of `setup` make.
+    """
     settings = ", ".join(f"{name}={getattr(scope.limits, name)!r}" for name in SHOWN_LIMITS)
     *way, last = (f"    print(table.{line}, table.sizes(), table.counters)" for line in calls(scope, left, operations))
     lines = [
         "from scache_spec.statistics import Counters\nfrom scache_spec.vocabulary import Limits",
-        *sorted(f"from {each.__module__} import {each.__name__}" for each in {left, right}),
+        *sorted(f"from {each.__module__} import {each.__name__}" for each in {left, right} if isinstance(each, type)),
         *setup,
         "",
         f"limits = Limits({settings})",
-        f"for table in ({left.__name__}(limits), {right.__name__}(limits)):",
+        f"for table in ({left.__name__}(limits), {right if isinstance(right, str) else right.__name__}(limits)):",
         '    print(f"# {type(table).__name__}")',
         *way,
         *(() if scope.remember_peaks else ("    table.counters = Counters()",)),

@@ -32,11 +32,9 @@ def stale_instants_max(count: int) -> Iterator[None]:
 class FastTable:
     """The production table, its counters, and the sessions found in it."""
 
-    table_kind: type[Table] = Table
-
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.table = self.table_kind(limits)
+        self.table = Table(limits)
         self.held: dict[Handle, Session] = {}
         self.statistics = Statistics(start_s=0.0)
 

@@ -6,13 +6,16 @@ know how a step is carried out: it looks at the tables before and after, and at 
 
 from tests.side_by_side.exploration.explorer import Scope
 from tests.side_by_side.exploration.operations import FindDest, FindEndp, HandOver, Operation, PutBack, SaveEndp, Tick
+from tests.side_by_side.exploration.server_table import ServerTable
 from tests.side_by_side.exploration.spec_table import SpecTable
 
 from scache_spec.cache import Session
 from scache_spec.vocabulary import NS_PER_S, Handle, Status
 
+InspectedTable = SpecTable | ServerTable
 
-def check_state(scope: Scope, table: SpecTable, now_ns: int) -> None:
+
+def check_state(scope: Scope, table: InspectedTable, now_ns: int) -> None:
     """Check one state on its own."""
     sessions, bindings, limits = table.cache.sessions, table.cache.bindings, scope.limits
     handles = [session.handle for session in (*sessions, *table.held)]
@@ -27,7 +30,7 @@ def check_state(scope: Scope, table: SpecTable, now_ns: int) -> None:
 
 
 def check_step(
-    before: SpecTable, operation: Operation, handle: Handle, reply: object, after: SpecTable, now_ns: int
+    before: InspectedTable, operation: Operation, handle: Handle, reply: object, after: InspectedTable, now_ns: int
 ) -> None:
     """Check that nothing is lost, doubled or invented, and that finds take what is first in turn."""
     owned_before = [session.handle for session in (*before.cache.sessions, *before.held)]
@@ -57,7 +60,7 @@ def closed_by(operation: Operation, reply: object) -> tuple[Handle, ...]:
     return ()
 
 
-def check_find(before: SpecTable, operation: FindEndp | FindDest, after: SpecTable) -> None:
+def check_find(before: InspectedTable, operation: FindEndp | FindDest, after: InspectedTable) -> None:
     """Check that a find takes the one session that is first in turn, and changes nothing else."""
     if isinstance(operation, FindEndp):
         endpoints = [operation.endpoint]

@@ -11,7 +11,7 @@ from typing import Self
 from scache_spec import cache as caches
 from scache_spec import events
 from scache_spec.attributes import Decoded, decode, encode
-from scache_spec.cache import Session, Sizes
+from scache_spec.cache import Cache, Session, Sizes
 from scache_spec.effects import CloseDescriptor, Effects, Send, SendDescriptor
 from scache_spec.server import Outcome, Server
 from scache_spec.statistics import Counters
@@ -43,7 +43,7 @@ class ServerTable:
 
     def __init__(self, limits: Limits) -> None:
         self.server = events.start(limits, now_ns=0)
-        self.held: tuple[Handle, ...] = ()
+        self.holding: tuple[Handle, ...] = ()
 
     def save_endp(
         self, endpoint: Label, properties: Properties, handle: Handle, ttl_s: int, now_ns: int
@@ -71,7 +71,7 @@ class ServerTable:
         return (found[0][0], found[0][1], found[1]) if found is not None else None
 
     def put_back(self, handle: Handle, now_ns: int) -> tuple[Handle, ...]:
-        self.held = tuple(each for each in self.held if each != handle)
+        self.holding = tuple(each for each in self.holding if each != handle)
         client = _holder(handle)
         if handle % 2:  # There are two ways to not take what was found; either will do.
             return self._leave(client)
@@ -79,7 +79,7 @@ class ServerTable:
         return _closed(effects) + self._leave(client)
 
     def hand_over(self, handle: Handle) -> None:
-        self.held = tuple(each for each in self.held if each != handle)
+        self.holding = tuple(each for each in self.holding if each != handle)
         client = _holder(handle)
         dummy = encode(((DUMMY, b""),))
         assert self._do(events.on_bytes(self.server, client, dummy)) == (SendDescriptor(client, handle),)
@@ -98,6 +98,15 @@ class ServerTable:
 
     def sizes(self) -> Sizes:
         return caches.sizes(self.server.cache)
+
+    @property
+    def cache(self) -> Cache:
+        return self.server.cache
+
+    @property
+    def held(self) -> tuple[Session, ...]:
+        holders = (self.server.clients[_holder(handle)] for handle in self.holding)
+        return tuple(client.held for client in holders if client.held is not None)
 
     @property
     def counters(self) -> Counters:
@@ -141,7 +150,7 @@ class ServerTable:
             assert not self._leave(seeker)
             return None
         self._rename(seeker, _holder(session.handle))
-        self.held = (*self.held, session.handle)
+        self.holding = (*self.holding, session.handle)
         return [Properties(value) for name, value in reply if name == PROPERTY], session.handle
 
     def _rename(self, old: ClientId, new: ClientId) -> None:
@@ -153,32 +162,32 @@ class ServerTable:
     # What the exploration needs besides.
 
     def held_handles(self) -> tuple[Handle, ...]:
-        return self.held
+        return self.holding
 
     def handles(self) -> tuple[Handle, ...]:
-        return (*(session.handle for session in self.server.cache.sessions), *self.held)
+        return (*(session.handle for session in self.server.cache.sessions), *self.holding)
 
     def key(self, now_ns: int, names: Mapping[Handle, int]) -> Hashable:
         def seen(session: Session) -> Hashable:
             remaining_ns = max(0, session.expiry_ns - now_ns)
             return session.endpoint, session.properties, names[session.handle], remaining_ns
 
-        cache, holders = self.server.cache, (self.server.clients[_holder(handle)].held for handle in self.held)
+        cache = self.server.cache
         by_endpoint = sorted(cache.sessions, key=lambda session: session.endpoint)
         by_destination = sorted(cache.bindings, key=lambda binding: binding.destination)
         return (
             tuple(map(seen, by_endpoint)),
             tuple((b.destination, b.properties, b.endpoint, b.expiry_ns - now_ns) for b in by_destination),
-            tuple(seen(session) for session in holders if session is not None),
+            tuple(map(seen, self.held)),
         )
 
     def copier(self) -> Callable[[], Self]:
-        server, held = self.server, self.held
+        server, held = self.server, self.holding
         return lambda: self._holding(server, held)
 
     def _holding(self, server: Server, held: tuple[Handle, ...]) -> Self:
         twin = type(self).__new__(type(self))
-        twin.server, twin.held = server, held
+        twin.server, twin.holding = server, held
         return twin
 
 

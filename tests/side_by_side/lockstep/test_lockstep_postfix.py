@@ -11,7 +11,7 @@ from tests.side_by_side.lockstep.run import Run
 from tests.side_by_side.lockstep.shortest import shortest
 from tests.side_by_side.lockstep.tally import Tally
 from tests.side_by_side.lockstep.world import Difference, World
-from tests.wrong.references import WRONG
+from tests.wrong.registry import rules
 
 from scache_conformance.servers.postfix import MasterChild
 from scache_spec.vocabulary import Limits
@@ -74,22 +74,23 @@ def test_scache_does_as_the_specification_does_in_runs_that_were_never_seen(chil
 @pytest.mark.parametrize(
     "name",
     [
-        "newest first",
-        "equal properties are one session",
-        "ttl without limit",
-        "expired descriptors stay open",
-        "renewed binding goes last",
-        "renewal never shortens",
-        "bindings differ by endpoint alone",
-        "find_dest consumes the binding",
-        "find_dest tries one binding",
-        "bindings go with their sessions",
-        "domain hit is an address hit too",
-        "peak of bindings for domains",
-        "malformed find answered short",
+        "newest-first",
+        "find-forgets-equal-sessions",
+        "session-ttl-uncapped",
+        "binding-ttl-uncapped",
+        "expired-descriptor-stays-open",
+        "renewal-reorders",
+        "renewal-only-extends",
+        "one-binding-per-endpoint",
+        "find-consumes-its-binding",
+        "only-the-first-binding-is-tried",
+        "binding-expires-with-its-last-session",
+        "destination-hit-counts-twice",
+        "bindings-count-as-domains",
+        "no-properties-if-malformed",
     ],
 )
 def test_wrong_specification_is_caught_by_scache(child: MasterChild, name: str) -> None:
     """The negative control, the other way round: here it is the specification that is wrong."""
-    with WRONG[name](), pytest.raises(Difference):
+    with rules()[name].instead(), pytest.raises(Difference):
         lockstep(child, seed=1, runs=150)

@@ -1,0 +1,72 @@
+"""Wrong rules: mistakes that the production table's way of working invites."""
+
+from functools import partial
+
+from tests.wrong import registry
+from tests.wrong.rules.escapes import CLOSES_ANYTHING, NO_SUCH_HEAP, OTHER_CLAUSES
+
+from scache_fast.engine.table import Table
+
+wrong = partial(registry.wrong, server="fast")
+
+
+@wrong("TTL-3", of=Table.compact, escapes=NO_SUCH_HEAP)
+def rebuilt_heap_is_one_short(right, self):
+    """Rebuilding the heap forgets the last instant."""
+    before = self._heap
+    right(self)
+    if self._heap is not before and self._heap:
+        self._heap.remove(max(self._heap))
+
+
+@wrong("TTL-3", of=Table.compact, escapes=NO_SUCH_HEAP)
+def rebuilt_heap_is_unordered(right, self):
+    """The rebuilt heap is a list in the order of saving."""
+    before = self._heap
+    right(self)
+    if self._heap is not before:
+        self._heap = list(self._timed)
+
+
+@wrong("DEST-2", of=Table.save_dest)
+def renewal_keeps_the_old_instant(right, self, destination, properties, endpoint, ttl_s, now_ns):
+    """The instant a renewed binding had before still ends it."""
+    old = self._destinations.get(destination, {}).get((endpoint, properties))
+    due = old and old.due
+    status = right(self, destination, properties, endpoint, ttl_s, now_ns)
+    if old is not None:
+        self._timed[due] = old
+    return status
+
+
+@wrong("TTL-3", of=Table._take, escapes=CLOSES_ANYTHING)
+def found_session_is_still_due(right, self, record, session):
+    """A session that was found expires all the same."""
+    due = session.due
+    right(self, record, session)
+    self._timed[due] = session
+    return session
+
+
+@wrong("ENDP-5", of=Table.put_back)
+def put_back_for_ever(right, self, session, now_ns):
+    """A session that was put back has no instant in the heap any more."""
+    done = right(self, session, now_ns)
+    self._timed.pop(session.due, None)
+    return done
+
+
+@wrong("ENDP-2", of=Table._unlink, escapes=OTHER_CLAUSES)
+def queue_keeps_its_end(right, self, record, session):
+    """A session that left the end of its queue is still taken for the end."""
+    newest = record.newest
+    right(self, record, session)
+    record.newest = newest
+
+
+@wrong("DEST-1", of=Table._unlink)
+def bound_endpoint_is_dropped(right, self, record, session):
+    """An endpoint without sessions is dropped under the bindings that lead to it."""
+    right(self, record, session)
+    if not record.sessions:
+        self._endpoints.pop(record.label, None)
