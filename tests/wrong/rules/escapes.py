@@ -22,7 +22,7 @@ NOT_GENERATED = MappingProxyType(
 NO_IDLE_EXIT = MappingProxyType({Layer.LOCKSTEP: "the servers in lockstep have no max_idle_s: they would all be gone"})
 NO_FULL_SOCKETS = MappingProxyType({Layer.LOCKSTEP: "the clients of the lockstep read all that they are sent"})
 CLOSES_ANYTHING = MappingProxyType(
-    {Layer.LOCKSTEP: "a number that is closed again may be a descriptor of the test by then"}
+    dict.fromkeys((Layer.LOCKSTEP, Layer.SUITE), "which file a number is that is closed again is chance")
 )
 NEXT_TURN = MappingProxyType(
     dict.fromkeys((Layer.LOCKSTEP, Layer.SUITE), "the next turn of the loop mends it, and turns are not compared")
