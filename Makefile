@@ -89,10 +89,9 @@ compiled: setup ## compile the hot modules with mypyc into .cache/compiled (opti
 	@rm -rf $(COMPILED)/build
 	@echo "run it: PYTHONPATH=$(COMPILED) $(BIN)/python -m scache_fast --listen …"
 
-# test_faults.py puts its own epoll and socket in the place of names that compiled code has looked up for good.
 test-compiled: compiled ## lockstep and the server's own tests, with the hot modules compiled
 	$(BIN)/python -m pytest -n 2 --dist worksteal -o pythonpath='. $(COMPILED) spec reference client conformance bench' \
-		--compiled --ignore tests/fast/test_faults.py tests/side_by_side/lockstep tests/fast $(ARGS)
+		--compiled tests/side_by_side/lockstep tests/fast $(ARGS)
 
 format: setup ## rewrite the sources in house format
 	$(BIN)/ruff check --fix .

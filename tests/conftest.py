@@ -54,6 +54,14 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         shutil.rmtree(folder)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out of --compiled what only works on plain Python."""
+    if config.getoption("--compiled"):
+        plain = [item for item in items if item.get_closest_marker("plain")]
+        config.hook.pytest_deselected(items=plain)
+        items[:] = [item for item in items if item not in plain]
+
+
 @pytest.fixture
 def volume(request: pytest.FixtureRequest) -> Volume:
     """Return how much to try."""

@@ -159,6 +159,7 @@ def test_FD_14_waiting_for_a_client_to_read_costs_no_turns(server: Fast) -> None
         server.turn()
 
 
+@pytest.mark.plain
 def test_FD_10_session_comes_back_when_the_kernel_takes_no_more_descriptors(server: Fast) -> None:
     """As root a process never sees ETOOMANYREFS."""
     client, other = server.peer(), server.peer()
@@ -339,6 +340,7 @@ def test_LIMIT_7_client_that_answered_in_time_is_served_after_a_late_turn(server
     assert client.read() == MISSED
 
 
+@pytest.mark.plain
 def test_LIMIT_7_what_came_after_the_poll_is_read_too(server: Fast) -> None:
     client = server.peer()
     assert client.say(find_endp(b"e")[:-1]) == b""

@@ -31,6 +31,8 @@ from scache_fast.engine.hooks import Hooks
 from scache_fast.engine.log import Silence
 from scache_spec.vocabulary import NS_PER_S, Limits
 
+pytestmark = pytest.mark.plain
+
 _MISTAKES: Final = (errno.EBADF, errno.EFAULT, errno.EINVAL, errno.ENOTSOCK)
 """They would say that the server made a mistake; the manual pages list them, and even then nobody else is to suffer."""
 

@@ -29,6 +29,7 @@ def take_nothing(sock: socket.socket, data: bytes) -> int:
     raise BlockingIOError
 
 
+@pytest.mark.plain
 def test_CONN_1_greeting_that_a_socket_does_not_take_comes_later(house: Fast, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(wire, "send", take_nothing)
@@ -39,6 +40,7 @@ def test_CONN_1_greeting_that_a_socket_does_not_take_comes_later(house: Fast, mo
     assert peer.read() == GREETING
 
 
+@pytest.mark.plain
 def test_LIMIT_6_client_is_served_while_no_more_waits_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     with Fast(Limits(output_bytes_max=10 * len(MISSED))) as house:
         peer = house.peer()
@@ -65,6 +67,7 @@ def test_FD_9_ready_and_received_may_come_together(house: Fast) -> None:
         assert peer.read() == MISSED
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("are_replies_late", [False, True])
 def test_LIMIT_7_client_at_rest_may_stay(are_replies_late: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     with Fast(Limits(ipc_timeout_s=20)) as house:
