@@ -19,12 +19,10 @@ T = TypeVar("T")
 
 
 class Shell(ABC):
-    """The four verbs, blocking."""
+    """The verbs of either client, blocking."""
 
+    client: Client | AsyncClient
     give_up_when_stalled = False
-
-    def __init__(self, peer: Peer) -> None:
-        self.peer = peer
 
     def __enter__(self) -> Self:
         return self
@@ -33,85 +31,8 @@ class Shell(ABC):
         self.close()
 
     @abstractmethod
-    def save_endp(self, endpoint: bytes, properties: bytes, ttl_s: int, connection: socket.socket | int) -> None: ...
-
-    @abstractmethod
-    def find_endp(self, endpoint: bytes) -> Found | None: ...
-
-    @abstractmethod
-    def save_dest(self, destination: bytes, properties: bytes, endpoint: bytes, ttl_s: int) -> None: ...
-
-    @abstractmethod
-    def find_dest(self, destination: bytes) -> FoundDest | None: ...
-
-    @abstractmethod
-    def close(self) -> None: ...
-
-    @property
-    @abstractmethod
-    def connected(self) -> bool: ...
-
-
-class Blocking(Shell):
-    """Client."""
-
-    def __init__(self, peer: Peer) -> None:
-        super().__init__(peer)
-        shell = self
-
-        class Sensing(Client):
-            def _wait(self, wait: Wait, deadline: float) -> bool:
-                if shell.give_up_when_stalled and wait is Wait.READABLE:
-                    while not super()._wait(wait, deadline=0.0):
-                        if peer.stalled.wait(0.001):
-                            return super()._wait(wait, deadline=0.0)
-                    return True
-                return super()._wait(wait, deadline)
-
-        self.client = Sensing(peer.path, timeout_s=PATIENCE_S)
-
-    def save_endp(self, endpoint: bytes, properties: bytes, ttl_s: int, connection: socket.socket | int) -> None:
-        self.client.save_endp(endpoint, properties, ttl_s, connection)
-
-    def find_endp(self, endpoint: bytes) -> Found | None:
-        return self.client.find_endp(endpoint)
-
-    def save_dest(self, destination: bytes, properties: bytes, endpoint: bytes, ttl_s: int) -> None:
-        self.client.save_dest(destination, properties, endpoint, ttl_s)
-
-    def find_dest(self, destination: bytes) -> FoundDest | None:
-        return self.client.find_dest(destination)
-
-    def close(self) -> None:
-        self.client.close()
-
-    @property
-    def connected(self) -> bool:
-        return self.client._connection.fileno() >= 0
-
-
-class Asyncio(Shell):
-    """AsyncClient, each verb run to its end in one loop."""
-
-    def __init__(self, peer: Peer) -> None:
-        super().__init__(peer)
-        shell = self
-
-        class Sensing(AsyncClient):
-            async def _wait(self, wait: Wait, deadline: float) -> bool:
-                if shell.give_up_when_stalled and wait is Wait.READABLE:
-                    loop = asyncio.get_running_loop()
-                    while not await super()._wait(wait, loop.time() + 0.001):
-                        if peer.stalled.is_set():
-                            return await super()._wait(wait, loop.time() + 0.001)
-                    return True
-                return await super()._wait(wait, deadline)
-
-        self._runner = asyncio.Runner()
-        self.client = Sensing(peer.path, timeout_s=PATIENCE_S)
-
-    def run(self, coroutine: Coroutine[object, object, T]) -> T:
-        return self._runner.run(coroutine)
+    def run(self, answer: T | Coroutine[object, object, T]) -> T:
+        """Return what a verb of the client gives."""
 
     def save_endp(self, endpoint: bytes, properties: bytes, ttl_s: int, connection: socket.socket | int) -> None:
         self.run(self.client.save_endp(endpoint, properties, ttl_s, connection))
@@ -131,6 +52,53 @@ class Asyncio(Shell):
     @property
     def connected(self) -> bool:
         return self.client._connection.fileno() >= 0
+
+
+class Blocking(Shell):
+    """Client."""
+
+    def __init__(self, peer: Peer) -> None:
+        shell = self
+
+        class Sensing(Client):
+            def _wait(self, wait: Wait, deadline: float) -> bool:
+                if shell.give_up_when_stalled and wait is Wait.READABLE:
+                    while not super()._wait(wait, deadline=0.0):
+                        if peer.stalled.wait(0.001):
+                            return super()._wait(wait, deadline=0.0)
+                    return True
+                return super()._wait(wait, deadline)
+
+        self.client = Sensing(peer.path, timeout_s=PATIENCE_S)
+
+    def run(self, answer: T | Coroutine[object, object, T]) -> T:
+        assert not isinstance(answer, Coroutine)
+        return answer
+
+
+class Asyncio(Shell):
+    """AsyncClient, each verb run to its end in one loop."""
+
+    def __init__(self, peer: Peer) -> None:
+        shell = self
+
+        class Sensing(AsyncClient):
+            async def _wait(self, wait: Wait, deadline: float) -> bool:
+                if shell.give_up_when_stalled and wait is Wait.READABLE:
+                    loop = asyncio.get_running_loop()
+                    while not await super()._wait(wait, loop.time() + 0.001):
+                        if peer.stalled.is_set():
+                            return await super()._wait(wait, loop.time() + 0.001)
+                    return True
+                return await super()._wait(wait, deadline)
+
+        self._runner = asyncio.Runner()
+        self.client = Sensing(peer.path, timeout_s=PATIENCE_S)
+
+    def run(self, answer: T | Coroutine[object, object, T]) -> T:
+        assert isinstance(answer, Coroutine)
+        given: T = self._runner.run(answer)
+        return given
 
     def __exit__(self, *_: object) -> None:
         self.close()
