@@ -4,9 +4,9 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from tests.client.peer import Pair, Peer
 from tests.client.shells import SHELLS, Shell
 from tests.support.descriptors import none_left_open
+from tests.support.scripted import Pair, Scripted
 
 
 @pytest.fixture(autouse=True)
@@ -16,8 +16,8 @@ def _no_descriptor_is_left() -> Iterator[None]:
 
 
 @pytest.fixture
-def peer(_no_descriptor_is_left: None) -> Iterator[Peer]:
-    with Peer() as opened:
+def peer(_no_descriptor_is_left: None) -> Iterator[Scripted]:
+    with Scripted() as opened:
         yield opened
 
 
@@ -29,6 +29,6 @@ def pair(_no_descriptor_is_left: None) -> Iterator[Pair]:
 
 
 @pytest.fixture(params=SHELLS)
-def shell(request: pytest.FixtureRequest, peer: Peer) -> Iterator[Shell]:
+def shell(request: pytest.FixtureRequest, peer: Scripted) -> Iterator[Shell]:
     with request.param(peer) as opened:
         yield opened

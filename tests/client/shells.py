@@ -10,7 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from typing import Self, TypeVar
 
-from tests.client.peer import PATIENCE_S, Peer
+from tests.support.client import PATIENCE_S
+from tests.support.scripted import Scripted
 
 from scache_client import AsyncClient, Client, Found, FoundDest
 from scache_client.connection import Wait
@@ -57,7 +58,7 @@ class Shell(ABC):
 class Blocking(Shell):
     """Client."""
 
-    def __init__(self, peer: Peer) -> None:
+    def __init__(self, peer: Scripted) -> None:
         shell = self
 
         class Sensing(Client):
@@ -79,7 +80,7 @@ class Blocking(Shell):
 class Asyncio(Shell):
     """AsyncClient, each verb run to its end in one loop."""
 
-    def __init__(self, peer: Peer) -> None:
+    def __init__(self, peer: Scripted) -> None:
         shell = self
 
         class Sensing(AsyncClient):

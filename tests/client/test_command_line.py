@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from tests.client.peer import Pair
 from tests.support.client import PATIENCE_S
 from tests.support.processes import environment, module, run, standing
+from tests.support.scripted import Pair
 
 from scache_client import AsyncClient, Client
 from scache_client.__main__ import ECHO_ADDRESS, SOCKET_VARIABLE, main

@@ -10,16 +10,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
-from tests.client.peer import (
-    DONE,
+from tests.client.shells import Shell
+from tests.support.messages import DONE, DUMMY, GREETING, MISSED
+from tests.support.scripted import (
     FOUND,
     FOUND_DEST,
-    GO_AHEAD,
-    GREETING,
-    MISSING,
     Action,
     Pair,
-    Peer,
+    Scripted,
     await_end,
     deafen,
     hand,
@@ -31,7 +29,6 @@ from tests.client.peer import (
     stall,
     take,
 )
-from tests.client.shells import Shell
 
 from scache_client import CacheError, Found, FoundDest, ProtocolError, Refused, ServerGone, TimedOut, attributes
 from scache_spec.vocabulary import Status
@@ -66,7 +63,7 @@ VERBS = [
     Verb(
         "save_endp",
         5,
-        lambda _, say: [hear, say(GO_AHEAD), take, say(DONE)],
+        lambda _, say: [hear, say(DUMMY), take, say(DONE)],
         lambda s, p: s.save_endp(b"e", b"p", 5, p.mine),
     ),
     Verb(
@@ -94,8 +91,8 @@ def _taken(verb: Verb, done: int) -> bool:
     return verb.name == "save_endp" and done == 4
 
 
-def test_save_endp_speaks_the_dance_and_closes_its_copy(shell: Shell, peer: Peer, pair: Pair) -> None:
-    peer.serve([say(GREETING), hear, say(GO_AHEAD), take, say(DONE), await_end])
+def test_save_endp_speaks_the_dance_and_closes_its_copy(shell: Shell, peer: Scripted, pair: Pair) -> None:
+    peer.serve([say(GREETING), hear, say(DUMMY), take, say(DONE), await_end])
     shell.save_endp(b"smtp\n127.0.0.1\n", b"tls_level=0\n", 2, pair.mine)
     assert pair.mine.fileno() == -1
     shell.close()
@@ -105,15 +102,15 @@ def test_save_endp_speaks_the_dance_and_closes_its_copy(shell: Shell, peer: Peer
     assert pair.far.recv(10) == b"through"
 
 
-def test_save_endp_takes_a_descriptor_and_closes_it(shell: Shell, peer: Peer, pair: Pair) -> None:
-    peer.serve([say(GREETING), hear, say(GO_AHEAD), take, say(DONE)])
+def test_save_endp_takes_a_descriptor_and_closes_it(shell: Shell, peer: Scripted, pair: Pair) -> None:
+    peer.serve([say(GREETING), hear, say(DUMMY), take, say(DONE)])
     fd = pair.mine.detach()
     shell.save_endp(b"", b"", 1, fd)
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
 
 
-def test_find_endp_speaks_the_dance_and_brings_the_connection(shell: Shell, peer: Peer, pair: Pair) -> None:
+def test_find_endp_speaks_the_dance_and_brings_the_connection(shell: Shell, peer: Scripted, pair: Pair) -> None:
     peer.serve([say(GREETING), hear, say(FOUND), hear, hand(pair.mine.fileno()), hear_farewell, await_end])
     found = shell.find_endp(b"label")
     assert found is not None
@@ -126,14 +123,14 @@ def test_find_endp_speaks_the_dance_and_brings_the_connection(shell: Shell, peer
     assert peer.heard == [b"request\0find_endp\0label\0label\0\0", b"dummy\0\0\0", b"dummy\0\0\0"]
 
 
-def test_save_dest_names_the_destination_first(shell: Shell, peer: Peer) -> None:
+def test_save_dest_names_the_destination_first(shell: Shell, peer: Scripted) -> None:
     peer.serve([say(GREETING), hear, say(DONE)])
     shell.save_dest(b"dest", b"prop", b"endp", 2147483647)
     peer.finish()
     assert peer.heard == [b"request\0save_dest\0ttl\0" + b"2147483647\0label\0dest\0property\0prop\0label\0endp\0\0"]
 
 
-def test_find_dest_brings_both_properties(shell: Shell, peer: Peer, pair: Pair) -> None:
+def test_find_dest_brings_both_properties(shell: Shell, peer: Scripted, pair: Pair) -> None:
     peer.serve([say(GREETING), hear, say(FOUND_DEST), hear, hand(pair.mine.fileno()), hear_farewell])
     found = shell.find_dest(b"d")
     assert isinstance(found, FoundDest)
@@ -144,13 +141,13 @@ def test_find_dest_brings_both_properties(shell: Shell, peer: Peer, pair: Pair) 
     assert peer.heard[0] == b"request\0find_dest\0label\0d\0\0"
 
 
-def test_miss_is_none(shell: Shell, peer: Peer) -> None:
-    peer.serve([say(GREETING), hear, say(MISSING), hear, say(b"status\0" + b"2\0property\0\0property\0\0\0")])
+def test_miss_is_none(shell: Shell, peer: Scripted) -> None:
+    peer.serve([say(GREETING), hear, say(MISSED), hear, say(b"status\0" + b"2\0property\0\0property\0\0\0")])
     assert shell.find_endp(b"e") is None
     assert shell.find_dest(b"d") is None
 
 
-def test_requests_share_one_connection(shell: Shell, peer: Peer, pair: Pair) -> None:
+def test_requests_share_one_connection(shell: Shell, peer: Scripted, pair: Pair) -> None:
     script = [action for verb in (*VERBS[1:], VERBS[0]) for action in verb.script(pair, say)]
     peer.serve([say(GREETING), *script])
     for verb in (*VERBS[1:], VERBS[0]):
@@ -160,13 +157,13 @@ def test_requests_share_one_connection(shell: Shell, peer: Peer, pair: Pair) -> 
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
-def test_replies_may_come_byte_by_byte(shell: Shell, peer: Peer, pair: Pair, verb: Verb) -> None:
+def test_replies_may_come_byte_by_byte(shell: Shell, peer: Scripted, pair: Pair, verb: Verb) -> None:
     peer.serve([say_piecemeal(GREETING), *verb.script(pair, say_piecemeal)])
     verb.ask(shell, pair)
 
 
 @pytest.mark.parametrize(("verb", "done"), STEPS, ids=str)
-def test_server_that_dies_is_gone(shell: Shell, peer: Peer, pair: Pair, verb: Verb, done: int) -> None:
+def test_server_that_dies_is_gone(shell: Shell, peer: Scripted, pair: Pair, verb: Verb, done: int) -> None:
     peer.serve([say(GREETING), *verb.script(pair, say)][:done])
     with pytest.raises(ServerGone) as caught:
         verb.ask(shell, pair)
@@ -180,7 +177,7 @@ def test_server_that_dies_is_gone(shell: Shell, peer: Peer, pair: Pair, verb: Ve
 
 
 @pytest.mark.parametrize(("verb", "done"), STEPS, ids=str)
-def test_server_that_falls_silent_is_left(shell: Shell, peer: Peer, pair: Pair, verb: Verb, done: int) -> None:
+def test_server_that_falls_silent_is_left(shell: Shell, peer: Scripted, pair: Pair, verb: Verb, done: int) -> None:
     peer.serve([*[say(GREETING), *verb.script(pair, say)][:done], stall])
     shell.give_up_when_stalled = True
     with pytest.raises(TimedOut) as caught:
@@ -192,10 +189,12 @@ def test_server_that_falls_silent_is_left(shell: Shell, peer: Peer, pair: Pair, 
 
 
 @pytest.mark.parametrize(("verb", "done"), REPEATED, ids=str)
-def test_request_is_repeated_on_a_fresh_connection(shell: Shell, peer: Peer, pair: Pair, verb: Verb, done: int) -> None:
+def test_request_is_repeated_on_a_fresh_connection(
+    shell: Shell, peer: Scripted, pair: Pair, verb: Verb, done: int
+) -> None:
     """Counted from the second request on: the connection that it finds is the one kept from the first."""
     whole = [say(GREETING), *verb.script(pair, say)]
-    first = [say(GREETING), hear, say(MISSING)]
+    first = [say(GREETING), hear, say(MISSED)]
     peer.serve([*first, *whole[1:done]], whole)
     assert shell.find_endp(b"nothing") is None
     verb.ask(shell, pair)
@@ -203,8 +202,8 @@ def test_request_is_repeated_on_a_fresh_connection(shell: Shell, peer: Peer, pai
     assert peer.accepted == 2
 
 
-def test_request_is_repeated_once_only(shell: Shell, peer: Peer) -> None:
-    peer.serve([say(GREETING), hear, say(MISSING)], [say(GREETING), hear])
+def test_request_is_repeated_once_only(shell: Shell, peer: Scripted) -> None:
+    peer.serve([say(GREETING), hear, say(MISSED)], [say(GREETING), hear])
     assert shell.find_endp(b"e") is None
     with pytest.raises(ServerGone):
         shell.find_endp(b"e")
@@ -212,8 +211,8 @@ def test_request_is_repeated_once_only(shell: Shell, peer: Peer) -> None:
     assert peer.accepted == 2
 
 
-def test_connection_that_may_be_parked_is_not_parked_again(shell: Shell, peer: Peer, pair: Pair) -> None:
-    peer.serve([say(GREETING), hear, say(MISSING), hear, say(GO_AHEAD), take])
+def test_connection_that_may_be_parked_is_not_parked_again(shell: Shell, peer: Scripted, pair: Pair) -> None:
+    peer.serve([say(GREETING), hear, say(MISSED), hear, say(DUMMY), take])
     assert shell.find_endp(b"e") is None
     with pytest.raises(ServerGone) as caught:
         shell.save_endp(b"e", b"", 5, pair.mine)
@@ -223,33 +222,33 @@ def test_connection_that_may_be_parked_is_not_parked_again(shell: Shell, peer: P
     assert peer.accepted == 1
 
 
-def test_timeout_on_a_kept_connection_is_not_repeated(shell: Shell, peer: Peer) -> None:
-    peer.serve([say(GREETING), hear, say(MISSING), hear, stall])
+def test_timeout_on_a_kept_connection_is_not_repeated(shell: Shell, peer: Scripted) -> None:
+    peer.serve([say(GREETING), hear, say(MISSED), hear, stall])
     assert shell.find_endp(b"e") is None
     shell.give_up_when_stalled = True
     with pytest.raises(TimedOut):
         shell.find_endp(b"e")
 
 
-def test_client_that_failed_works_again(shell: Shell, peer: Peer) -> None:
-    peer.serve([], [say(GREETING), hear, say(MISSING)])
+def test_client_that_failed_works_again(shell: Shell, peer: Scripted) -> None:
+    peer.serve([], [say(GREETING), hear, say(MISSED)])
     with pytest.raises(ServerGone):
         shell.find_endp(b"e")
     assert shell.find_endp(b"e") is None
 
 
-def test_find_is_done_when_its_descriptor_has_come(shell: Shell, peer: Peer, pair: Pair) -> None:
+def test_find_is_done_when_its_descriptor_has_come(shell: Shell, peer: Scripted, pair: Pair) -> None:
     first = [say(GREETING), hear, say(FOUND), hear, deafen, hand(pair.mine.fileno())]
-    peer.serve(first, [say(GREETING), hear, say(MISSING)])
+    peer.serve(first, [say(GREETING), hear, say(MISSED)])
     assert _close(shell.find_endp(b"e")) == b"of the endpoint"
     assert not shell.connected, "what could not hear the farewell is not used again"
     assert shell.find_endp(b"e") is None
 
 
 @pytest.mark.parametrize("status", [Status.MALFORMED, Status.FAILED])
-def test_refused_save_says_what_and_why(shell: Shell, peer: Peer, pair: Pair, status: Status) -> None:
+def test_refused_save_says_what_and_why(shell: Shell, peer: Scripted, pair: Pair, status: Status) -> None:
     refusal = say(b"status\0%d\0\0" % status)
-    peer.serve([say(GREETING), hear, refusal, hear, say(GO_AHEAD), take, refusal, hear, refusal])
+    peer.serve([say(GREETING), hear, refusal, hear, say(DUMMY), take, refusal, hear, refusal])
     for _ in range(2):  # before and after the descriptor was passed
         with pytest.raises(Refused, match=f"save_endp: status {status:d}") as caught:
             shell.save_endp(b"e", b"", 5, pair.mine)
@@ -262,7 +261,7 @@ def test_refused_save_says_what_and_why(shell: Shell, peer: Peer, pair: Pair, st
     assert peer.accepted == 1, "a refusal leaves the connection in order"
 
 
-def test_malformed_find_is_refused_with_and_without_properties(shell: Shell, peer: Peer) -> None:
+def test_malformed_find_is_refused_with_and_without_properties(shell: Shell, peer: Scripted) -> None:
     with_properties = say(b"status\0" + b"1\0property\0\0\0")
     peer.serve([say(GREETING), hear, with_properties, hear, say(b"status\0" + b"1\0\0")])
     for _ in range(2):
@@ -281,7 +280,7 @@ def test_malformed_find_is_refused_with_and_without_properties(shell: Shell, pee
         GREETING[:-1] + b"more\0\0\0",
     ],
 )
-def test_wrong_greeting_is_a_protocol_error(shell: Shell, peer: Peer, greeting: bytes) -> None:
+def test_wrong_greeting_is_a_protocol_error(shell: Shell, peer: Scripted, greeting: bytes) -> None:
     peer.serve([say(greeting), await_end])
     with pytest.raises(ProtocolError):
         shell.find_endp(b"e")
@@ -302,14 +301,14 @@ def test_wrong_greeting_is_a_protocol_error(shell: Shell, peer: Peer, greeting: 
         FOUND + FOUND,
     ],
 )
-def test_wrong_reply_is_a_protocol_error(shell: Shell, peer: Peer, reply: bytes) -> None:
+def test_wrong_reply_is_a_protocol_error(shell: Shell, peer: Scripted, reply: bytes) -> None:
     peer.serve([say(GREETING), hear, say(reply), await_end])
     with pytest.raises(ProtocolError) as caught:
         shell.find_endp(b"e")
     assert not caught.value.maybe_parked
 
 
-def test_done_before_the_descriptor_is_a_protocol_error(shell: Shell, peer: Peer, pair: Pair) -> None:
+def test_done_before_the_descriptor_is_a_protocol_error(shell: Shell, peer: Scripted, pair: Pair) -> None:
     peer.serve([say(GREETING), hear, say(DONE), await_end])
     with pytest.raises(ProtocolError, match="before it was passed") as caught:
         shell.save_endp(b"e", b"", 5, pair.mine)
@@ -318,9 +317,9 @@ def test_done_before_the_descriptor_is_a_protocol_error(shell: Shell, peer: Peer
 
 @pytest.mark.parametrize("reply", [b"dummy\0\0\0", DONE + b"\0"])
 def test_wrong_last_status_leaves_it_open_whether_it_is_parked(
-    shell: Shell, peer: Peer, pair: Pair, reply: bytes
+    shell: Shell, peer: Scripted, pair: Pair, reply: bytes
 ) -> None:
-    peer.serve([say(GREETING), hear, say(GO_AHEAD), take, say(reply), await_end])
+    peer.serve([say(GREETING), hear, say(DUMMY), take, say(reply), await_end])
     with pytest.raises(ProtocolError) as caught:
         shell.save_endp(b"e", b"", 5, pair.mine)
     assert caught.value.maybe_parked
@@ -328,17 +327,17 @@ def test_wrong_last_status_leaves_it_open_whether_it_is_parked(
 
 
 def test_endless_last_status_leaves_it_open_whether_it_is_parked(
-    shell: Shell, peer: Peer, pair: Pair, monkeypatch: pytest.MonkeyPatch
+    shell: Shell, peer: Scripted, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attributes, "REPLY_BYTES_MAX", 100)
-    peer.serve([say(GREETING), hear, say(GO_AHEAD), take, say(b"x" * 101), await_end])
+    peer.serve([say(GREETING), hear, say(DUMMY), take, say(b"x" * 101), await_end])
     with pytest.raises(ProtocolError, match="no end") as caught:
         shell.save_endp(b"e", b"", 5, pair.mine)
     assert caught.value.maybe_parked
 
 
 @pytest.mark.parametrize("count", [0, 2, 3, 253])
-def test_any_other_number_of_descriptors_is_closed(shell: Shell, peer: Peer, pair: Pair, count: int) -> None:
+def test_any_other_number_of_descriptors_is_closed(shell: Shell, peer: Scripted, pair: Pair, count: int) -> None:
     peer.serve([say(GREETING), hear, say(FOUND), hear, hand(*[pair.mine.fileno()] * count), await_end])
     with pytest.raises(ProtocolError):
         shell.find_endp(b"e")
@@ -349,13 +348,13 @@ def test_any_other_number_of_descriptors_is_closed(shell: Shell, peer: Peer, pai
 
 @pytest.mark.parametrize("slots", [0, 1])
 def test_descriptor_that_does_not_fit_the_table_is_a_protocol_error(
-    shell: Shell, peer: Peer, pair: Pair, slots: int
+    shell: Shell, peer: Scripted, pair: Pair, slots: int
 ) -> None:
     peer.serve(
         [
             say(GREETING),
             hear,
-            say(MISSING),
+            say(MISSED),
             hear,
             say(FOUND),
             hear,
@@ -375,14 +374,14 @@ def test_descriptor_that_does_not_fit_the_table_is_a_protocol_error(
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_byte_with_the_descriptor_may_be_any(shell: Shell, peer: Peer, pair: Pair) -> None:
+def test_byte_with_the_descriptor_may_be_any(shell: Shell, peer: Scripted, pair: Pair) -> None:
     peer.serve([say(GREETING), hear, say(FOUND), hear, hand(pair.mine.fileno(), byte=b"X"), hear_farewell])
     assert _close(shell.find_endp(b"e")) == b"of the endpoint"
 
 
-def test_descriptor_that_comes_with_a_reply_is_closed(shell: Shell, peer: Peer, pair: Pair) -> None:
-    smuggle = hand(pair.mine.fileno(), byte=MISSING[:1])
-    peer.serve([say(GREETING), hear, smuggle, say(MISSING[1:]), await_end])
+def test_descriptor_that_comes_with_a_reply_is_closed(shell: Shell, peer: Scripted, pair: Pair) -> None:
+    smuggle = hand(pair.mine.fileno(), byte=MISSED[:1])
+    peer.serve([say(GREETING), hear, smuggle, say(MISSED[1:]), await_end])
     assert shell.find_endp(b"e") is None
     shell.close()
     peer.finish()
@@ -390,14 +389,14 @@ def test_descriptor_that_comes_with_a_reply_is_closed(shell: Shell, peer: Peer, 
     assert pair.hung_up()
 
 
-def test_reply_of_300_000_bytes_passes(shell: Shell, peer: Peer, pair: Pair) -> None:
+def test_reply_of_300_000_bytes_passes(shell: Shell, peer: Scripted, pair: Pair) -> None:
     properties = b"p" * 300_000
     reply = b"status\0" + b"0\0property\0%b\0\0" % properties
     peer.serve([say(GREETING), hear, say(reply), hear, hand(pair.mine.fileno()), hear_farewell])
     assert _close(shell.find_endp(b"e")) == properties
 
 
-def test_request_larger_than_the_socket_holds_passes(shell: Shell, peer: Peer) -> None:
+def test_request_larger_than_the_socket_holds_passes(shell: Shell, peer: Scripted) -> None:
     request = b"request\0save_dest\0ttl\0" + b"5\0label\0d\0property\0%b\0label\0e\0\0" % (b"p" * 300_000)
     peer.serve([say(GREETING), hear_bytes(len(request)), say(DONE)])
     shell.save_dest(b"d", b"p" * 300_000, b"e", 5)
@@ -414,8 +413,8 @@ def test_closed_connection_is_a_value_error(shell: Shell, closed: int | type[soc
         shell.save_endp(b"e", b"", 5, connection)
 
 
-def test_descriptor_that_is_none_is_the_callers_error(shell: Shell, peer: Peer) -> None:
-    peer.serve([say(GREETING), hear, say(GO_AHEAD), await_end])
+def test_descriptor_that_is_none_is_the_callers_error(shell: Shell, peer: Scripted) -> None:
+    peer.serve([say(GREETING), hear, say(DUMMY), await_end])
     with pytest.raises(OSError, match="Bad file descriptor"):
         shell.save_endp(b"e", b"", 5, 1_000_000)
 
@@ -428,7 +427,7 @@ def test_ttl_out_of_range_is_a_value_error(shell: Shell, pair: Pair, ttl_s: int)
         shell.save_dest(b"d", b"", b"e", ttl_s)
 
 
-def test_nul_is_a_value_error_and_connects_nowhere(shell: Shell, peer: Peer, pair: Pair) -> None:
+def test_nul_is_a_value_error_and_connects_nowhere(shell: Shell, peer: Scripted, pair: Pair) -> None:
     requests: list[Callable[[], object]] = [
         lambda: shell.save_endp(b"a\0b", b"", 5, pair.mine),
         lambda: shell.save_endp(b"", b"a\0b", 5, pair.mine),

@@ -4,7 +4,8 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from tests.client.peer import DONE, FOUND, FOUND_DEST, GO_AHEAD, GREETING, MISSING
+from tests.support.messages import DONE, DUMMY, GREETING, MISSED
+from tests.support.scripted import FOUND, FOUND_DEST
 
 from scache_client import Found, FoundDest, ProtocolError, attributes
 from scache_client.attributes import Decoder, encode
@@ -26,18 +27,18 @@ from scache_client.dialogue import (
 
 LISTS = {
     b"\0": (),
-    GO_AHEAD: ((b"dummy", b""),),
+    DUMMY: ((b"dummy", b""),),
     GREETING: ((b"protocol", b"connection_cache_protocol"),),
     FOUND_DEST: ((b"status", b"0"), (b"property", b"of the binding"), (b"property", b"of the endpoint")),
-    MISSING: ((b"status", b"2"), (b"property", b"")),
+    MISSED: ((b"status", b"2"), (b"property", b"")),
     b"property\0\xff\n=\0\0": ((b"property", b"\xff\n="),),
 }
 
 DANCES = [
     pytest.param(greet, [GREETING], None, id="greet"),
-    pytest.param(save_endp(b"e", b"p", 5, 0), [GO_AHEAD, DONE], None, id="save_endp"),
+    pytest.param(save_endp(b"e", b"p", 5, 0), [DUMMY, DONE], None, id="save_endp"),
     pytest.param(save_dest(b"d", b"p", b"e", 5), [DONE], None, id="save_dest"),
-    pytest.param(find_endp(b"e"), [MISSING], None, id="find_endp-miss"),
+    pytest.param(find_endp(b"e"), [MISSED], None, id="find_endp-miss"),
     pytest.param(find_endp(b"e"), [FOUND], Found, id="find_endp"),
     pytest.param(find_dest(b"d"), [FOUND_DEST], FoundDest, id="find_dest"),
 ]
@@ -116,7 +117,7 @@ def test_reply_with_a_tail_is_a_protocol_error(dance: object, replies: list[byte
 
 
 def test_only_what_follows_the_passing_of_a_descriptor_may_have_parked_it() -> None:
-    steps, _ = play(save_endp(b"e", b"p", 5, 0)(), [GO_AHEAD, DONE])
+    steps, _ = play(save_endp(b"e", b"p", 5, 0)(), [DUMMY, DONE])
     marked = [(type(step), step.maybe_parked) for step in steps if not isinstance(step, Farewell)]
     assert marked == [(Send, False), (Receive, False), (SendDescriptor, False), (Receive, True)]
 

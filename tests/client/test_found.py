@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from tests.client.peer import Pair
+from tests.support.scripted import Pair
 
 from scache_client import Found, FoundDest
 from scache_spec.vocabulary import Properties

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.client.peer import DONE, GO_AHEAD, GREETING, MISSING, Action, Line, Peer, hear, say, stall, take
+from tests.support.messages import DONE, DUMMY, GREETING, MISSED
+from tests.support.scripted import Action, Line, Scripted, hear, say, stall, take
 
 from scache_client import AsyncClient, Client, ServerGone, TimedOut
 from scache_client.connection import Connection, Wait
@@ -38,7 +39,7 @@ Ask = Callable[[str | os.PathLike[str]], None]
 
 
 @both
-def test_time_is_limited(ask: Ask, peer: Peer) -> None:
+def test_time_is_limited(ask: Ask, peer: Scripted) -> None:
     peer.serve([say(GREETING), hear, stall])
     with pytest.raises(TimedOut, match="the status and the properties"):
         ask(peer.path)
@@ -127,14 +128,14 @@ def test_timeout_out_of_range_is_a_value_error(timeout_s: float) -> None:
             kind("s", timeout_s=timeout_s)
 
 
-def test_nothing_is_connected_before_the_first_request(peer: Peer) -> None:
+def test_nothing_is_connected_before_the_first_request(peer: Scripted) -> None:
     with Client(peer.path):
         pass
     peer.finish()  # which fails at a connection
 
 
-def test_client_works_again_after_close(peer: Peer) -> None:
-    one = [say(GREETING), hear, say(MISSING)]
+def test_client_works_again_after_close(peer: Scripted) -> None:
+    one = [say(GREETING), hear, say(MISSED)]
     peer.serve(one, one)
     client = Client(peer.path)
     for _ in range(2):
@@ -143,7 +144,7 @@ def test_client_works_again_after_close(peer: Peer) -> None:
         client.close()
 
 
-def test_threads_take_turns(peer: Peer) -> None:
+def test_threads_take_turns(peer: Scripted) -> None:
     """`hear` fails when a request comes before the reply to the one before it."""
     peer.serve([say(GREETING), *[hear, say(DONE)] * 40])
     with Client(peer.path) as client:
@@ -161,7 +162,7 @@ def test_threads_take_turns(peer: Peer) -> None:
     assert len(peer.heard) == 40
 
 
-def test_turn_that_does_not_come_is_a_timeout(peer: Peer) -> None:
+def test_turn_that_does_not_come_is_a_timeout(peer: Scripted) -> None:
     done = threading.Event()
     peer.serve([say(GREETING), hear, tell(peer.stalled), wait_for(done), say(DONE)])
     with Client(peer.path) as client:
@@ -186,8 +187,8 @@ def wait_for(event: threading.Event) -> Action:
     return action
 
 
-def test_tasks_take_turns(peer: Peer) -> None:
-    peer.serve([say(GREETING), *[hear, say(MISSING)] * 10])
+def test_tasks_take_turns(peer: Scripted) -> None:
+    peer.serve([say(GREETING), *[hear, say(MISSED)] * 10])
 
     async def ask() -> None:
         async with AsyncClient(peer.path) as client:
@@ -196,7 +197,7 @@ def test_tasks_take_turns(peer: Peer) -> None:
     asyncio.run(ask())
 
 
-def test_turn_of_a_task_that_does_not_come_is_a_timeout(peer: Peer) -> None:
+def test_turn_of_a_task_that_does_not_come_is_a_timeout(peer: Scripted) -> None:
     peer.serve([say(GREETING), hear, stall])
 
     async def ask() -> None:
@@ -216,15 +217,15 @@ def test_turn_of_a_task_that_does_not_come_is_a_timeout(peer: Peer) -> None:
 CANCELLED: dict[str, list[Action]] = {
     "before the greeting": [stall],
     "before the go-ahead": [say(GREETING), hear, stall],
-    "in the middle of a reply": [say(GREETING), hear, say(GO_AHEAD[:4]), stall],
-    "before the descriptor is taken": [say(GREETING), hear, say(GO_AHEAD), stall],
-    "before the status": [say(GREETING), hear, say(GO_AHEAD), take, stall],
+    "in the middle of a reply": [say(GREETING), hear, say(DUMMY[:4]), stall],
+    "before the descriptor is taken": [say(GREETING), hear, say(DUMMY), stall],
+    "before the status": [say(GREETING), hear, say(DUMMY), take, stall],
 }
 
 
 @pytest.mark.parametrize("where", CANCELLED)
-def test_cancelled_dance_closes_the_connection(peer: Peer, where: str) -> None:
-    peer.serve(CANCELLED[where], [say(GREETING), hear, say(MISSING)])
+def test_cancelled_dance_closes_the_connection(peer: Scripted, where: str) -> None:
+    peer.serve(CANCELLED[where], [say(GREETING), hear, say(MISSED)])
 
     async def ask() -> None:
         mine, far = socket.socketpair()
@@ -242,7 +243,7 @@ def test_cancelled_dance_closes_the_connection(peer: Peer, where: str) -> None:
     assert peer.accepted == 2
 
 
-def test_interrupt_in_mid_dance_closes_the_connection(peer: Peer) -> None:
+def test_interrupt_in_mid_dance_closes_the_connection(peer: Scripted) -> None:
     class Interrupted(Client):
         def _wait(self, wait: Wait, deadline: float) -> bool:
             while not super()._wait(wait, deadline=0.0):
@@ -311,6 +312,6 @@ def serve_misses(listener: socket.socket, counts: list[int]) -> None:
         connection.settimeout(20)
         connection.sendall(GREETING)
         while connection.recv(4096):
-            connection.sendall(MISSING)
+            connection.sendall(MISSED)
             count += 1
     counts.append(count)

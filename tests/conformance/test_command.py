@@ -10,7 +10,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from tests.conformance.scripted import GREETING, scripted
+from tests.support.messages import GREETING
+from tests.support.scripted import saying
 
 from scache_conformance.__main__ import main
 from scache_conformance.generated import histories, lockstep
@@ -70,7 +71,7 @@ def test_good_server_is_0_and_reports_are_written(tmp_path: Path, capsys: pytest
 
 
 def test_wrong_server_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with scripted(tmp_path, (GREETING + b"status\x001\0\0", [])) as path:
+    with saying(tmp_path, (GREETING + b"status\x001\0\0", [])) as path:
         assert status_of("--socket", str(path), "--run", "greeting/once", "--deadline", "0.5") == 1
     assert "CONN-1  The server speaks first" in capsys.readouterr().out
 
@@ -78,7 +79,7 @@ def test_wrong_server_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 def test_mute_server_fails_the_greeting_and_keeps_nobody_waiting(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with scripted(tmp_path) as path:
+    with saying(tmp_path) as path:
         assert status_of("--socket", str(path), "--deadline", "0.05") == 1
     said = capsys.readouterr().out
     assert "FAIL  MUST   greeting/speaks-first" in said
@@ -88,7 +89,7 @@ def test_mute_server_fails_the_greeting_and_keeps_nobody_waiting(
 def test_expected_failure_is_0_and_its_opposite_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     expected = tmp_path / "expected.toml"
     expected.write_text('[[deviation]]\nclauses = ["CONN-1"]\ncases = ["greeting/once"]\nreason = "It never stops."\n')
-    with scripted(tmp_path, (GREETING + b"status\x001\0\0", [])) as path:
+    with saying(tmp_path, (GREETING + b"status\x001\0\0", [])) as path:
         options = ["--run", "greeting/once", "--deadline", "0.5", "--expect-fail", str(expected)]
         assert status_of("--socket", str(path), *options) == 0
     assert status_of("--exec", REFERENCE, *options) == 1
@@ -101,7 +102,7 @@ def test_nothing_tried_is_2(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_everything_skipped_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with scripted(tmp_path, (GREETING, [])) as path:
+    with saying(tmp_path, (GREETING, [])) as path:
         assert status_of("--socket", str(path), "--run", "life/*") == 2
     assert "needs a server that the suite can start" in capsys.readouterr().out
 

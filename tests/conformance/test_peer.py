@@ -1,10 +1,12 @@
 """The peer looks closely: what a server gets wrong is noticed, with words that say what."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.conformance.scripted import GREETING, scripted
+from tests.support.messages import GREETING
+from tests.support.scripted import saying
 
 from scache_conformance.wire.line import Line, identity
 from scache_conformance.wire.lists import decode, encode
@@ -35,19 +37,52 @@ def test_WIRE_2_nul_alone_is_an_empty_list() -> None:
     assert decode(b"\0status") == ((), 1)
 
 
-def test_greeting_is_insisted_on(tmp_path: Path) -> None:
-    with scripted(tmp_path, (b"protocol\0other\0\0", [])) as path, pytest.raises(Unmet, match="the greeting"):
-        peer(path)
+OF_ANOTHER_SHAPE = (
+    b"status\x000\0\0",
+    b"status\x000\0property\0\0property\0\0\0",
+    b"property\0\0status\x000\0\0",
+    b"status\x003\0property\0\0\0",
+    b"status\x0000\0property\0\0\0",
+    b"\0",
+)
+OTHER_HAND_OVERS = ((b"x", 1), (b"\0\0", 1), (b"\0", 2), (b"\0", 0))
 
 
-def test_missing_greeting_meets_the_deadline(tmp_path: Path) -> None:
-    with scripted(tmp_path) as path, pytest.raises(Unmet, match="nothing within"):
-        peer(path, SOON_S)
+def silence(client: Peer) -> object:
+    return client.insist_on_silence(5)
 
 
-def test_closed_connection_is_no_greeting(tmp_path: Path) -> None:
-    with scripted(tmp_path, keep_open=False) as path, pytest.raises(Unmet, match="closed the connection"):
-        peer(path)
+@pytest.mark.parametrize(
+    ("said", "keep_open", "act", "complaint"),
+    [
+        ([(b"protocol\0other\0\0", 0)], True, silence, "the greeting"),
+        ([], True, silence, "nothing within"),
+        ([], False, silence, "closed the connection"),
+        *(
+            ([(GREETING + reply, 0)], True, lambda peer: peer.receive_reply(1), "a reply of")
+            for reply in OF_ANOTHER_SHAPE
+        ),
+        ([(GREETING, 0), (b"status\x000\0\0", 1)], True, lambda peer: peer.receive_reply(0), "1 descriptor"),
+        *(
+            ([(GREETING, 0), each], True, Peer.receive_descriptor, "exactly one descriptor")
+            for each in OTHER_HAND_OVERS
+        ),
+        ([(GREETING + b"x", 0)], True, silence, "silence"),
+        ([(GREETING, 0)], False, silence, "silence"),
+        ([(GREETING + b"status\x001\0\0", 0)], False, Peer.insist_on_hangup, "without a reply"),
+    ],
+)
+def test_what_no_server_may_say_is_unmet(
+    tmp_path: Path, said: list[tuple[bytes, int]], keep_open: bool, act: Callable[[Peer], object], complaint: str
+) -> None:
+    """CONN-1, CONN-13, FD-1, FD-6."""
+    deadline_s = 5 if said or not keep_open else SOON_S
+    with (
+        saying(tmp_path, *((data, [0] * count) for data, count in said), keep_open=keep_open) as path,
+        pytest.raises(Unmet, match=complaint),
+        Peer(path, deadline_s=deadline_s) as client,
+    ):
+        act(client)
 
 
 def test_nobody_there_is_unmet(tmp_path: Path) -> None:
@@ -55,54 +90,15 @@ def test_nobody_there_is_unmet(tmp_path: Path) -> None:
         peer(tmp_path / "nobody")
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [
-        b"status\x000\0\0",
-        b"status\x000\0property\0\0property\0\0\0",
-        b"property\0\0status\x000\0\0",
-        b"status\x003\0property\0\0\0",
-        b"status\x0000\0property\0\0\0",
-        b"\0",
-    ],
-)
-def test_CONN_13_reply_of_another_shape_is_unmet(tmp_path: Path, reply: bytes) -> None:
-    with (
-        scripted(tmp_path, (GREETING + reply, [])) as path,
-        peer(path) as client,
-        pytest.raises(Unmet, match="a reply of"),
-    ):
-        client.receive_reply(1)
-
-
 def test_CONN_13_reply_of_the_right_shape_is_read(tmp_path: Path) -> None:
-    with scripted(tmp_path, (GREETING + b"status\x002\0property\0\0\0", [])) as path, peer(path) as client:
+    with saying(tmp_path, (GREETING + b"status\x002\0property\0\0\0", [])) as path, peer(path) as client:
         reply = client.receive_reply(1)
     assert (reply.status, reply.properties) == (2, (b"",))
 
 
-def test_FD_1_descriptor_on_plain_bytes_is_noticed(tmp_path: Path) -> None:
-    with (
-        scripted(tmp_path, (GREETING, []), (b"status\x000\0\0", [0])) as path,
-        peer(path) as client,
-        pytest.raises(Unmet, match="1 descriptor"),
-    ):
-        client.receive_reply(0)
-
-
-@pytest.mark.parametrize(("byte", "count"), [(b"x", 1), (b"\0\0", 1), (b"\0", 2), (b"\0", 0)])
-def test_FD_6_other_hand_over_is_unmet(tmp_path: Path, byte: bytes, count: int) -> None:
-    with (
-        scripted(tmp_path, (GREETING, []), (byte, [0] * count)) as path,
-        peer(path) as client,
-        pytest.raises(Unmet, match="exactly one descriptor"),
-    ):
-        client.receive_descriptor()
-
-
 def test_FD_6_descriptor_is_received_and_closed_with_the_peer(tmp_path: Path) -> None:
     line = Line()
-    with scripted(tmp_path, (GREETING, []), (b"\0", [line.far.fileno()])) as path:
+    with saying(tmp_path, (GREETING, []), (b"\0", [line.far.fileno()])) as path:
         with peer(path) as client:
             assert line.is_other_end_of(client.receive_descriptor())
             line.let_go()
@@ -113,7 +109,7 @@ def test_FD_6_descriptor_is_received_and_closed_with_the_peer(tmp_path: Path) ->
 
 def test_descriptor_given_up_outlives_the_peer(tmp_path: Path) -> None:
     line = Line()
-    with scripted(tmp_path, (GREETING, []), (b"\0", [line.far.fileno()])) as path, peer(path) as client:
+    with saying(tmp_path, (GREETING, []), (b"\0", [line.far.fileno()])) as path, peer(path) as client:
         fd = client.give_up(client.receive_descriptor())
     assert line.is_other_end_of(fd)
     os.close(fd)
@@ -129,36 +125,13 @@ def test_line_tells_another_connection_apart() -> None:
     other.close()
 
 
-def test_silence_is_broken_by_a_byte_and_by_a_hangup(tmp_path: Path) -> None:
-    with scripted(tmp_path, (GREETING + b"x", [])) as path, peer(path) as client, pytest.raises(Unmet, match="silence"):
-        client.insist_on_silence(5)
-
-
-def test_hangup_is_no_silence(tmp_path: Path) -> None:
-    with (
-        scripted(tmp_path, (GREETING, []), keep_open=False) as path,
-        peer(path) as client,
-        pytest.raises(Unmet, match="silence"),
-    ):
-        client.insist_on_silence(5)
-
-
 def test_hangup_is_insisted_on(tmp_path: Path) -> None:
-    with scripted(tmp_path, (GREETING, []), keep_open=False) as path, peer(path) as client:
-        client.insist_on_hangup()
-
-
-def test_hangup_after_a_reply_is_not_what_was_expected(tmp_path: Path) -> None:
-    with (
-        scripted(tmp_path, (GREETING + b"status\x001\0\0", []), keep_open=False) as path,
-        peer(path) as client,
-        pytest.raises(Unmet, match="without a reply"),
-    ):
+    with saying(tmp_path, (GREETING, []), keep_open=False) as path, peer(path) as client:
         client.insist_on_hangup()
 
 
 def test_transcript_shows_every_byte(tmp_path: Path) -> None:
-    with scripted(tmp_path, (GREETING, []), (b"\0", [0])) as path, peer(path) as client:
+    with saying(tmp_path, (GREETING, []), (b"\0", [0])) as path, peer(path) as client:
         client.send((b"dummy", b"\x1b[31m"))
         client.receive_descriptor()
         lines = client.transcript.lines()

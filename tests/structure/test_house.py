@@ -45,7 +45,7 @@ def test_no_marks_are_left_behind() -> None:
 
 SLOW_ON_PURPOSE = {
     "tests/wrong/rules/process.py",
-    "tests/conformance/scripted.py",
+    "tests/support/scripted.py",
     "tests/attack/__main__.py",
     "tests/attack/attacks.py",
 }

@@ -1,26 +1,26 @@
-"""A server that does what a test tells it to, line by line, also what no server may do.
-
-Decides how a script is played against one connection after the other. Its bytes are written out by hand: it shares
-nothing with the client but the names of the wire.
-"""
+"""A server that does what a test tells it to, line by line, also what no server may do."""
 
 import array
+import fcntl
 import os
 import socket
+import struct
+import termios
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import repeat
+from pathlib import Path
 from typing import Self
 
-GREETING = b"protocol\0connection_cache_protocol\0\0"
-GO_AHEAD = b"dummy\0\0\0"
-DONE = b"status\0" + b"0\0\0"
-FOUND = b"status\0" + b"0\0property\0of the endpoint\0\0"
-FOUND_DEST = b"status\0" + b"0\0property\0of the binding\0property\0of the endpoint\0\0"
-MISSING = b"status\0" + b"2\0property\0\0\0"
+from tests.support.client import PATIENCE_S
+from tests.support.descriptors import is_hung_up
+from tests.support.messages import found
 
-PATIENCE_S = 20
-"""When a script that hangs becomes a failed test. Arbitrary; nothing waits so long when all is well."""
+FOUND = found(b"of the endpoint")
+FOUND_DEST = found(b"of the binding", b"of the endpoint")
 
 
 @dataclass
@@ -36,20 +36,16 @@ class Pair:
 
     def hung_up(self) -> bool:
         """Say whether every copy of mine is closed."""
-        self.far.setblocking(False)
-        try:
-            return self.far.recv(1) == b""
-        except BlockingIOError:
-            return False
+        return is_hung_up(self.far)
 
 
 class Line:
     """One connection as the server has it."""
 
-    def __init__(self, connection: socket.socket, peer: "Peer") -> None:
+    def __init__(self, connection: socket.socket, server: "Scripted") -> None:
         connection.settimeout(PATIENCE_S)
         self.connection = connection
-        self.peer = peer
+        self.server = server
 
     def read_list(self) -> bytes:
         """Read one attribute list, byte by byte: an empty name ends it."""
@@ -69,26 +65,31 @@ Action = Callable[[Line], None]
 Script = Sequence[Action]
 
 
-class Peer:
+class Scripted:
     """Listens, and plays one script for each connection, in a thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path | str = "") -> None:
         self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind("")  # Linux finds a free name outside of the file system
+        self._listener.bind(str(path))  # Linux finds a free name outside of the file system if there is none.
         self._listener.listen(8)
-        self.path = self._listener.getsockname().decode()
+        self.path = str(path) or self._listener.getsockname().decode()
         self.heard: list[bytes] = []
         self.taken: list[int] = []
         self.accepted = 0
         self.stalled = threading.Event()
-        self._scripts: Sequence[Script] = ()
+        self._scripts: Iterable[Script] = ()
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
 
     def serve(self, *scripts: Script) -> None:
         """Begin to play the scripts, one connection each."""
+        self._listener.settimeout(PATIENCE_S)
+        self.begin(scripts)
+
+    def begin(self, scripts: Iterable[Script]) -> None:
+        """Begin to play the scripts, and go on until there are no more or it is stopped."""
         self._scripts = scripts
-        self._thread = threading.Thread(target=self._play)
+        self._thread = threading.Thread(target=self._play, daemon=True)
         self._thread.start()
 
     def finish(self) -> None:
@@ -106,6 +107,13 @@ class Peer:
             return
         raise AssertionError("one more connection was made than the scripts tell")
 
+    def stop(self) -> None:
+        """Take no connection more, and wait for the end of the last script."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        assert self._thread is not None
+        self._thread.join()
+        self._listener.close()
+
     def __enter__(self) -> Self:
         return self
 
@@ -119,7 +127,6 @@ class Peer:
                 os.close(fd)
 
     def _play(self) -> None:
-        self._listener.settimeout(PATIENCE_S)
         try:
             for script in self._scripts:
                 with self._listener.accept()[0] as connection:
@@ -147,7 +154,7 @@ def say_piecemeal(data: bytes) -> Action:
 
 def hear(line: Line) -> None:
     """Read one list and remember it. Nothing may come behind it unasked."""
-    line.peer.heard.append(line.read_list())
+    line.server.heard.append(line.read_list())
     line.connection.setblocking(False)
     try:
         ahead = line.connection.recv(1, socket.MSG_PEEK)
@@ -159,7 +166,7 @@ def hear(line: Line) -> None:
 
 def hear_farewell(line: Line) -> None:
     """Read the list that ends a find. The next request may well be behind it: nobody waits for an answer to this."""
-    line.peer.heard.append(line.read_list())
+    line.server.heard.append(line.read_list())
 
 
 def hear_bytes(length: int) -> Action:
@@ -169,7 +176,7 @@ def hear_bytes(length: int) -> Action:
         data = b""
         while len(data) < length:
             data += line.connection.recv(length - len(data))
-        line.peer.heard.append(data)
+        line.server.heard.append(data)
 
     return action
 
@@ -180,7 +187,7 @@ def take(line: Line) -> None:
     fds = array.array("i")
     for _, _, payload in control:
         fds.frombytes(payload)
-    line.peer.taken.extend(fds)
+    line.server.taken.extend(fds)
     assert (data, len(fds), flags & socket.MSG_CTRUNC) == (b"\0", 1, 0)
 
 
@@ -196,7 +203,7 @@ def hand(*fds: int, byte: bytes = b"\0") -> Action:
 
 def stall(line: Line) -> None:
     """Do nothing until the client has closed."""
-    line.peer.stalled.set()
+    line.server.stalled.set()
     while True:
         try:
             if not line.connection.recv(65_536):
@@ -216,3 +223,23 @@ def await_end(line: Line) -> None:
         assert line.connection.recv(1) == b""
     except ConnectionResetError:
         return
+
+
+def await_taken(line: Line) -> None:
+    """Wait until the client has read all: the kernel may glue what is written next to what was not read yet."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while struct.unpack("i", fcntl.ioctl(line.connection, termios.TIOCOUTQ, bytes(4)))[0]:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.000_5)
+
+
+@contextmanager
+def saying(folder: Path, *said: tuple[bytes, Sequence[int]], keep_open: bool = True) -> Iterator[Path]:
+    """Say this to everybody, unasked and each in a write of its own; then hang up or wait for the client to."""
+    server = Scripted(folder / "saying")
+    script = [action for data, fds in said for action in (await_taken, hand(*fds, byte=data))]
+    server.begin(repeat([*script, stall] if keep_open else script))
+    try:
+        yield folder / "saying"
+    finally:
+        server.stop()
