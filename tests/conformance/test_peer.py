@@ -37,7 +37,7 @@ def test_WIRE_2_nul_alone_is_an_empty_list() -> None:
     assert decode(b"\0status") == ((), 1)
 
 
-OF_ANOTHER_SHAPE = (
+OTHER_REPLIES = (
     b"status\x000\0\0",
     b"status\x000\0property\0\0property\0\0\0",
     b"property\0\0status\x000\0\0",
@@ -45,11 +45,11 @@ OF_ANOTHER_SHAPE = (
     b"status\x0000\0property\0\0\0",
     b"\0",
 )
-OTHER_HAND_OVERS = ((b"x", 1), (b"\0\0", 1), (b"\0", 2), (b"\0", 0))
+HAND_OVERS = ((b"x", 1), (b"\0\0", 1), (b"\0", 2), (b"\0", 0))
 
 
-def silence(client: Peer) -> object:
-    return client.insist_on_silence(5)
+def silence(client: Peer) -> None:
+    client.insist_on_silence(5)
 
 
 @pytest.mark.parametrize(
@@ -58,15 +58,9 @@ def silence(client: Peer) -> object:
         ([(b"protocol\0other\0\0", 0)], True, silence, "the greeting"),
         ([], True, silence, "nothing within"),
         ([], False, silence, "closed the connection"),
-        *(
-            ([(GREETING + reply, 0)], True, lambda peer: peer.receive_reply(1), "a reply of")
-            for reply in OF_ANOTHER_SHAPE
-        ),
+        *(([(GREETING + reply, 0)], True, lambda peer: peer.receive_reply(1), "a reply of") for reply in OTHER_REPLIES),
         ([(GREETING, 0), (b"status\x000\0\0", 1)], True, lambda peer: peer.receive_reply(0), "1 descriptor"),
-        *(
-            ([(GREETING, 0), each], True, Peer.receive_descriptor, "exactly one descriptor")
-            for each in OTHER_HAND_OVERS
-        ),
+        *(([(GREETING, 0), each], True, Peer.receive_descriptor, "exactly one descriptor") for each in HAND_OVERS),
         ([(GREETING + b"x", 0)], True, silence, "silence"),
         ([(GREETING, 0)], False, silence, "silence"),
         ([(GREETING + b"status\x001\0\0", 0)], False, Peer.insist_on_hangup, "without a reply"),
