@@ -147,6 +147,33 @@ def test_FD_14_client_that_does_not_read_is_too_slow_in_the_end(server: Fast) ->
         assert server.server.clients == 0
 
 
+@pytest.mark.parametrize("how", [socket.SHUT_WR, socket.SHUT_RDWR])
+def test_FD_14_client_that_shuts_its_end_keeps_its_place_until_it_has_read(server: Fast, how: int) -> None:
+    client = server.peer()
+    with closing(client.park(b"e")):
+        client.send(find_endp(b"e") + DUMMY)
+        server.turn(4)
+        client.sock.shutdown(how)
+        server.turn(4)
+        assert server.server.clients == 1
+        assert server.server._poller.wait(0) == [], "waiting costs no turns"
+        assert client.sock.recv(len(found(b"p"))) == found(b"p")
+        _, (taken,) = client.read_with_descriptors()
+        os.close(taken)
+        server.turn(4)
+        assert server.server.clients == 0
+
+
+def test_FD_14_client_that_dies_with_its_descriptor_unread_is_forgotten(server: Fast) -> None:
+    client = server.peer()
+    with closing(client.park(b"e")):
+        client.send(find_endp(b"e") + DUMMY)
+        server.turn(4)
+        client.close()
+        server.turn(4)
+        assert server.server.clients == 0
+
+
 def test_FD_14_waiting_for_a_client_to_read_costs_no_turns(server: Fast) -> None:
     client = server.peer()
     with closing(client.park(b"e")):

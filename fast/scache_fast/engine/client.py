@@ -100,7 +100,8 @@ class Client:
         self.is_in_flight = False
         """A descriptor was sent to it, and was not seen to be read."""
         self.is_at_end = False
-        """The end was read: nothing is in its socket any more, and closing that cannot wait."""
+        """The end was read: nothing is in its socket any more, and closing that cannot wait. It keeps its place until a
+        descriptor that was sent to it is read: else there would be no bound on what is in flight."""
         self.pending: list[bytes] | None = None
         """A request that used up its share of a turn before it was carried out. It goes on first."""
         self.received = -1

@@ -111,7 +111,10 @@ class Conversations:
             return
         if not data:
             client.is_at_end = True
-            client.state = CLOSED  # CONN-11
+            if client.is_in_flight and self._is_unread(client):
+                client.is_backlogged = True  # FD-14
+            else:
+                client.state = CLOSED  # CONN-11
             return
         self._turn.work_left = self._share
         if client.state is DESCRIPTOR:
@@ -194,10 +197,14 @@ class Conversations:
                 return
             if client.decoder is not None and client.decoder.is_empty:
                 client.decoder = None
-            if client.decoder is None and client.pending is None and client.received < 0:
+            is_all_served = client.decoder is None and client.pending is None and client.received < 0
+            if is_all_served and not client.is_at_end:
                 client.is_backlogged = False
                 return
             if client.is_in_flight and self._is_unread(client):  # FD-14
+                return
+            if is_all_served:
+                client.state = CLOSED  # CONN-11
                 return
             if not self._serve_one(client):
                 client.is_backlogged = False
