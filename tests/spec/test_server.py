@@ -17,16 +17,9 @@ from tests.spec.driver import (
 
 from scache_spec import events
 from scache_spec.effects import Disconnect, Effects, Exit, LimitHit, PrintStatistics
-from scache_spec.events import GREETING, Reading, next_tick_ns, reading
+from scache_spec.events import GREETING, Reading, reading
 from scache_spec.statistics import Counters
 from scache_spec.vocabulary import NS_PER_S, ClientId, Limit, Limits
-
-
-def test_LIFE_1_server_begins_empty() -> None:
-    driver = Driver()
-    driver.connect()
-    assert driver.parked() == []
-    assert driver.say(find_endp(b"e")) == status(2, b"")
 
 
 @pytest.mark.parametrize(("now_ns", "exits"), [(7 * NS_PER_S - 1, False), (7 * NS_PER_S, True)])
@@ -43,12 +36,6 @@ def test_LIFE_2_idleness_counts_from_the_last_leaving(now_ns: int, exits: bool) 
     assert (Exit() in driver.tick(now_ns)) is exits
 
 
-def test_LIFE_2_connected_client_keeps_the_server() -> None:
-    driver = Driver(Limits(max_idle_s=7))
-    driver.connect()
-    assert Exit() not in driver.tick_s(100)
-
-
 def test_LIFE_2_without_max_idle_it_stays() -> None:
     assert Exit() not in Driver().tick_s(10**9)
 
@@ -62,41 +49,6 @@ def test_LIFE_3_parked_session_keeps_the_server() -> None:
     effects = driver.tick_s(5)
     assert closed(effects) == [7]
     assert effects[-1] == Exit()
-
-
-def test_LIFE_3_binding_does_not() -> None:
-    driver = Driver(Limits(max_idle_s=1, ttl_limit_s=5))
-    driver.connect()
-    driver.say(save_dest(b"d", b"e", ttl=b"5"))
-    driver.gone()
-    assert Exit() in driver.tick_s(1)
-
-
-def test_LIFE_4_exit_closes_everything_and_prints() -> None:
-    driver = Driver()
-    for client in (1, 2, 3):
-        driver.connect(client)
-    driver.park(7)
-    driver.park(8)
-    driver.feed(find_endp(b"e"), 1)
-    driver.park(9, client=2)
-    driver.sockets_take = False
-    driver.feed(find_endp(b"e") + READY, 2)
-    effects = driver.do(events.on_stop(driver.server))
-    assert sorted(closed(effects)) == [7, 8, 9]
-    assert sorted(disconnected(effects)) == [1, 2, 3]
-    assert effects[0] == PrintStatistics(Counters(endp_hits=2, endpoints_max=1, sessions_max=2))
-    assert effects[-1] == Exit()
-    assert not driver.server.clients
-
-
-def test_LIMIT_5_one_client_too_many_is_disconnected_without_a_greeting() -> None:
-    driver = Driver(Limits(clients_max=2))
-    assert sent(driver.connect(1), 1) == GREETING
-    assert sent(driver.connect(2), 2) == GREETING
-    assert driver.connect(3) == (LimitHit(Limit.CLIENTS, ClientId(3)), Disconnect(ClientId(3)))
-    driver.gone(1)
-    assert sent(driver.connect(3), 3) == GREETING
 
 
 def test_LIMIT_12_one_client_too_many_of_a_user_is_disconnected_without_a_greeting() -> None:
@@ -137,14 +89,6 @@ def test_LIMIT_6_it_is_served_again_when_it_reads() -> None:
         assert sent(driver.do(events.on_sent(driver.server, ClientId(1), 1))) == answer
         assert sent(driver.do(events.on_sent(driver.server, ClientId(1), len(answer) - 1))) == b""
     assert driver.server.clients[ClientId(1)].unread == b""
-
-
-def test_LIMIT_1_list_that_is_too_long_closes_its_client_after_what_came_before() -> None:
-    driver = Driver(Limits(attribute_list_bytes_max=30))
-    driver.connect()
-    effects = driver.feed(find_endp(b"e") + b"request\0find_endp\0label\0" + b"x" * 20 + b"\0\0")
-    assert sent(effects) == status(2, b"")
-    assert (disconnected(effects), limits_hit(effects)) == ([1], ["attribute_list_bytes_max"])
 
 
 STATES = {
@@ -236,46 +180,6 @@ def test_LIMIT_7_what_has_come_is_served_before_its_client_is_timed_out() -> Non
     assert disconnected(driver.do(events.on_timeouts(driver.server))) == [2]
 
 
-def test_LIMIT_7_client_at_rest_may_stay() -> None:
-    driver = Driver(Limits(ipc_timeout_s=10))
-    driver.connect()
-    driver.feed(find_endp(b"e") + b"\0")
-    driver.park(1)
-    driver.take(find_endp(b"e"))
-    assert disconnected(driver.tick_s(10**6)) == []
-
-
-def test_LIMIT_7_single_bytes_do_not_make_a_step_younger() -> None:
-    driver = Driver(Limits(ipc_timeout_s=10))
-    driver.connect()
-    driver.feed(b"r")
-    driver.tick_s(9)
-    driver.feed(b"e")
-    assert disconnected(driver.tick_s(10)) == [1]
-
-
-def test_LIMIT_7_each_step_that_ends_begins_the_next() -> None:
-    driver = Driver(Limits(ipc_timeout_s=10, ttl_limit_s=100))
-    driver.connect()
-    driver.feed(save_endp(b"e", ttl=b"100"))
-    driver.tick_s(9)
-    driver.descriptors(7)
-    driver.feed(find_endp(b"e"))
-    driver.tick_s(18)
-    driver.feed(READY)
-    assert disconnected(driver.tick(28 * NS_PER_S - 1)) == []
-    assert disconnected(driver.tick_s(28)) == [1]
-
-
-def test_LIMIT_7_session_of_a_client_that_took_too_long_is_put_back() -> None:
-    driver = Driver(Limits(ipc_timeout_s=10, ttl_limit_s=100))
-    driver.connect()
-    driver.park(7, ttl=b"100")
-    driver.feed(find_endp(b"e"))
-    effects = driver.tick_s(10)
-    assert (disconnected(effects), driver.parked(), closed(effects)) == ([1], [7], [])
-
-
 def test_TTL_5_what_is_due_expires_before_what_has_come() -> None:
     driver = Driver()
     driver.connect()
@@ -295,15 +199,6 @@ def test_TTL_5_what_is_due_takes_no_room() -> None:
     assert (driver.park(9), driver.say(save_dest(b"D", b"e"))) == (status(0), status(0))
 
 
-def test_TTL_6_expiry_needs_no_client() -> None:
-    driver = Driver()
-    driver.connect()
-    driver.park(7, ttl=b"1")
-    driver.gone()
-    assert next_tick_ns(driver.server) == NS_PER_S
-    assert closed(driver.tick_s(1)) == [7]
-
-
 @pytest.mark.parametrize(("now_ns", "printed"), [(5 * NS_PER_S - 1, 0), (5 * NS_PER_S, 1), (60 * NS_PER_S, 1)])
 def test_STAT_7_statistics_are_printed_every_so_often(now_ns: int, printed: int) -> None:
     driver = Driver(Limits(status_update_time_s=5))
@@ -311,19 +206,3 @@ def test_STAT_7_statistics_are_printed_every_so_often(now_ns: int, printed: int)
     driver.feed(find_endp(b"e"))
     effects = [each for each in driver.tick(now_ns) if isinstance(each, PrintStatistics)]
     assert effects == [PrintStatistics(Counters(endp_misses=1))] * printed
-
-
-def test_STAT_7_an_interval_begins_when_the_last_was_printed() -> None:
-    driver = Driver(Limits(status_update_time_s=5))
-    driver.tick_s(7)
-    assert next_tick_ns(driver.server) == 12 * NS_PER_S
-    assert driver.tick(12 * NS_PER_S - 1) == ()
-    assert driver.tick_s(12) == (PrintStatistics(Counters()),)
-
-
-def test_STAT_5_counters_are_zero_after_printing() -> None:
-    driver = Driver()
-    driver.connect()
-    driver.feed(find_endp(b"e"))
-    assert driver.do(events.on_statistics(driver.server)) == (PrintStatistics(Counters(endp_misses=1)),)
-    assert driver.server.counters == Counters()
