@@ -6,50 +6,18 @@ unless the test says otherwise. No rule of the server is known here.
 
 from collections.abc import Sequence
 
+from tests.support.messages import DUMMY, save_endp
+
 from scache_spec import events
-from scache_spec.attributes import encode
 from scache_spec.effects import CloseDescriptor, Disconnect, Effect, Effects, LimitHit, Send, SendDescriptor
 from scache_spec.server import Outcome
 from scache_spec.vocabulary import (
-    DUMMY,
-    FIND_DEST,
-    FIND_ENDP,
-    LABEL,
     NS_PER_S,
-    PROPERTY,
-    REQUEST,
-    SAVE_DEST,
-    SAVE_ENDP,
-    TTL,
     ClientId,
     Handle,
     Limits,
     UserId,
 )
-
-READY = RECEIVED = encode(((DUMMY, b""),))
-INVITATION = encode(((DUMMY, b""),))
-
-
-def status(value: int, *properties: bytes) -> bytes:
-    """Return the bytes of a reply."""
-    return encode(((b"status", b"%d" % value), *((PROPERTY, each) for each in properties)))
-
-
-def save_endp(endpoint: bytes, properties: bytes = b"p", ttl: bytes = b"2") -> bytes:
-    return encode(((REQUEST, SAVE_ENDP), (TTL, ttl), (LABEL, endpoint), (PROPERTY, properties)))
-
-
-def save_dest(destination: bytes, endpoint: bytes, properties: bytes = b"q", ttl: bytes = b"2") -> bytes:
-    return encode(((REQUEST, SAVE_DEST), (TTL, ttl), (LABEL, destination), (PROPERTY, properties), (LABEL, endpoint)))
-
-
-def find_endp(endpoint: bytes) -> bytes:
-    return encode(((REQUEST, FIND_ENDP), (LABEL, endpoint)))
-
-
-def find_dest(destination: bytes) -> bytes:
-    return encode(((REQUEST, FIND_DEST), (LABEL, destination)))
 
 
 class Driver:
@@ -103,10 +71,10 @@ class Driver:
         return self.tick(now_s * NS_PER_S)
 
     def park(
-        self, handle: int, endpoint: bytes = b"e", properties: bytes = b"p", ttl: bytes = b"2", client: int = 1
+        self, handle: int, endpoint: bytes = b"e", properties: bytes = b"p", ttl: bytes = b"600", client: int = 1
     ) -> bytes:
         """Go through the dance of a save; return the status line."""
-        assert self.say(save_endp(endpoint, properties, ttl), client) == INVITATION
+        assert self.say(save_endp(endpoint, properties, ttl), client) == DUMMY
         return sent(self.descriptors(handle, client=client), client)
 
     def take(self, request: bytes, client: int = 1) -> tuple[bytes, int | None]:
@@ -114,8 +82,8 @@ class Driver:
         reply = self.say(request, client)
         if not reply.startswith(b"status\x000\0"):
             return reply, None
-        effects = self.feed(READY, client)
-        assert self.say(RECEIVED, client) == b""
+        effects = self.feed(DUMMY, client)
+        assert self.say(DUMMY, client) == b""
         return reply, next(effect.handle for effect in effects if isinstance(effect, SendDescriptor))
 
     def parked(self) -> list[int]:

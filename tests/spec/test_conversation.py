@@ -1,18 +1,8 @@
 """CONN and FD: one client's dance, and the table it follows."""
 
 import pytest
-from tests.spec.driver import (
-    INVITATION,
-    READY,
-    RECEIVED,
-    Driver,
-    closed,
-    find_endp,
-    save_dest,
-    save_endp,
-    sent,
-    status,
-)
+from tests.spec.driver import Driver, closed, sent
+from tests.support.messages import DONE, DUMMY, FAILED, find_endp, found, save_dest, save_endp
 
 from scache_spec import events
 from scache_spec.attributes import encode
@@ -85,7 +75,7 @@ def test_CONN_14_clients_are_served_in_whatever_order_they_come() -> None:
 )
 def test_CONN_13_failed_replies_have_their_properties_empty(name: bytes | None, count: int) -> None:
     for value in (Status.MALFORMED, Status.FAILED):
-        assert encode(reply(name, value)) == status(value, *[b""] * count)
+        assert encode(reply(name, value)) == b"status\0%d\0" % value + b"property\0\0" * count + b"\0"
 
 
 def test_CONN_13_properties_of_destination_come_before_those_of_endpoint() -> None:
@@ -104,7 +94,7 @@ def test_FD_1_descriptors_pass_only_where_they_are_awaited(driver: Driver) -> No
     assert reading(driver.server, ClientId(1)) is expected
     driver.feed(find_endp(b"e"))
     assert reading(driver.server, ClientId(1)) is expected
-    driver.feed(READY)
+    driver.feed(DUMMY)
     assert reading(driver.server, ClientId(1)) is expected
 
 
@@ -119,10 +109,10 @@ def test_FD_1_descriptors_on_any_other_byte_are_closed(driver: Driver) -> None:
 def test_FD_5_control_data_cut_short_is_not_one_descriptor(driver: Driver, handles: tuple[int, ...]) -> None:
     driver.feed(save_endp(b"e"))
     effects = driver.descriptors(*handles, truncated=True)
-    assert (sent(effects), closed(effects), driver.parked()) == (status(2), list(handles), [])
+    assert (sent(effects), closed(effects), driver.parked()) == (FAILED, list(handles), [])
 
 
-@pytest.mark.parametrize("ready", [READY, encode(((b"dummy", b"x"), (b"request", b"find_endp")))])
+@pytest.mark.parametrize("ready", [DUMMY, encode(((b"dummy", b"x"), (b"request", b"find_endp")))])
 def test_FD_6_ready_client_is_sent_its_descriptor(driver: Driver, ready: bytes) -> None:
     driver.park(7)
     driver.feed(find_endp(b"e"))
@@ -134,7 +124,7 @@ def test_FD_6_ready_client_is_sent_its_descriptor(driver: Driver, ready: bytes) 
 def test_FD_8_own_copy_is_closed_once_the_socket_took_the_byte(driver: Driver) -> None:
     driver.park(7)
     driver.feed(find_endp(b"e"))
-    assert closed(driver.feed(READY)) == [7]
+    assert closed(driver.feed(DUMMY)) == [7]
     assert state_of(driver) is State.RECEIVED
     assert closed(driver.gone()) == []
     assert driver.parked() == []
@@ -144,7 +134,7 @@ def test_FD_12_nothing_is_read_while_the_descriptor_is_sent(driver: Driver) -> N
     driver.park(7)
     driver.feed(find_endp(b"e"))
     driver.sockets_take = False
-    driver.feed(READY + RECEIVED + find_endp(b"e"))
+    driver.feed(DUMMY + DUMMY + find_endp(b"e"))
     assert reading(driver.server, ClientId(1)) is Reading.NOTHING
 
 
@@ -152,12 +142,12 @@ def test_FD_14_nothing_is_served_while_a_descriptor_is_in_flight(driver: Driver)
     driver.park(7)
     driver.park(8)
     driver.clients_read = False
-    effects = driver.feed(find_endp(b"e") + READY + RECEIVED + find_endp(b"e") + READY)
-    assert sent(effects) == status(0, b"p")
+    effects = driver.feed(find_endp(b"e") + DUMMY + DUMMY + find_endp(b"e") + DUMMY)
+    assert sent(effects) == found(b"p")
     assert reading(driver.server, ClientId(1)) is Reading.NOTHING
     assert driver.parked() == [8]
     effects = driver.taken()
-    assert sent(effects) == status(0, b"p")
+    assert sent(effects) == found(b"p")
     assert [each.handle for each in effects if isinstance(each, SendDescriptor)] == [8]
     assert reading(driver.server, ClientId(1)) is Reading.NOTHING
 
@@ -165,7 +155,7 @@ def test_FD_14_nothing_is_served_while_a_descriptor_is_in_flight(driver: Driver)
 def test_FD_14_client_that_has_read_its_descriptor_is_read_from(driver: Driver) -> None:
     driver.park(7)
     driver.clients_read = False
-    driver.feed(find_endp(b"e") + READY)
+    driver.feed(find_endp(b"e") + DUMMY)
     assert driver.taken() == ()
     assert state_of(driver) is State.RECEIVED
     assert reading(driver.server, ClientId(1)) is Reading.BYTES
@@ -176,9 +166,9 @@ def test_FD_14_other_clients_are_served_meanwhile(driver: Driver) -> None:
     driver.park(7)
     driver.park(8)
     driver.clients_read = False
-    driver.feed(find_endp(b"e") + READY)
+    driver.feed(find_endp(b"e") + DUMMY)
     driver.clients_read = True
-    assert driver.take(find_endp(b"e"), client=2) == (status(0, b"p"), 8)
+    assert driver.take(find_endp(b"e"), client=2) == (found(b"p"), 8)
 
 
 @pytest.mark.parametrize(
@@ -193,18 +183,18 @@ def test_FD_14_other_clients_are_served_meanwhile(driver: Driver) -> None:
 def test_LIMIT_2_and_3_and_11_refusal_comes_after_the_descriptor(limits: Limits, endpoint: bytes) -> None:
     driver = Driver(limits)
     driver.connect()
-    assert driver.park(7) == status(0)
-    assert driver.say(save_endp(endpoint)) == INVITATION
+    assert driver.park(7) == DONE
+    assert driver.say(save_endp(endpoint)) == DUMMY
     effects = driver.descriptors(8)
-    assert (sent(effects), closed(effects), driver.parked()) == (status(2), [8], [7])
+    assert (sent(effects), closed(effects), driver.parked()) == (FAILED, [8], [7])
 
 
 def test_LIMIT_4_refusal_is_status_2_and_renewal_is_not_refused() -> None:
     driver = Driver(Limits(bindings_max=1))
     driver.connect()
-    assert driver.say(save_dest(b"d", b"e")) == status(0)
-    assert driver.say(save_dest(b"d", b"f")) == status(2)
-    assert driver.say(save_dest(b"d", b"e")) == status(0)
+    assert driver.say(save_dest(b"d", b"q", b"e")) == DONE
+    assert driver.say(save_dest(b"d", b"q", b"f")) == FAILED
+    assert driver.say(save_dest(b"d", b"q", b"e")) == DONE
 
 
 @pytest.mark.parametrize(
@@ -213,18 +203,18 @@ def test_LIMIT_4_refusal_is_status_2_and_renewal_is_not_refused() -> None:
 def test_LIMIT_10_and_11_refusal_is_status_2_and_renewal_is_not_refused(limits: Limits) -> None:
     driver = Driver(limits)
     driver.connect()
-    assert driver.say(save_dest(b"d", b"e")) == status(0)
-    assert driver.say(save_dest(b"d", b"f")) == status(2)
-    assert driver.say(save_dest(b"d", b"e")) == status(0)
+    assert driver.say(save_dest(b"d", b"q", b"e")) == DONE
+    assert driver.say(save_dest(b"d", b"q", b"f")) == FAILED
+    assert driver.say(save_dest(b"d", b"q", b"e")) == DONE
 
 
 def test_LIMIT_11_session_that_is_held_does_not_count_and_comes_back_all_the_same() -> None:
     driver = Driver(Limits(cached_bytes_max=2))
     driver.connect(1)
     driver.connect(2)
-    assert driver.park(7) == status(0)
+    assert driver.park(7) == DONE
     driver.say(find_endp(b"e"))
-    assert driver.park(8, client=2) == status(0)
+    assert driver.park(8, client=2) == DONE
     driver.gone(1)
     assert driver.parked() == [7, 8]
-    assert driver.park(9, client=2) == status(2)
+    assert driver.park(9, client=2) == FAILED

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.spec.driver import READY, find_dest, find_endp, save_dest, save_endp
+from tests.support.messages import DUMMY, find_dest, find_endp, save_dest, save_endp
 
 from scache_spec import events
 from scache_spec.conversation import State
@@ -16,13 +16,13 @@ from scache_spec.vocabulary import NS_PER_S, ClientId, Handle, Limits, UserId
 
 LISTS = [
     b"\0",
-    READY,
+    DUMMY,
     b"request\0other\0\0",
     b"request\0find_endp\0\0",
     *(find_endp(endpoint) for endpoint in (b"a", b"b")),
     *(save_endp(endpoint, ttl=ttl) for endpoint in (b"a", b"b") for ttl in (b"1", b"3", b"0")),
-    save_dest(b"a", b"a"),
-    save_dest(b"a", b"b", ttl=b"1"),
+    save_dest(b"a", b"q", b"a"),
+    save_dest(b"a", b"q", b"b", ttl=b"1"),
     find_dest(b"a"),
 ]
 

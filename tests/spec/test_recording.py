@@ -8,8 +8,9 @@ that matters; each line is given a tick of its own all the same.
 from collections import defaultdict
 
 import pytest
-from tests.spec.driver import Driver, save_dest, sent, status
+from tests.spec.driver import Driver, sent
 from tests.spec.vectors import Recorded, recording
+from tests.support.messages import DONE, save_dest
 
 from scache_spec.attributes import Decoded, decode
 from scache_spec.effects import Effects, SendDescriptor
@@ -31,9 +32,9 @@ def prologue() -> Driver:
     found = decode(records[1].data, list_bytes_max=10_000, attributes_max=9)
     assert isinstance(found, Decoded)
     destination_properties, endpoint_properties = (value for name, value in found.attributes if name == PROPERTY)
-    assert driver.say(save_dest(DESTINATION, ENDPOINT, destination_properties), STRANGER) == status(0)
+    assert driver.say(save_dest(DESTINATION, destination_properties, ENDPOINT), STRANGER) == DONE
     for handle in (1, 2):
-        assert driver.park(handle, ENDPOINT, endpoint_properties, client=STRANGER) == status(0)
+        assert driver.park(handle, ENDPOINT, endpoint_properties, client=STRANGER) == DONE
     driver.gone(STRANGER)
     return driver
 
@@ -85,7 +86,7 @@ def replay(
 def test_CONN_13_recorded_replies_are_reproduced_however_requests_are_cut(pieces_bytes_max: int) -> None:
     assert len(recording()) == 300
     # The last line is a descriptor; the reply to it was not recorded any more.
-    assert replay(recording(), pieces_bytes_max) == {1: [(status(0), False)]}
+    assert replay(recording(), pieces_bytes_max) == {1: [(DONE, False)]}
 
 
 def test_TTL_2_replay_at_another_pace_differs() -> None:

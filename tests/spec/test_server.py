@@ -1,19 +1,8 @@
 """LIFE and the limits of the server: events, time, and what is left at the end."""
 
 import pytest
-from tests.spec.driver import (
-    READY,
-    RECEIVED,
-    Driver,
-    closed,
-    disconnected,
-    find_endp,
-    limits_hit,
-    save_dest,
-    save_endp,
-    sent,
-    status,
-)
+from tests.spec.driver import Driver, closed, disconnected, limits_hit, sent
+from tests.support.messages import DONE, DUMMY, FAILED, MISSED, find_endp, save_dest, save_endp
 
 from scache_spec import events
 from scache_spec.effects import Disconnect, Effects, Exit, LimitHit, PrintStatistics
@@ -70,7 +59,7 @@ def test_LIMIT_12_nobodys_clients_and_clients_without_the_limit_are_not_counted(
 
 @pytest.mark.parametrize(("extra_bytes", "served"), [(0, True), (1, False)])
 def test_LIMIT_6_client_that_does_not_read_is_not_served(extra_bytes: int, served: bool) -> None:
-    answer = status(2, b"")
+    answer = MISSED
     driver = Driver(Limits(output_bytes_max=len(answer) - extra_bytes))
     driver.connect()
     driver.sockets_take = False
@@ -80,7 +69,7 @@ def test_LIMIT_6_client_that_does_not_read_is_not_served(extra_bytes: int, serve
 
 
 def test_LIMIT_6_it_is_served_again_when_it_reads() -> None:
-    answer = status(2, b"")
+    answer = MISSED
     driver = Driver(Limits(output_bytes_max=len(answer) - 1))
     driver.connect()
     driver.sockets_take = False
@@ -94,7 +83,7 @@ def test_LIMIT_6_it_is_served_again_when_it_reads() -> None:
 STATES = {
     "request awaited": b"",
     "ready awaited": find_endp(b"held"),
-    "received awaited": find_endp(b"held") + READY,
+    "received awaited": find_endp(b"held") + DUMMY,
 }
 
 
@@ -120,7 +109,7 @@ STEPS = {
     "half a list": find_endp(b"e")[:-1],
     "descriptor awaited": save_endp(b"e"),
     "ready awaited": find_endp(b"held"),
-    "received awaited": find_endp(b"held") + READY,
+    "received awaited": find_endp(b"held") + DUMMY,
 }
 
 
@@ -152,7 +141,7 @@ def test_LIMIT_7_descriptor_that_is_not_read_has_its_time() -> None:
     driver.connect()
     driver.park(7)
     driver.clients_read = False
-    driver.feed(find_endp(b"e") + READY + RECEIVED)
+    driver.feed(find_endp(b"e") + DUMMY + DUMMY)
     assert disconnected(driver.tick(10 * NS_PER_S - 1)) == []
     assert disconnected(driver.tick_s(10)) == [1]
 
@@ -162,7 +151,7 @@ def test_LIMIT_7_reading_the_descriptor_begins_no_step() -> None:
     driver.connect()
     driver.park(7)
     driver.clients_read = False
-    driver.feed(find_endp(b"e") + READY)
+    driver.feed(find_endp(b"e") + DUMMY)
     driver.tick_s(9)
     driver.taken()
     assert disconnected(driver.tick_s(10)) == [1]
@@ -176,7 +165,7 @@ def test_LIMIT_7_what_has_come_is_served_before_its_client_is_timed_out() -> Non
         driver.feed(find_endp(b"e")[:-1], client)
     assert disconnected(driver.do(events.on_tick(driver.server, 99 * NS_PER_S))) == []
     assert [client.id for client in events.overdue(driver.server)] == [1, 2]
-    assert driver.say(b"\0", client=1) == status(2, b"")
+    assert driver.say(b"\0", client=1) == MISSED
     assert disconnected(driver.do(events.on_timeouts(driver.server))) == [2]
 
 
@@ -185,18 +174,18 @@ def test_TTL_5_what_is_due_expires_before_what_has_come() -> None:
     driver.connect()
     driver.park(7, ttl=b"1")
     assert closed(driver.tick_s(1)) == [7]
-    assert driver.say(find_endp(b"e")) == status(2, b"")
+    assert driver.say(find_endp(b"e")) == MISSED
 
 
 def test_TTL_5_what_is_due_takes_no_room() -> None:
     driver = Driver(Limits(sessions_max=1, bindings_max=1))
     driver.connect()
     driver.park(7, ttl=b"1")
-    driver.say(save_dest(b"d", b"e", ttl=b"1"))
+    driver.say(save_dest(b"d", b"q", b"e", ttl=b"1"))
     driver.tick(NS_PER_S - 1)
-    assert (driver.park(8), driver.say(save_dest(b"D", b"e"))) == (status(2), status(2))
+    assert (driver.park(8), driver.say(save_dest(b"D", b"q", b"e"))) == (FAILED, FAILED)
     driver.tick_s(1)
-    assert (driver.park(9), driver.say(save_dest(b"D", b"e"))) == (status(0), status(0))
+    assert (driver.park(9), driver.say(save_dest(b"D", b"q", b"e"))) == (DONE, DONE)
 
 
 @pytest.mark.parametrize(("now_ns", "printed"), [(5 * NS_PER_S - 1, 0), (5 * NS_PER_S, 1), (60 * NS_PER_S, 1)])
