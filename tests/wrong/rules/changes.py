@@ -91,3 +91,17 @@ def parsed(right, attributes, **changes):
     request = right(attributes)
     fields = {name: change(getattr(request, name)) for name, change in changes.items() if hasattr(request, name)}
     return replace(request, **fields) if fields else request
+
+
+def what_expired(instead):
+    """Return the sessions and the bindings that have expired, two lists that grow from now on."""
+    sessions: list[caches.Session] = []
+    bindings: list[caches.Binding] = []
+
+    @instead(caches.expire)
+    def expire(right, cache, now_ns):
+        sessions.extend(each for each in cache.sessions if each.expiry_ns <= now_ns)
+        bindings.extend(each for each in cache.bindings if each.expiry_ns <= now_ns)
+        return right(cache, now_ns)
+
+    return sessions, bindings

@@ -135,7 +135,7 @@ def empty_values_are_missing(right, attributes, wanted):
     return None if {(b"label", b""), (b"property", b"")} & set(attributes) else right(attributes, wanted)
 
 
-@wrong("WIRE-3", of=decode, escapes=NO_LISTS | NOT_GENERATED)
+@wrong("WIRE-3", of=decode)
 def values_are_text(*given):
     """Values go through UTF-8, and what is none is replaced."""
     return rewritten(lambda name, value: (name, value.decode(errors="replace").encode()), *given)
@@ -164,7 +164,7 @@ def shorter_names_match(*given):
     )
 
 
-@wrong("CONN-5", of=decode, escapes=NO_LISTS | NOT_GENERATED)
+@wrong("CONN-5", of=decode)
 def request_may_be_cut_short(*given):
     """A list that begins with a beginning of `request` is a request."""
     return rewritten(lambda name, value: (b"request" if b"request".startswith(name) else name, value), *given)

@@ -1,11 +1,10 @@
 """Wrong rules: how much there is room for, and what takes it up."""
 
-from collections import Counter
 from dataclasses import replace
 
 from tests.wrong.registry import wrong
-from tests.wrong.rules.changes import limited, more, too_slow, without
-from tests.wrong.rules.escapes import NO_PROCESS, NO_SUCH_SCOPE, NOT_GENERATED, REMEMBERS
+from tests.wrong.rules.changes import limited, more, too_slow, what_expired, without
+from tests.wrong.rules.escapes import NO_PROCESS, NO_SUCH_SCOPE, REMEMBERS
 
 from scache_spec import cache as caches
 from scache_spec import events
@@ -73,7 +72,7 @@ def renewal_needs_room(right, cache, limits, binding):
     return right(replace(cache, bindings=unlike), limits, binding)
 
 
-@wrong("LIMIT-2", "LIMIT-3", of=caches.limit_on_session, escapes=NO_SUCH_SCOPE | NOT_GENERATED)
+@wrong("LIMIT-2", "LIMIT-3", of=caches.limit_on_session, escapes=NO_SUCH_SCOPE)
 def full_only_to_the_point(right, cache, limits, session):
     """A save is refused where there are as many sessions as there may be, not where there are more."""
     here = sum(each.endpoint == session.endpoint for each in cache.sessions)
@@ -99,47 +98,32 @@ def full_cache_leaks_a_descriptor(right, server, client, given):
 @wrong("LIMIT-2", escapes=REMEMBERS)
 def expired_sessions_take_room(instead):
     """Sessions that expired count against sessions_max for ever."""
-    gone: list[int] = []
-
-    @instead(caches.expire)
-    def expire(right, cache, now_ns):
-        after, handles = right(cache, now_ns)
-        gone.extend(handles)
-        return after, handles
+    sessions, _ = what_expired(instead)
 
     @instead(caches.limit_on_session)
     def limit_on_session(right, cache, limits, session):
-        return right(cache, more(limits, sessions_max=-len(gone)), session)
+        return right(cache, more(limits, sessions_max=-len(sessions)), session)
 
 
 @wrong("LIMIT-3", escapes=REMEMBERS)
 def expired_sessions_take_room_at_their_endpoint(instead):
     """Sessions that expired count against their endpoint's sessions_per_endpoint_max for ever."""
-    gone: Counter[bytes] = Counter()
-
-    @instead(caches.expire)
-    def expire(right, cache, now_ns):
-        gone.update(each.endpoint for each in cache.sessions if each.expiry_ns <= now_ns)
-        return right(cache, now_ns)
+    sessions, _ = what_expired(instead)
 
     @instead(caches.limit_on_session)
     def limit_on_session(right, cache, limits, session):
-        return right(cache, more(limits, sessions_per_endpoint_max=-gone[session.endpoint]), session)
+        here = sum(each.endpoint == session.endpoint for each in sessions)
+        return right(cache, more(limits, sessions_per_endpoint_max=-here), session)
 
 
 @wrong("LIMIT-4", escapes=REMEMBERS)
 def expired_bindings_take_room(instead):
     """Bindings that expired count against bindings_max for ever."""
-    gone: list[caches.Binding] = []
-
-    @instead(caches.expire)
-    def expire(right, cache, now_ns):
-        gone.extend(each for each in cache.bindings if each.expiry_ns <= now_ns)
-        return right(cache, now_ns)
+    _, bindings = what_expired(instead)
 
     @instead(caches.limit_on_binding)
     def limit_on_binding(right, cache, limits, binding):
-        return right(cache, more(limits, bindings_max=-len(gone)), binding)
+        return right(cache, more(limits, bindings_max=-len(bindings)), binding)
 
 
 # Clients.

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tests.wrong.registry import wrong
-from tests.wrong.rules.changes import peaked, without
+from tests.wrong.rules.changes import peaked, what_expired, without
 from tests.wrong.rules.escapes import NO_IDLE_EXIT, NO_INTERVALS, NO_PROCESS, NOT_GENERATED, REMEMBERS
 
 from scache_reference.shell import Shell
@@ -33,14 +33,7 @@ def bound_endpoint_counts(right, cache):
 @wrong("STAT-1", escapes=REMEMBERS)
 def expired_labels_count(instead):
     """Endpoints and destinations count in the peaks also when what was under them has expired."""
-    sessions: list[caches.Session] = []
-    bindings: list[caches.Binding] = []
-
-    @instead(caches.expire)
-    def expire(right, cache, now_ns):
-        sessions.extend(each for each in cache.sessions if each.expiry_ns <= now_ns)
-        bindings.extend(each for each in cache.bindings if each.expiry_ns <= now_ns)
-        return right(cache, now_ns)
+    sessions, bindings = what_expired(instead)
 
     @instead(caches.sizes)
     def sizes(right, cache):
