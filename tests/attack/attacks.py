@@ -17,7 +17,7 @@ from typing import Final
 from tests.support.client import Client
 from tests.support.messages import DONE, DUMMY, find_dest, find_endp, save_dest, save_endp
 
-from scache_conformance.wire.stuck_files import StuckFiles
+from scache_conformance.servers.stuck_files import StuckFiles
 
 LASTS_S: Final = 3.0
 """How long an attack goes on. Arbitrary."""

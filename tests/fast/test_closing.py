@@ -18,8 +18,8 @@ from tests.support.client import PATIENCE_S, Client
 from tests.support.messages import DONE, FAILED, MISSED, find_endp
 from tests.support.processes import running
 
+from scache_conformance.servers.stuck_files import StuckFiles
 from scache_conformance.servers.unavailable import Unavailable
-from scache_conformance.wire.stuck_files import StuckFiles
 from scache_fast.engine.closing import Job
 from scache_fast.engine.log import Silence
 from scache_fast.process.closing import (
