@@ -19,7 +19,7 @@ from typing import Final
 
 from tests.postfix.launcher import scached
 from tests.support.client import Client
-from tests.support.messages import DONE, DUMMY, FAILED, GREETING, MISSED, find_endp, found, save_endp
+from tests.support.messages import DONE, DUMMY, FAILED, MISSED, find_endp, save_endp
 from tests.support.needs import libfaketime
 from tests.support.processes import ended
 
@@ -134,6 +134,7 @@ def two_descriptors(start: Servers) -> str:
         for _ in range(50):
             assert peer.say(save_endp(b"endpoint")) == DUMMY
             assert peer.say(b"\0", one.fileno(), other.fileno()) == FAILED
+        assert peer.say(find_endp(b"nobody")) == MISSED  # served once what was passed is closed
         after = child.descriptors()
     return f"{after - before:+d} descriptors"
 
