@@ -19,7 +19,7 @@ from typing import Final
 
 from tests.postfix.launcher import scached
 from tests.support.client import Client
-from tests.support.messages import DONE, DUMMY, FAILED, MISSED, find_endp, save_endp
+from tests.support.messages import DONE, DUMMY, FAILED, GREETING, MISSED, find_endp, found, save_endp
 from tests.support.needs import libfaketime
 from tests.support.processes import ended
 
