@@ -41,9 +41,9 @@ def reachable(jail: Path) -> Path:
 
 @pytest.mark.needs("root")
 def test_without_a_list_everybody_who_can_reach_the_socket_is_let_in(reachable: Path) -> None:
-    with running("--listen", reachable):
+    with running("--listen", reachable, "--mode", "0666"):
         assert greeted(reachable, user=NOBODY, group=NOBODY)
-    with running("--listen", reachable, "--mode", "0600"), pytest.raises(subprocess.CalledProcessError):
+    with running("--listen", reachable), pytest.raises(subprocess.CalledProcessError):
         greeted(reachable, user=NOBODY, group=NOBODY)
 
 
@@ -67,7 +67,7 @@ def test_without_a_list_everybody_who_can_reach_the_socket_is_let_in(reachable: 
 def test_whoever_is_on_a_list_is_let_in_and_nobody_else(
     options: list[str], user: int, group: int, groups: tuple[int, ...], let_in: bool, reachable: Path
 ) -> None:
-    with running("--listen", reachable, *options) as server:
+    with running("--listen", reachable, "--mode", "0666", *options) as server:
         assert greeted(reachable, user=user, group=group, groups=groups) is let_in
         refusals = [line for line in server.end() if "client refused" in line]
     assert len(refusals) == (not let_in)
@@ -78,7 +78,7 @@ def test_whoever_is_on_a_list_is_let_in_and_nobody_else(
 
 @pytest.mark.needs("root")
 def test_refusals_are_counted_and_said_once_for_each_user(reachable: Path) -> None:
-    with running("--listen", reachable, "--allow-uid", "0") as server:
+    with running("--listen", reachable, "--mode", "0666", "--allow-uid", "0") as server:
         for user in (1, 1, 2, 1, 2):
             assert not greeted(reachable, user=user, group=user)
         with Client(reachable) as client:

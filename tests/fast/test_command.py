@@ -199,8 +199,8 @@ def test_other_times_are_refused(text: str, capfd: pytest.CaptureFixture[str]) -
 
 def test_options_reach_their_limits() -> None:
     normal = parse(["--listen", "s"])
-    assert normal.limits == Limits(ipc_timeout_s=60)
-    assert (normal.listen, normal.mode, normal.verbose) == (("s",), 0o666, False)
+    assert normal.limits == Limits(ipc_timeout_s=60, clients_per_user_max=900)
+    assert (normal.listen, normal.mode, normal.verbose) == (("s",), 0o600, False)
     times = ["--ttl-limit=1m", "--max-idle=2m", "--status-update-time=3m", "--ipc-timeout=4m"]
     sizes = ["--attribute-list-bytes-max=5", "--output-bytes-max=6"]
     counts = ["--sessions-max=7", "--sessions-per-endpoint-max=8", "--bindings-max=9", "--clients-max=10"]
@@ -225,6 +225,15 @@ def test_options_reach_their_limits() -> None:
     )
     assert (given.listen, given.mode, given.verbose) == (("a", "b"), 0o600, True)
     assert parse(["--listen", "s", "--max-idle", "never"]).limits.max_idle_s is None
+
+
+@pytest.mark.parametrize(
+    ("clients", "per_user", "expected"),
+    [("5", "90%", 5), ("10", "90%", 9), ("1", "1%", 1), ("7", "100%", 7), ("7", "3", 3), ("7", "off", None)],
+)
+def test_clients_of_one_user_are_a_part_of_all(clients: str, per_user: str, expected: int | None) -> None:
+    given = parse(["--listen", "s", "--clients-max", clients, "--clients-per-user-max", per_user])
+    assert given.limits.clients_per_user_max == expected
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "x", "", "1.0", "9" * 19])

@@ -4,12 +4,13 @@ import re
 import select
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from tests.support.client import Client
-from tests.support.messages import DONE, DUMMY, FAILED, MISSED, find_endp, save_dest, save_endp
-from tests.support.processes import running, with_descriptors
+from tests.support.client import PATIENCE_S, Client
+from tests.support.messages import DONE, DUMMY, FAILED, GREETING, MISSED, find_endp, save_dest, save_endp
+from tests.support.processes import Running, running, with_descriptors
 
 Meeting = Callable[[Client, Path], None]
 
@@ -92,6 +93,10 @@ def test_LIMIT_met_is_answered_logged_once_and_survived(clause: str, tmp_path: P
     assert re.search(rf"\b{words}$", lines[0]), lines
 
 
+TABLE, RESERVE = 400, "340"
+"""A small table of descriptors, most of which are the reserve: there cannot be less."""
+
+
 def settle(client: Client) -> None:
     """Let the server take two turns: whatever had happened before this was called is dealt with then."""
     for _ in range(2):
@@ -100,15 +105,15 @@ def settle(client: Client) -> None:
 
 def test_LIMIT_8_reserve_refuses_saves_and_keeps_clients_and_finds_going(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    options = ["--ttl-limit", "1h", "--descriptors-reserve", "40"]
+    options = ["--ttl-limit", "1h", "--descriptors-reserve", RESERVE]
     with (
-        running("--listen", path, *options, command=with_descriptors(80)) as server,
+        running("--listen", path, *options, command=with_descriptors(TABLE)) as server,
         Client(path) as client,
         socket.socket() as spare,
     ):
         while client.save(b"e", spare.fileno()) == DONE:
             pass
-        while server.descriptors != 40:  # the one that was refused is closed a moment later
+        while server.descriptors != TABLE - int(RESERVE):  # the one that was refused is closed a moment later
             settle(client)
         warning = server.line("save_endp")
         assert warning.endswith("warning: save_endp 'e' refused: the descriptors that are left are kept in reserve")
@@ -123,25 +128,32 @@ def test_LIMIT_8_reserve_refuses_saves_and_keeps_clients_and_finds_going(tmp_pat
             each.sock.close()
 
 
+def fill(path: Path, server: Running, stack: ExitStack) -> list[Client]:
+    """Connect clients until there is no room for another; return them, the last one being the one that waits."""
+    clients: list[Client] = []
+    is_in = True
+    while is_in:
+        clients.append(stack.enter_context(Client(path, greeted=False)))
+        assert server.process.stderr is not None
+        sock, log = clients[-1].sock.fileno(), server.process.stderr.fileno()
+        ready, _, _ = select.select([sock, log], [], [], PATIENCE_S)
+        assert ready
+        is_in = sock in ready
+        assert not is_in or clients[-1].read() == GREETING
+    server.line("no room for another client, accepting pauses: Too many open files")
+    return clients
+
+
 def test_LIMIT_8_full_table_pauses_accepting_and_serves_those_inside(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    options = ["--ttl-limit", "1h", "--descriptors-reserve", "0"]
-    with running("--listen", path, *options, command=with_descriptors(40)) as server, Client(path) as client:
-        with socket.socket() as spare:
-            while client.save(b"e", spare.fileno()) == DONE:
-                pass
-        while server.descriptors != 40:  # the one that was refused is closed a moment later
-            settle(client)
-        server.line(
-            "save_endp 'e' refused: 0 descriptors came with the byte, not one, and there were more than could be"
-        )
-        waiting = Client(path, greeted=False)
-        server.line("no room for another client, accepting pauses: Too many open files")
-        assert client.say(find_endp(b"zz")) == MISSED
-        client.pick_up(b"e").close()
-        assert waiting.sock.recv(100) != b""
+    with running("--listen", path, command=with_descriptors(40)) as server, ExitStack() as stack:
+        *inside, waiting = fill(path, server, stack)
+        assert len(inside) > 5
+        for client in inside:
+            assert client.say(find_endp(b"zz")) == MISSED
+        inside[0].close()
+        assert waiting.read() == GREETING
         assert waiting.say(find_endp(b"zz")) == MISSED
-        waiting.sock.close()
         assert [line for line in server.end() if "no room" in line] == []
 
 
@@ -149,20 +161,15 @@ def test_LIMIT_8_full_table_pauses_accepting_and_serves_those_inside(tmp_path: P
 def test_LIMIT_8_waiting_for_room_is_twenty_turns_a_second_and_no_spin(tmp_path: Path) -> None:
     path, trace = tmp_path / "s", tmp_path / "trace"
     command = ["strace", "-D", "-f", "-qq", "-e", "trace=epoll_wait", "-o", str(trace), *with_descriptors(40)]
-    options = ["--ttl-limit", "1h", "--descriptors-reserve", "0"]
-    with running("--listen", path, *options, command=command) as server, Client(path) as client:
-        with client.park(b"due", ttl=b"2") as far, socket.socket() as spare:
-            while client.save(b"e", spare.fileno()) == DONE:
-                pass
-            waiting = Client(path, greeted=False)
-            server.line("accepting pauses")
-            with waiting.sock:
-                before = trace.read_bytes().splitlines()
-                assert far.recv(1) == b""  # up to two seconds later
-                waits = trace.read_bytes().splitlines()[len(before) :]
-                looks = [wait for wait in waits if b", 0) " in wait]
-                # 40 are to be expected; a loop without a wait takes tens of thousands.
-                assert len(waits) - len(looks) < 400
-                assert len(looks) <= 6 * 80  # in vain: left out for 1, 3, 7 … waits between
-                assert waiting.sock.recv(100) != b""
+    with running("--listen", path, "--ipc-timeout", "2s", command=command) as server, ExitStack() as stack:
+        *inside, waiting = fill(path, server, stack)
+        before = trace.read_bytes().splitlines()
+        inside[0].send(b"request")
+        assert inside[0].is_closed()  # two seconds later
+        waits = trace.read_bytes().splitlines()[len(before) :]
+        polls = [wait for wait in waits if b", 0) " in wait]
+        # 40 are to be expected; a loop without a wait takes tens of thousands.
+        assert len(waits) - len(polls) < 400
+        assert len(polls) <= 6 * 80  # in vain: left out for 1, 3, 7 … waits between
+        assert waiting.read() == GREETING
         server.end()

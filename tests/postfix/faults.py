@@ -31,6 +31,9 @@ NO_ANSWER_S: Final = 3.0
 DEATH_MS: Final = 3000
 """How long a server is watched that may be about to die. Postfix's own takes about a second."""
 
+RESERVE: Final = 384
+"""What scached keeps of its descriptors by default."""
+
 LIVES_MEASURED: Final = 16
 """Sessions whose life is measured, saved over one second, so that they begin anywhere between two ticks of a clock."""
 
@@ -46,13 +49,14 @@ class Servers:
     def __call__(
         self, *options: str, environment: Mapping[str, str] | None = None, descriptors_max: int = 0
     ) -> MasterChild:
-        """Start one, by a script that sets variables and the hard limit of descriptors."""
+        """Start one, by a script that sets variables and the hard limit of descriptors, besides our reserve of them."""
         folder = Path(tempfile.mkdtemp(dir=self._folder))
         # libfaketime 0.9.10 makes clock_nanosleep fail; waiting for postconf(1) is all that it is called for here.
         prelude = "import time; time.sleep = lambda seconds: None" if environment else ""
         inner = scached(folder, prelude) if self._is_ours else scache_program()
         words = " ".join(f"{name}='{value}'" for name, value in (environment or {}).items())
-        limit = f"ulimit -n {descriptors_max}" if descriptors_max else ":"
+        reserve = RESERVE if self._is_ours else 0
+        limit = f"ulimit -n {descriptors_max + reserve}" if descriptors_max else ":"
         program = folder / "start" / inner.name
         program.parent.mkdir()
         program.write_text(f'#!/bin/sh\n{limit}\nexec /usr/bin/env {words} {inner} "$@"\n')
@@ -105,7 +109,7 @@ def client_stalls(start: Servers) -> str:
 
 def descriptor_table_fills(start: Servers) -> str:
     """All descriptors are used up, then clients come: whether the server lives and finds still work."""
-    child = start("connection_cache_ttl_limit=100s", "scached_descriptors_reserve=8", descriptors_max=256)
+    child = start("connection_cache_ttl_limit=100s", descriptors_max=256)
     with ExitStack() as stack:
         spare = stack.enter_context(socket.socket())
         peer = stack.enter_context(Client(child.socket_path))

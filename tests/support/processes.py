@@ -127,7 +127,8 @@ def running(
 @contextmanager
 def standing(name: str, path: Path, *options: str) -> Iterator[Running]:
     """Run a server of ours that every user may connect to; hold it to a clean end."""
-    with running("--listen", path, *options, command=module(name), umask=0) as server:
+    with running("--listen", path, *options, command=module(name)) as server:
+        path.chmod(0o666)
         yield server
         server.end()
     assert not path.exists(), f"{name} left its socket file behind"

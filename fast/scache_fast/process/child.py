@@ -143,7 +143,8 @@ class Master:
 def _layers(parameters: Parameters, invocation: Invocation) -> dict[str, Texts]:
     """Return the texts of our settings by where they come from; raises StartError."""
     layers: dict[str, Texts] = {
-        "main.cf": {setting: [f"{parameters.time_s(name)}s"] for name, setting in _SETTINGS_OF.items()}
+        "master(8)": {"clients_per_user_max": ["off"]},  # All clients are processes of mail_owner.
+        "main.cf": {setting: [f"{parameters.time_s(name)}s"] for name, setting in _SETTINGS_OF.items()},
     }
     if invocation.file is not None:
         try:

@@ -5,8 +5,10 @@ Who started the process, where its sockets came from and who is told about its s
 
 import gc
 import socket
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from scache_fast.engine.hooks import Hooks
@@ -20,12 +22,17 @@ from scache_fast.process.logger import Logger
 from scache_fast.process.signals import Signals
 from scache_fast.process.stalls import Watch
 from scache_fast.settings.table import Settings
+from scache_fast.settings.values import DESCRIPTORS_PASSED_MAX
 
 _OWN_DESCRIPTORS: Final = 16
 """How many a server with one client needs for itself: standard ones, log, listener, epoll, signals. A bit too many."""
 
-_PASSED_DESCRIPTORS_MAX: Final = 253 + 64 + 8
-"""How many are kept free of clients: for one message of a client, for what waits to be closed, and for the server."""
+_KEPT_FROM_CLIENTS: Final = DESCRIPTORS_PASSED_MAX + 8
+"""How many are kept free of clients: for what they pass unasked, and for the server itself."""
+
+_now_ns: Final = partial(time.clock_gettime_ns, time.CLOCK_BOOTTIME)
+"""The clock of the server. It does not jump, and other than time.monotonic_ns it goes on while the machine sleeps: what
+is parked does not outlive its ttl by a night. epoll's own clock does stop then, and a wait may end late by a minute."""
 
 _LAST_CLOSES_S: Final = 1.0
 """How long the end waits for descriptors to be closed. Arbitrary; master(8) does nothing else meanwhile."""
@@ -73,11 +80,18 @@ def serve(
         # The kernel gives out the lowest number that is free: one this high means that all below it are in use.
         first_reserved=descriptors - settings.descriptors_reserve,
         is_alive=HealthCheck(settings.liveness).is_alive if settings.liveness is not Liveness.OFF else None,
-        clients_below=descriptors - min(_PASSED_DESCRIPTORS_MAX, descriptors // 4),
+        clients_below=descriptors - min(_KEPT_FROM_CLIENTS, descriptors // 4),
         closer=closing,
     )
     try:
-        server = Server(listeners, settings.limits, log=log, hooks=hooks, polls_before_blocking=settings.busy_poll)
+        server = Server(
+            listeners,
+            settings.limits,
+            clock=_now_ns,
+            log=log,
+            hooks=hooks,
+            polls_before_blocking=settings.busy_poll,
+        )
         signals = Signals(server, log)
     except OSError as error:
         # EMFILE, ENFILE, ENOMEM, ENOSPC: what the loop itself needs cannot be had.

@@ -192,10 +192,11 @@ def _add(group: argparse._ActionsContainer, setting: Setting) -> None:
     if setting.parse is None:
         group.add_argument(*names, dest=setting.name, action="store_true", help=setting.help)
         return
+    text = setting.help + (f" (default: {setting.default})" if setting.default else "")
     group.add_argument(
         *names,
         dest=setting.name,
         metavar=setting.metavar,
         action="append" if setting.many else "store",
-        help=setting.help + (f" (default: {setting.default})" if setting.default else ""),
+        help=text.replace("%", "%%"),  # argparse has it filled in
     )

@@ -16,6 +16,7 @@ from scache_fast.settings.accounts import Account, parse_account, parse_group, p
 from scache_fast.settings.values import (
     FACILITIES,
     Owner,
+    Share,
     one_of,
     parse_count,
     parse_folder,
@@ -24,7 +25,9 @@ from scache_fast.settings.values import (
     parse_number,
     parse_own_descriptor,
     parse_owner,
+    parse_part,
     parse_path,
+    parse_reserve,
     parse_time_s,
 )
 from scache_spec.vocabulary import Limits
@@ -93,8 +96,9 @@ Postfix gives its servers made sense where a slow client was waited for; here it
 SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("listen", "sockets", "PATH", parse_path, None, "UNIX-domain socket to listen on; a socket file that nobody "
             "listens on is replaced. Sockets passed by systemd are listened on as well", many=True),
-    Setting("mode", "sockets", "MODE", parse_mode, "0666", "file mode of the sockets; with 0666 the mode of the folder "
-            "decides who may connect", is_quoted=True),
+    Setting("mode", "sockets", "MODE", parse_mode, "0600", "file mode of the sockets: who may write to a socket may "
+            "connect, and so take and park connections; 0600: only the owner and root, 0660: also the group, 0666: "
+            "everybody who can reach the folder", is_quoted=True),
     Setting("owner", "sockets", "USER[:GROUP]", parse_owner, None, "owner of the sockets; needs root"),
     Setting("allow_uid", "access", "USER", parse_user, None, "allow clients running as this user, by name or number; "
             "with any allow option, all other clients are refused", many=True),
@@ -133,10 +137,11 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("cached_bytes_max", "limits", "BYTES", parse_count, str(_NORMAL.cached_bytes_max), "most bytes of labels "
             "and properties of parked connections and bindings"),
     Setting("clients_max", "limits", "N", parse_count, str(_NORMAL.clients_max), "most clients connected"),
-    Setting("clients_per_user_max", "limits", "N", parse_count, None, "most clients connected that run as one user; "
-            "root and the server's own user may have any number"),
-    Setting("descriptors_reserve", "limits", "N", parse_number, "32", "descriptors that parked connections may not use "
-            "up: clients can still connect and take connections out"),
+    Setting("clients_per_user_max", "limits", "N", parse_part, "90%", "most clients connected that run as one user: a "
+            "number, a percentage of clients_max, or off; root and the server's own user may have any number. Under "
+            "master(8), where all clients are one user's, the default is off"),
+    Setting("descriptors_reserve", "limits", "N", parse_reserve, "384", "descriptors that parked connections may not "
+            "use up: clients can still connect and take connections out"),
     Setting("farewell", "parked connections", "PATTERN=BYTES", parse_farewell, None, r"send these bytes on a "
             r"connection that expires, if its endpoint label matches the pattern (* ? [...]), as in "
             r"'smtp*=QUIT\r\n'", many=True),
@@ -154,6 +159,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
 
 def settings_from(given: SimpleNamespace) -> Settings:
     """Return the settings that values by name amount to."""
+    per_user: int | Share | None = given.clients_per_user_max
     limits = Limits(
         ttl_limit_s=given.ttl_limit,
         max_idle_s=given.max_idle,
@@ -168,7 +174,7 @@ def settings_from(given: SimpleNamespace) -> Settings:
         bindings_per_destination_max=given.bindings_per_destination_max,
         cached_bytes_max=given.cached_bytes_max,
         clients_max=given.clients_max,
-        clients_per_user_max=given.clients_per_user_max,
+        clients_per_user_max=per_user.of(given.clients_max) if isinstance(per_user, Share) else per_user,
     )
     return Settings(
         listen=tuple(given.listen or ()),

@@ -14,6 +14,12 @@ from scache_fast.settings.accounts import parse_group, parse_user
 
 UNITS_S: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _TIME: Final = re.compile(r"([0-9]{1,10})([smhdw]?)")
+DESCRIPTORS_PASSED_MAX: Final = 253 + 64
+"""How many descriptors may be there that nobody asked for: those of one message, and those that wait to be closed."""
+
+_RESERVE_MIN: Final = DESCRIPTORS_PASSED_MAX + 8 + 8
+"""Room for these, for what the server itself opens, and for a few clients. Fewer would be no reserve."""
+
 _TIME_S_MAX: Final = 2_147_483_647
 """Postfix keeps times in an int."""
 
@@ -22,6 +28,17 @@ FACILITIES: Final = (
     "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
 )  # fmt: skip
 """syslog facilities, by the names that Postfix's syslog_facility takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A part of something that is counted."""
+
+    percent: int
+
+    def of(self, whole: int) -> int:
+        """Return the part of a whole, rounded up."""
+        return -(-self.percent * whole // 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +77,31 @@ def parse_number(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
         raise ValueError(f"{text!r} is not a number: write digits")
     return int(text)
+
+
+def parse_part(text: str) -> int | Share | None:
+    """Return a whole number of at least 1, a share from `1%` to `100%`, or None for `off`."""
+    if text == "off":
+        return None
+    if re.fullmatch(r"0*([1-9][0-9]?|100)%", text, re.ASCII):
+        return Share(int(text[:-1]))
+    try:
+        return parse_count(text)
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is not a part: write a whole number of at least 1, a percentage like 90%, or off"
+        ) from None
+
+
+def parse_reserve(text: str) -> int:
+    """Return how many descriptors are to be kept in reserve."""
+    number = parse_number(text)
+    if number < _RESERVE_MIN:
+        raise ValueError(
+            f"{text!r} is too small a reserve: one client may pass {DESCRIPTORS_PASSED_MAX} descriptors at once that "
+            f"have to be closed; write {_RESERVE_MIN} or more"
+        )
+    return number
 
 
 def parse_mode(text: str) -> int:
