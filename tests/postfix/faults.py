@@ -138,7 +138,10 @@ def two_descriptors(start: Servers) -> str:
         for _ in range(50):
             assert peer.say(save_endp(b"endpoint")) == DUMMY
             assert peer.say(b"\0", one.fileno(), other.fileno()) == FAILED
-        assert peer.say(find_endp(b"nobody")) == MISSED  # served once what was passed is closed
+        for _ in range(20):  # they may be closed a moment later
+            child.poke()
+            if child.descriptors() == before:
+                break
         after = child.descriptors()
     return f"{after - before:+d} descriptors"
 
