@@ -8,13 +8,10 @@ from contextlib import closing
 from unittest import mock
 
 import pytest
-from tests.support.client import Client
-from tests.support.descriptors import is_hung_up
 from tests.support.messages import (
     DONE,
     DUMMY,
     FAILED,
-    GREETING,
     MISSED,
     MISSED_DEST,
     find_dest,
@@ -28,7 +25,7 @@ from tests.support.servers import Fast
 from scache_fast.engine import wire
 from scache_fast.engine.closing import Job
 from scache_fast.engine.hooks import Hooks
-from scache_spec.vocabulary import Limit, Limits
+from scache_spec.vocabulary import Limits
 
 
 @pytest.fixture
@@ -37,51 +34,7 @@ def server() -> Iterator[Fast]:
         yield started
 
 
-def park(client: Client, endpoint: bytes, ttl: bytes) -> socket.socket:
-    far = client.park(endpoint, ttl=ttl)
-    far.setblocking(False)
-    return far
-
-
-# Attributes of a list.
-
-
-@pytest.mark.parametrize("step", [1, 3, 1000])
-@pytest.mark.parametrize(("count", "is_closed"), [(4, False), (5, True)])
-def test_LIMIT_9_list_of_too_many_attributes_closes_its_client(count: int, is_closed: bool, step: int) -> None:
-    with Fast(Limits(attributes_max=4)) as server:
-        client = server.peer()
-        data = b"x\0\0" * count
-        for start in range(0, len(data), step):
-            if server.server.clients:
-                client.send(data[start : start + step])
-                server.turn()
-        assert client.is_closed() is is_closed
-        assert server.server.statistics.limit_hits[Limit.ATTRIBUTES] == is_closed
-
-
-@pytest.mark.parametrize("state", ["request", "ready", "received"])
-def test_LIMIT_9_holds_in_any_state(server: Fast, state: str) -> None:
-    client = server.peer()
-    with closing(client.park(b"e")):
-        if state != "request":
-            assert client.say(find_endp(b"e")) == found(b"p")
-        if state == "received":
-            os.close(client.take())
-        client.send(b"x\0\0" * 65)
-        server.turn()
-        assert client.is_closed()
-
-
-# Bindings of a destination, and bytes in the cache.
-
-
-def test_LIMIT_10_one_binding_more_is_refused_and_a_renewal_is_not() -> None:
-    with Fast(Limits(bindings_per_destination_max=2)) as server:
-        client = server.peer()
-        assert client.say(save_dest(b"d", b"1", b"e") + save_dest(b"d", b"2", b"e")) == DONE * 2
-        assert client.say(save_dest(b"d", b"3", b"e") + save_dest(b"d", b"1", b"e")) == FAILED + DONE
-        assert client.say(save_dest(b"another", b"3", b"e")) == DONE
+# Bytes in the cache.
 
 
 def test_LIMIT_11_bytes_are_counted_exactly_and_come_back() -> None:
@@ -103,75 +56,7 @@ def test_LIMIT_11_bytes_are_counted_exactly_and_come_back() -> None:
             assert server.server.table.bytes == 0
 
 
-# Clients of a user.
-
-
-@pytest.mark.parametrize("privileged", [True, False])
-def test_LIMIT_12_users_have_so_many_clients_and_privileged_ones_more(privileged: bool) -> None:
-    with Fast(Limits(clients_per_user_max=1)) as server:
-        server.server._accepting._privileged = frozenset({os.getuid()} if privileged else ())
-        first, second = server.peer(), server.peer(greeted=False)
-        assert second.hear() == (GREETING if privileged else b"")
-        assert second.is_closed() is not privileged
-        first.close()
-        second.close()
-        server.turn()
-        server.peer()
-
-
 # A descriptor in flight.
-
-
-def test_FD_14_nothing_is_served_until_the_descriptor_has_been_read(server: Fast) -> None:
-    client = server.peer()
-    with closing(client.park(b"e")), closing(client.park(b"e")):
-        client.send(find_endp(b"e") + DUMMY + DUMMY + find_endp(b"e") + DUMMY)
-        for _ in range(2):
-            server.turn(4)
-            assert client.sock.recv(len(found(b"p"))) == found(b"p")
-            assert server.server.table.sessions < 2
-            _, (taken,) = client.read_with_descriptors()
-            os.close(taken)
-        assert server.server.table.sessions == 0
-        assert client.say(DUMMY + find_endp(b"e")) == MISSED
-
-
-def test_FD_14_client_that_does_not_read_is_too_slow_in_the_end(server: Fast) -> None:
-    client = server.peer()
-    with closing(client.park(b"e")):
-        client.send(find_endp(b"e") + DUMMY + DUMMY + find_endp(b"zz"))
-        server.turn(4)
-        server.advance(9)
-        assert server.server.clients == 1
-        server.advance(1)
-        assert server.server.clients == 0
-
-
-@pytest.mark.parametrize("how", [socket.SHUT_WR, socket.SHUT_RDWR])
-def test_FD_14_client_that_shuts_its_end_keeps_its_place_until_it_has_read(server: Fast, how: int) -> None:
-    client = server.peer()
-    with closing(client.park(b"e")):
-        client.send(find_endp(b"e") + DUMMY)
-        server.turn(4)
-        client.sock.shutdown(how)
-        server.turn(4)
-        assert server.server.clients == 1
-        assert server.server._poller.wait(0) == [], "waiting costs no turns"
-        assert client.sock.recv(len(found(b"p"))) == found(b"p")
-        _, (taken,) = client.read_with_descriptors()
-        os.close(taken)
-        server.turn(4)
-        assert server.server.clients == 0
-
-
-def test_FD_14_client_that_dies_with_its_descriptor_unread_is_forgotten(server: Fast) -> None:
-    client = server.peer()
-    with closing(client.park(b"e")):
-        client.send(find_endp(b"e") + DUMMY)
-        server.turn(4)
-        client.close()
-        server.turn(4)
-        assert server.server.clients == 0
 
 
 def test_FD_14_waiting_for_a_client_to_read_costs_no_turns(server: Fast) -> None:
@@ -201,21 +86,6 @@ def test_FD_10_session_comes_back_when_the_kernel_takes_no_more_descriptors(serv
         with other.pick_up(b"e") as near:
             near.send(b"through")
             assert far.recv(7) == b"through"
-
-
-# Unwanted descriptors.
-
-
-def test_FD_1_descriptors_that_nobody_awaits_are_closed(server: Fast) -> None:
-    pairs = [socket.socketpair() for _ in range(3)]
-    client = server.peer()
-    client.send(find_endp(b"e"), *(near.fileno() for near, _ in pairs))
-    for near, _ in pairs:
-        near.close()
-    assert client.hear() == MISSED
-    for _, far in pairs:
-        with far:
-            assert is_hung_up(far)
 
 
 class SlowCloser:
@@ -273,7 +143,7 @@ def test_TTL_7_what_is_due_is_removed_in_shares() -> None:
     with small_shares() as server:
         client = server.peer()
         for _ in range(3):
-            park(client, b"e", b"1").close()
+            client.park(b"e", ttl=b"1").close()
         for left in (2, 1, 0):
             server.advance(1)
             assert server.server.table.sessions == left
@@ -282,7 +152,7 @@ def test_TTL_7_what_is_due_is_removed_in_shares() -> None:
 def test_TTL_5_what_is_due_and_not_removed_is_not_found() -> None:
     with small_shares() as server:
         client = server.peer()
-        fars = [park(client, b"e", ttl) for ttl in (b"1", b"1", b"1", b"9")]
+        fars = [client.park(b"e", ttl=ttl) for ttl in (b"1", b"1", b"1", b"9")]
         assert client.say(save_dest(b"d", b"p", b"e")) == DONE
         for request, reply in ((find_endp(b"e"), found(b"p")), (find_dest(b"d"), MISSED_DEST)):
             server.clock.now_ns += 1_000_000_000
@@ -318,7 +188,7 @@ def test_TTL_5_save_that_only_due_sessions_would_refuse_is_done(limit: str) -> N
         client = server.peer()
         count = 2 if limit == "cached_bytes_max" else 4
         for _ in range(count):
-            park(client, b"e", b"1").close()
+            client.park(b"e", ttl=b"1").close()
         assert client.save(b"e", spare.fileno()) == FAILED
         server.clock.now_ns += 1_000_000_000
         client.send(save_endp(b"e"))
@@ -359,14 +229,6 @@ def test_dead_sessions_are_passed_over_in_shares() -> None:
 # A turn that comes late.
 
 
-def test_LIMIT_7_client_that_answered_in_time_is_served_after_a_late_turn(server: Fast) -> None:
-    client = server.peer()
-    assert client.say(find_endp(b"e")[:-1]) == b""
-    client.send(b"\0")
-    server.advance(100)
-    assert client.read() == MISSED
-
-
 @pytest.mark.plain
 def test_LIMIT_7_what_came_after_the_poll_is_read_too(server: Fast) -> None:
     client = server.peer()
@@ -375,10 +237,3 @@ def test_LIMIT_7_what_came_after_the_poll_is_read_too(server: Fast) -> None:
     with mock.patch.object(server.server._poller, "wait", return_value=[]):
         server.advance(100)
     assert client.read() == MISSED
-
-
-def test_LIMIT_7_client_that_said_nothing_is_disconnected(server: Fast) -> None:
-    client = server.peer()
-    assert client.say(find_endp(b"e")[:-1]) == b""
-    server.advance(100)
-    assert client.is_closed()

@@ -13,8 +13,7 @@ from unittest import mock
 
 import pytest
 from tests.support.client import Client
-from tests.support.descriptors import is_hung_up
-from tests.support.messages import DUMMY, GREETING, MISSED, find_endp, found
+from tests.support.messages import DUMMY, MISSED, find_endp, found
 from tests.support.servers import Reference
 
 from scache_spec.vocabulary import ClientId, Limits
@@ -24,39 +23,6 @@ from scache_spec.vocabulary import ClientId, Limits
 def server() -> Iterator[Reference]:
     with Reference(Limits(ttl_limit_s=100, ipc_timeout_s=10)) as started:
         yield started
-
-
-@pytest.mark.parametrize(("count", "is_closed"), [(4, False), (5, True)])
-def test_LIMIT_9_list_of_too_many_attributes_closes_its_client(count: int, is_closed: bool) -> None:
-    with Reference(Limits(attributes_max=4)) as server:
-        client = server.peer()
-        assert client.say(b"x\0\0" * count) == b""
-        assert client.is_closed() is is_closed
-
-
-@pytest.mark.parametrize("privileged", [True, False])
-def test_LIMIT_12_users_have_so_many_clients_and_privileged_ones_any_number(privileged: bool) -> None:
-    users = {os.getuid()} if privileged else set[int]()
-    with Reference(Limits(clients_per_user_max=1)) as server, mock.patch.object(server.shell, "_privileged", users):
-        first, second = server.peer(), server.peer(greeted=False)
-        assert second.hear() == (GREETING if privileged else b"")
-        assert second.is_closed() is not privileged
-        first.close()
-        second.close()
-        server.turn()
-        server.peer()
-
-
-def test_FD_1_descriptors_that_nobody_awaits_are_closed(server: Reference) -> None:
-    pairs = [socket.socketpair() for _ in range(3)]
-    client = server.peer()
-    client.send(find_endp(b"e"), *(near.fileno() for near, _ in pairs))
-    for near, _ in pairs:
-        near.close()
-    assert client.hear() == MISSED
-    for _, far in pairs:
-        with far:
-            assert is_hung_up(far)
 
 
 # A descriptor in flight.
@@ -76,17 +42,6 @@ def take(client: Client) -> None:
     os.close(taken)
 
 
-def test_FD_14_nothing_is_served_until_the_descriptor_has_been_read(server: Reference) -> None:
-    client = server.peer()
-    with closing(client.park(b"e")), closing(client.park(b"e")):
-        client.send(find_endp(b"e") + DUMMY + DUMMY + find_endp(b"e") + DUMMY)
-        for _ in range(2):
-            server.turn(4)
-            assert unread_bytes(client) == len(found(b"p")) + 1
-            take(client)
-        assert client.say(DUMMY + find_endp(b"e")) == MISSED
-
-
 def test_FD_14_reading_the_descriptor_ends_a_step_that_waits(server: Reference) -> None:
     client = server.peer()
     with closing(client.park(b"e")):
@@ -95,34 +50,6 @@ def test_FD_14_reading_the_descriptor_ends_a_step_that_waits(server: Reference) 
         take(client)
         server.shell.step(20)
         assert unread_bytes(client) == len(MISSED)
-
-
-@pytest.mark.parametrize("how", [socket.SHUT_WR, socket.SHUT_RDWR])
-def test_FD_14_client_that_shuts_its_end_keeps_the_descriptor_in_flight_and_its_place(
-    server: Reference, how: int
-) -> None:
-    client = server.peer()
-    with closing(client.park(b"e")):
-        client.send(find_endp(b"e") + DUMMY)
-        server.turn(4)
-        client.sock.shutdown(how)
-        server.turn(4)
-        assert len(server.shell._state.clients) == 1
-        take(client)
-        server.turn(4)
-        assert len(server.shell._state.clients) == 0
-
-
-def test_FD_14_client_that_dies_with_its_descriptor_unread_is_forgotten(server: Reference) -> None:
-    client = server.peer()
-    with closing(client.park(b"e")) as far:
-        client.send(find_endp(b"e") + DUMMY)
-        server.turn(4)
-        assert not is_hung_up(far)
-        client.close()
-        server.turn(4)
-        assert len(server.shell._state.clients) == 0
-        assert is_hung_up(far)
 
 
 class Unwilling:
@@ -156,14 +83,6 @@ def test_FD_10_session_comes_back_when_the_kernel_takes_no_more_descriptors(serv
 # A turn that comes late.
 
 
-def test_LIMIT_7_client_that_answered_in_time_is_served_after_a_late_turn(server: Reference) -> None:
-    client = server.peer()
-    assert client.say(find_endp(b"e")[:-1]) == b""
-    client.send(b"\0")
-    server.advance(100)
-    assert client.read() == MISSED
-
-
 def test_LIMIT_7_what_came_after_the_poll_is_read_too(server: Reference) -> None:
     client = server.peer()
     assert client.say(find_endp(b"e")[:-1]) == b""
@@ -173,13 +92,6 @@ def test_LIMIT_7_what_came_after_the_poll_is_read_too(server: Reference) -> None
     with mock.patch.object(selector, "select", lambda timeout_s: [] if next(is_first) else poll(timeout_s)):
         server.advance(100)
     assert client.read() == MISSED
-
-
-def test_LIMIT_7_client_that_said_nothing_is_disconnected(server: Reference) -> None:
-    client = server.peer()
-    assert client.say(find_endp(b"e")[:-1]) == b""
-    server.advance(100)
-    assert client.is_closed()
 
 
 def test_long_waits_are_cut() -> None:

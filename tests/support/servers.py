@@ -102,6 +102,15 @@ class InProcessServer(ABC):
     def running(self) -> bool:
         """Say whether the server has not decided to exit."""
 
+    @property
+    @abstractmethod
+    def client_count(self) -> int:
+        """Return how many clients the server has."""
+
+    @abstractmethod
+    def privilege(self, users: set[int]) -> None:
+        """Let these users, and no others, have as many clients as they like."""
+
     @abstractmethod
     def step(self) -> None:
         """Let the server take one turn without waiting."""
@@ -127,6 +136,13 @@ class Reference(InProcessServer):
     @property
     def running(self) -> bool:
         return self.shell.running
+
+    @property
+    def client_count(self) -> int:
+        return len(self.shell._state.clients)
+
+    def privilege(self, users: set[int]) -> None:
+        self.shell._privileged = users
 
     def step(self) -> None:
         self.shell.step(0)
@@ -167,6 +183,13 @@ class Fast(InProcessServer):
     @property
     def running(self) -> bool:
         return self.server.is_running
+
+    @property
+    def client_count(self) -> int:
+        return self.server.clients
+
+    def privilege(self, users: set[int]) -> None:
+        self.server._accepting._privileged = frozenset(users)
 
     def step(self) -> None:
         self.server.step(0)

@@ -1,0 +1,212 @@
+"""What one client can cost at most, and what it cannot take from the others: the same for both servers."""
+
+import fcntl
+import os
+import socket
+import struct
+import termios
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from tests.support.client import Client
+from tests.support.descriptors import is_hung_up, none_left_open, open_descriptors, room_for
+from tests.support.messages import DONE, DUMMY, FAILED, GREETING, MISSED, find_endp, found, save_dest, save_endp
+from tests.support.servers import SERVERS, InProcessServer
+
+from scache_spec.vocabulary import Limit, Limits
+
+Start = Callable[[Limits], InProcessServer]
+
+
+@pytest.fixture(params=SERVERS)
+def start(request: pytest.FixtureRequest) -> Iterator[Start]:
+    with none_left_open(), ExitStack() as stack:
+        yield lambda limits: stack.enter_context(SERVERS[request.param](limits))
+
+
+@pytest.fixture
+def server(start: Start) -> InProcessServer:
+    return start(Limits(ttl_limit_s=100, ipc_timeout_s=10))
+
+
+# No room for one more descriptor in the process.
+
+
+@pytest.mark.parametrize(("sent", "room"), [(1, 0), (2, 1), (253, 1), (253, 20)])
+def test_FD_5_descriptors_that_do_not_fit_into_the_process_are_refused(
+    server: InProcessServer, sent: int, room: int
+) -> None:
+    peer, (near, far) = server.peer(), socket.socketpair()
+    with near, far:
+        assert peer.say(save_endp(b"e")) == DUMMY
+        before = open_descriptors()
+        peer.send(b"!", *[near.fileno()] * sent)
+        with room_for(room):
+            server.step()
+        assert peer.hear() == FAILED
+        assert open_descriptors() == before
+        near.close()
+        assert is_hung_up(far)
+        assert peer.say(find_endp(b"e")) == MISSED
+        peer.park(b"e").close()
+
+
+def test_LIMIT_8_client_that_finds_the_descriptor_table_full_is_accepted_later(server: InProcessServer) -> None:
+    inside, waiting = server.peer(), server.peer(greeted=False)
+    with room_for(0):
+        assert waiting.hear() == b""
+        assert inside.say(find_endp(b"e")) == MISSED
+        server.advance(1)
+        assert waiting.hear() == b""
+    server.advance(1)
+    assert waiting.hear() == GREETING
+    assert waiting.say(find_endp(b"e")) == MISSED
+    assert server.running
+
+
+# Counts.
+
+
+@pytest.mark.parametrize("step", [1, 3, 1000])
+@pytest.mark.parametrize(("count", "is_closed"), [(4, False), (5, True)])
+def test_LIMIT_9_list_of_too_many_attributes_closes_its_client(
+    start: Start, count: int, is_closed: bool, step: int
+) -> None:
+    server = start(Limits(attributes_max=4))
+    client = server.peer()
+    data = b"x\0\0" * count
+    for at in range(0, len(data), step):
+        if server.client_count:
+            client.send(data[at : at + step])
+            server.turn()
+    assert client.is_closed() is is_closed
+    assert server.take_limits() == [Limit.ATTRIBUTES] * is_closed
+
+
+@pytest.mark.parametrize("state", ["request", "ready", "received"])
+def test_LIMIT_9_holds_in_any_state(server: InProcessServer, state: str) -> None:
+    client = server.peer()
+    with client.park(b"e"):
+        if state != "request":
+            assert client.say(find_endp(b"e")) == found(b"p")
+        if state == "received":
+            os.close(client.take())
+        client.send(b"x\0\0" * 65)
+        server.turn()
+        assert client.is_closed()
+
+
+def test_LIMIT_10_one_binding_more_is_refused_and_a_renewal_is_not(start: Start) -> None:
+    client = start(Limits(bindings_per_destination_max=2)).peer()
+    assert client.say(save_dest(b"d", b"1", b"e") + save_dest(b"d", b"2", b"e")) == DONE * 2
+    assert client.say(save_dest(b"d", b"3", b"e") + save_dest(b"d", b"1", b"e")) == FAILED + DONE
+    assert client.say(save_dest(b"another", b"3", b"e")) == DONE
+
+
+@pytest.mark.parametrize("privileged", [True, False])
+def test_LIMIT_12_users_have_so_many_clients_and_privileged_ones_more(start: Start, privileged: bool) -> None:
+    server = start(Limits(clients_per_user_max=1))
+    server.privilege({os.getuid()} if privileged else set())
+    first, second = server.peer(), server.peer(greeted=False)
+    assert second.hear() == (GREETING if privileged else b"")
+    assert second.is_closed() is not privileged
+    first.close()
+    second.close()
+    server.turn()
+    server.peer()
+
+
+def test_FD_1_descriptors_that_nobody_awaits_are_closed(server: InProcessServer) -> None:
+    pairs = [socket.socketpair() for _ in range(3)]
+    client = server.peer()
+    client.send(find_endp(b"e"), *(near.fileno() for near, _ in pairs))
+    for near, _ in pairs:
+        near.close()
+    assert client.hear() == MISSED
+    for _, far in pairs:
+        with far:
+            assert is_hung_up(far)
+
+
+# A descriptor in flight.
+
+
+def unread_bytes(client: Client) -> int:
+    """Return how many bytes a client could read; reading would stop at a descriptor."""
+    count: int = struct.unpack("i", fcntl.ioctl(client.sock, termios.FIONREAD, bytes(4)))[0]
+    return count
+
+
+def take(client: Client) -> None:
+    """Read what was found, then the descriptor."""
+    assert client.sock.recv(len(found(b"p"))) == found(b"p")
+    data, (taken,) = client.read_with_descriptors()
+    assert data == b"\0"
+    os.close(taken)
+
+
+def test_FD_14_nothing_is_served_until_the_descriptor_has_been_read(server: InProcessServer) -> None:
+    client = server.peer()
+    with client.park(b"e"), client.park(b"e"):
+        client.send(find_endp(b"e") + DUMMY + DUMMY + find_endp(b"e") + DUMMY)
+        for _ in range(2):
+            server.turn(4)
+            assert unread_bytes(client) == len(found(b"p")) + 1
+            take(client)
+        assert client.say(DUMMY + find_endp(b"e")) == MISSED
+
+
+def test_FD_14_client_that_does_not_read_is_too_slow_in_the_end(server: InProcessServer) -> None:
+    client = server.peer()
+    with client.park(b"e"):
+        client.send(find_endp(b"e") + DUMMY + DUMMY + find_endp(b"zz"))
+        server.turn(4)
+        server.advance(9)
+        assert server.client_count == 1
+        server.advance(1)
+        assert server.client_count == 0
+
+
+@pytest.mark.parametrize("how", [socket.SHUT_WR, socket.SHUT_RDWR])
+def test_FD_14_client_that_shuts_its_end_keeps_its_place_until_it_has_read(server: InProcessServer, how: int) -> None:
+    client = server.peer()
+    with client.park(b"e"):
+        client.send(find_endp(b"e") + DUMMY)
+        server.turn(4)
+        client.sock.shutdown(how)
+        server.turn(4)
+        assert server.client_count == 1
+        take(client)
+        server.turn(4)
+        assert server.client_count == 0
+
+
+def test_FD_14_client_that_dies_with_its_descriptor_unread_is_forgotten(server: InProcessServer) -> None:
+    client = server.peer()
+    with client.park(b"e") as far:
+        client.send(find_endp(b"e") + DUMMY)
+        server.turn(4)
+        assert not is_hung_up(far)
+        client.close()
+        server.turn(4)
+        assert server.client_count == 0
+        assert is_hung_up(far)
+
+
+# A turn that comes late.
+
+
+def test_LIMIT_7_client_that_answered_in_time_is_served_after_a_late_turn(server: InProcessServer) -> None:
+    client = server.peer()
+    assert client.say(find_endp(b"e")[:-1]) == b""
+    client.send(b"\0")
+    server.advance(100)
+    assert client.read() == MISSED
+
+
+def test_LIMIT_7_client_that_said_nothing_is_disconnected(server: InProcessServer) -> None:
+    client = server.peer()
+    assert client.say(find_endp(b"e")[:-1]) == b""
+    server.advance(100)
+    assert client.is_closed()
