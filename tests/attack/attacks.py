@@ -17,7 +17,7 @@ from typing import Final
 from tests.support.client import Client
 from tests.support.messages import DONE, DUMMY, find_dest, find_endp, save_dest, save_endp
 
-from scache_conformance.servers.stuck_files import StuckFiles
+from scache_conformance.suite.files.fuse import FLUSH, POLL, Fuse
 
 LASTS_S: Final = 3.0
 """How long an attack goes on. Arbitrary."""
@@ -123,7 +123,7 @@ def newcomers(path: str) -> None:
 
 def stuck_files(path: str) -> None:
     """Files of a FUSE server whose close never ends."""
-    with StuckFiles() as files:
+    with Fuse([FLUSH, POLL]) as files:
         passed = [files.open() for _ in range(3)]
         with Client(path) as client:
             for each in passed:

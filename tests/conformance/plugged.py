@@ -1,6 +1,6 @@
 """The servers that the tests plug into the suite: the reference, the production server, Postfix's own.
 
-Decides how each is started. One that is wrong on purpose is started like the reference.
+One that is wrong on purpose is started like the reference.
 """
 
 import sys

@@ -2,9 +2,9 @@
 
     under_virtual_clock.py CLOCK_FILE MODULE [ARGUMENT…]
 
-Decides what the time is: the file's eight bytes, one signed 64-bit number of whole seconds in native order, stand where
-the module would read a clock that does not jump. Refuses to know what runs: any module that reads time.monotonic_ns as
-it is when the module is imported, or calls time.clock_gettime_ns.
+The file's eight bytes, one signed 64-bit number of whole seconds in native order, stand where the module would read a
+clock that does not jump. Any module will do that reads time.monotonic_ns as it is when the module is imported, or calls
+time.clock_gettime_ns.
 """
 
 import mmap

@@ -20,6 +20,7 @@ from tests.support.processes import running
 
 from scache_conformance.servers.stuck_files import StuckFiles
 from scache_conformance.servers.unavailable import Unavailable
+from scache_conformance.suite.files.fuse import FLUSH, POLL, Fuse
 from scache_fast.engine.closing import Job
 from scache_fast.engine.log import Silence
 from scache_fast.process.closing import (
@@ -36,9 +37,9 @@ HOSTILE, POLITE = 7, 8
 
 
 @pytest.fixture
-def stuck() -> Iterator[StuckFiles]:
+def stuck() -> Iterator[Fuse]:
     try:
-        files = StuckFiles()
+        files = Fuse([FLUSH, POLL])
     except Unavailable as missing:
         pytest.skip(str(missing))
     with files:
@@ -65,7 +66,7 @@ def is_closed(reader: int) -> bool:
     return bool(select.select([reader], [], [], PATIENCE_S)[0]) and os.read(reader, 1) == b""
 
 
-def let_go(stuck: StuckFiles, *passed: int) -> None:
+def let_go(stuck: Fuse, *passed: int) -> None:
     """Let everybody go on who waits for one of the files, and close our own copies, which then does not wait."""
     stuck.abort()
     for descriptor in passed:
@@ -75,7 +76,7 @@ def let_go(stuck: StuckFiles, *passed: int) -> None:
             pass  # ECONNABORTED, ENOTCONN: it is closed all the same
 
 
-def hang(closing: ClosingThreads, stuck: StuckFiles, now_s: float) -> None:
+def hang(closing: ClosingThreads, stuck: Fuse, now_s: float) -> None:
     """Let one thread hang in a close, and be found stuck by the watch."""
     closing.close(Job([stuck.open()], HOSTILE))
     stuck.await_hang(PATIENCE_S)
@@ -98,7 +99,7 @@ def _signals_are_taken() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_signals_are_taken")
-def test_stuck_threads_are_replaced_and_then_their_users_refused(stuck: StuckFiles) -> None:
+def test_stuck_threads_are_replaced_and_then_their_users_refused(stuck: Fuse) -> None:
     with threads() as closing:
         for count in range(1, REPLACEMENTS_MAX + 1):
             assert closing.refused_users == frozenset()
@@ -116,7 +117,7 @@ def test_stuck_threads_are_replaced_and_then_their_users_refused(stuck: StuckFil
 
 
 @pytest.mark.usefixtures("_signals_are_taken")
-def test_two_stuck_closes_at_once_hold_up_nobody_for_longer_than_it_takes_to_see_that(stuck: StuckFiles) -> None:
+def test_two_stuck_closes_at_once_hold_up_nobody_for_longer_than_it_takes_to_see_that(stuck: Fuse) -> None:
     with threads() as closing:
         for _ in range(WORKERS):
             closing.close(Job([stuck.open()], HOSTILE))
@@ -178,7 +179,7 @@ def test_user_of_whom_much_is_waiting_is_crowded_until_it_is_closed() -> None:
     assert closing.finish(PATIENCE_S)
 
 
-def test_what_expires_and_hangs_holds_up_nobody(stuck: StuckFiles, tmp_path: Path) -> None:
+def test_what_expires_and_hangs_holds_up_nobody(stuck: Fuse, tmp_path: Path) -> None:
     with running("--listen", tmp_path / "s", "--ttl-limit", "1h") as server, Client(tmp_path / "s") as client:
         passed = stuck.open()
         assert client.save(b"hangs", passed, ttl=b"1") == DONE
@@ -190,7 +191,7 @@ def test_what_expires_and_hangs_holds_up_nobody(stuck: StuckFiles, tmp_path: Pat
         server.end()
 
 
-def test_user_whose_files_hang_is_refused_by_a_real_process(stuck: StuckFiles, tmp_path: Path) -> None:
+def test_user_whose_files_hang_is_refused_by_a_real_process(stuck: Fuse, tmp_path: Path) -> None:
     with running("--listen", tmp_path / "s", "--ttl-limit", "1h") as server, Client(tmp_path / "s") as client:
         passed = [stuck.open() for _ in range(REPLACEMENTS_MAX)]
         for each in passed:
@@ -204,7 +205,7 @@ def test_user_whose_files_hang_is_refused_by_a_real_process(stuck: StuckFiles, t
         server.end()
 
 
-def test_LIFE_4_end_with_a_stuck_close_closes_everything_else(stuck: StuckFiles, tmp_path: Path) -> None:
+def test_LIFE_4_end_with_a_stuck_close_closes_everything_else(stuck: Fuse, tmp_path: Path) -> None:
     path = tmp_path / "s"
     with running("--listen", path, "--ttl-limit", "1h") as server, Client(path) as client:
         passed = stuck.open()

@@ -80,6 +80,7 @@ NEEDS: Final = {
     "mounts": Need("no mount namespace can be made here, which takes root", "", _works("unshare", "-m", "true")),
     "postfix": Need("Postfix is not installed", "postfix", _has_postfix),
     "root": Need("only root can do this", "", lambda: os.geteuid() == 0),
+    "setpriv": Need("setpriv is not installed", "util-linux", _has("setpriv")),
     "spin": Need("spin is not installed", "spin", _has("spin")),
     "strace": Need(
         "strace is not installed, or may not trace here", "strace", _works("strace", "-qq", "-o", "/dev/null", "true"),

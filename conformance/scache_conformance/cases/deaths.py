@@ -156,8 +156,7 @@ def descriptor_in_flight_closed(lab: Lab) -> None:
 def before_ready(lab: Lab) -> None:
     """A client goes away before it says ready: its session is in the cache again, or closed; others are served."""
     peer = lab.peer()
-    line = peer.park("e", b"p")
-    peer.holds_endp("e")
+    line = peer.parks_and_holds()
     peer.hang_up()
     _require_served(lab)
     with lab.peer("B") as other:
@@ -249,8 +248,7 @@ def after_ready(lab: Lab) -> None:
 def before_received(lab: Lab) -> None:
     """A client goes away with its descriptor, without having said received: nothing is left of the session."""
     peer = lab.peer()
-    line = peer.park("e", b"p")
-    peer.holds_endp("e")
+    line = peer.parks_and_holds()
     peer.says_ready_for(line)
     peer.close()
     lab.peer("B").misses_endp("e")

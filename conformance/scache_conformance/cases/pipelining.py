@@ -23,8 +23,7 @@ LONG_BYTES = 30_000
 def received_with_next_request(lab: Lab) -> None:
     """A client may send "received" and its next request in one write, as smtp(8) does."""
     peer = lab.peer()
-    line = peer.park("e", b"p")
-    peer.holds_endp("e")
+    line = peer.parks_and_holds()
     peer.says_ready_for(line)
     peer.send_bytes(DUMMY_LIST + lists.save_dest(lab.ttl_s, lab.label("d"), b"q", lab.label("e")))
     peer.receives_status(0, DONE)
@@ -37,8 +36,7 @@ def received_with_half_a_request(lab: Lab) -> None:
     """The request that comes with "received" may be cut at any byte; the rest follows in another write."""
     peer, data = lab.peer(), DUMMY_LIST + lists.find_endp(lab.label("nothing"))
     for cut in range(1, len(data)):
-        line = peer.park("e", b"p")
-        peer.holds_endp("e")
+        line = peer.parks_and_holds()
         peer.says_ready_for(line)
         peer.send_bytes(data[:cut])
         peer.wait_until_taken()

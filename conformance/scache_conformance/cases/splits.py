@@ -17,7 +17,8 @@ def _send_pieces(peer: Client, *pieces: bytes) -> None:
         peer.send_bytes(piece)
 
 
-def _send_byte_by_byte(peer: Client, data: bytes) -> None:
+def send_byte_by_byte(peer: Client, data: bytes) -> None:
+    """Send each byte in a write of its own, when the one before has been read."""
     _send_pieces(peer, *(data[at : at + 1] for at in range(len(data))))
 
 
@@ -68,8 +69,7 @@ def ready_and_received(lab: Lab) -> None:
     """The client's "ready" and "received" cut in two at every byte."""
     peer = lab.peer()
     for cut in range(1, len(DUMMY_LIST)):
-        line = peer.park("e", b"p")
-        peer.holds_endp("e")
+        line = peer.parks_and_holds()
         _send_pieces(peer, DUMMY_LIST[:cut], DUMMY_LIST[cut:])
         peer.receives_end_of(line)
         _send_pieces(peer, DUMMY_LIST[:cut], DUMMY_LIST[cut:])
@@ -79,17 +79,17 @@ def ready_and_received(lab: Lab) -> None:
 def byte_by_byte(lab: Lab) -> None:
     """A whole conversation with each byte in a write of its own."""
     peer, line, destination, endpoint = lab.peer(), lab.line(), lab.label("d"), lab.label("e")
-    _send_byte_by_byte(peer, lists.save_endp(lab.ttl_s, endpoint, b"p"))
+    send_byte_by_byte(peer, lists.save_endp(lab.ttl_s, endpoint, b"p"))
     peer.insist_on_invitation()
     peer.sends_descriptors([line.far.fileno()])
-    _send_byte_by_byte(peer, lists.save_dest(lab.ttl_s, destination, b"q", endpoint))
+    send_byte_by_byte(peer, lists.save_dest(lab.ttl_s, destination, b"q", endpoint))
     peer.receives_status(0, DONE)
-    _send_byte_by_byte(peer, lists.find_dest(destination))
+    send_byte_by_byte(peer, lists.find_dest(destination))
     peer.receives(DONE, b"q", b"p")
-    _send_byte_by_byte(peer, DUMMY_LIST)
+    send_byte_by_byte(peer, DUMMY_LIST)
     peer.receives_end_of(line)
-    _send_byte_by_byte(peer, DUMMY_LIST)
-    _send_byte_by_byte(peer, lists.find_endp(endpoint))
+    send_byte_by_byte(peer, DUMMY_LIST)
+    send_byte_by_byte(peer, lists.find_endp(endpoint))
     peer.receives_status(1, FAILED)
 
 

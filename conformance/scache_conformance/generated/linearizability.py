@@ -1,13 +1,13 @@
 """Whether what concurrent clients saw can be explained by a server that did one thing after another.
 
-Decides by search, after Wing and Gong with Lowe's memory of what was tried: an order of all operations that keeps the
+It is a search, after Wing and Gong with Lowe's memory of what was tried, for an order of all operations that keeps the
 order of those that did not overlap, and in which the specification's cache gives every result that was seen. The answer
 is yes, with such an order, or no; there is no limit at which it gives up.
 
 Which of two saves that overlap was first may come to light a hundred operations later. The search is not left to find
 out: what was found first was saved first, and no other order of them is tried.
 
-Refuses to know sockets and time: an operation is an interval, a verb and a result, and nothing expires.
+An operation is an interval, a verb and a result. Nothing expires here.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """The matrix clauses by servers as one HTML file that needs nothing else, with the transcripts behind each cell.
 
-Decides what is in the page; `matrix.html` decides what it looks like. Everything a server sent goes into the page as
+`matrix.html` holds what the page looks like. Everything a server sent goes into the page as
 JSON and is shown as text: it cannot become markup.
 """
 

@@ -1,6 +1,6 @@
 """A run as JUnit XML: what continuous integration systems read.
 
-Decides how verdicts become the format's few: an expected failure and an INFO are skipped with their reason, one that
+An expected failure and an INFO are skipped with their reason, one that
 passes is a failure. Text keeps no character that XML forbids: transcripts are escaped when they are written.
 """
 

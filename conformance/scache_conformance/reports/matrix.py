@@ -1,7 +1,6 @@
 """Clauses by servers: what all cases of one clause say about one server.
 
-Decides how several verdicts become one: the worst counts, and what was not tried says nothing. Refuses to know how it
-is drawn.
+Of several verdicts the worst counts, and what was not tried says nothing.
 """
 
 from collections.abc import Sequence

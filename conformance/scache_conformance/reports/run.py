@@ -1,7 +1,4 @@
-"""One run of the suite against one server, as data: what every report is made from.
-
-Decides what a run's JSON looks like; reads it back for reports on several runs.
-"""
+"""One run of the suite against one server, as data and as JSON: what every report is made from."""
 
 import json
 from collections import Counter

@@ -1,6 +1,6 @@
 """A run in the Test Anything Protocol, version 14: a line a case, details below those that need them.
 
-Decides how verdicts become the format's: an expected failure is `not ok … # TODO`, what was not tried or not demanded
+An expected failure is `not ok … # TODO`, what was not tried or not demanded
 `ok … # SKIP`.
 """
 

@@ -1,6 +1,6 @@
 """A run on a terminal: progress while it goes on, what failed at the end, and one line that says how it came out.
 
-Decides layout. What a server sent was escaped when it was written into a transcript; no control byte gets here.
+What a server sent was escaped when it was written into a transcript: no control byte gets here.
 """
 
 import textwrap
@@ -38,7 +38,7 @@ class Terminal:
         """Show one more result: a line if it is worth one, and how far the run has come."""
         self._counts[result.word] += 1
         done = self._counts.total()
-        if self._verbose or result.word not in ("PASS", "SKIP"):
+        if self._verbose or result.word not in ("PASS", "SKIP") or (result.word == "PASS" and result.reason):
             said = result.reason or (f"expected {result.expected}; got {result.actual}" if result.expected else "")
             self._erase()
             self._write(f"{self._word(result.word)} {result.level.name:<6} {result.slug}")

@@ -1,7 +1,7 @@
 """What a child of master(8) says without being asked: log records and status messages.
 
-Decides that both are always taken at once, on a thread of its own: both channels block the child when nobody reads
-them, which master(8) and postlogd(8) never let happen. Refuses to know what either means beyond its fields.
+Both are always taken at once, on a thread of its own: both channels block the child when nobody reads them, which
+master(8) and postlogd(8) never let happen.
 
 Sources: Postfix's master_proto.h (MASTER_STATUS) and msg_logger(3) (one datagram a record, no newline).
 """

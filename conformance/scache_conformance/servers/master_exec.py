@@ -1,6 +1,6 @@
 """Become a child of master(8): the last step before the program starts, run as a script in a process of its own.
 
-Decides which descriptor gets which number. `subprocess` cannot do that itself without running Python between fork
+Each descriptor gets its number here. `subprocess` cannot do that itself without running Python between fork
 and exec, which is not safe in a program with threads. Imports nothing of this package: it is run by path, isolated.
 
     master_exec.py SOFT_DESCRIPTOR_LIMIT FLOW_READ,FLOW_WRITE,STATUS,LISTEN… PROGRAM ARGV0 [ARGUMENT…]

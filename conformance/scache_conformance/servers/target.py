@@ -30,6 +30,9 @@ REST_S_MAX: Final = 0.5
 STOPPED_WITHIN_S: Final = 5.0
 """How long a process may take to stop. Arbitrary: it stops as soon as it is on the processor."""
 
+PATIENCE_S: Final = 20.0
+"""How long a server may take to start or to end before that counts as never. Arbitrary, for slow machines."""
+
 _REST_UNSEEN_S: Final = 0.001
 """The same where the process is not known. Arbitrary: there is nothing to be seen and waited for."""
 
@@ -114,9 +117,19 @@ class Target(ABC):
         """Return a second server of the same kind, not started yet, under these limits. Raises Unavailable."""
         raise Unavailable("needs a server that the suite can start: use --exec or --postfix")
 
+    def begin_exit(self) -> None:
+        """Ask the server to exit in good order. Raises Unavailable."""
+        raise Unavailable("needs a server that the suite can end: use --exec or --postfix")
+
     def ask_to_exit(self) -> None:
         """Ask the server to exit in good order, and wait until it has. Raises Unavailable, ServerDied."""
-        raise Unavailable("needs a server that the suite can end: use --exec or --postfix")
+        self.begin_exit()
+        if self.wait_for_exit(PATIENCE_S) is None:
+            raise ServerDied(f"{self.name} did not exit within {PATIENCE_S} s of being asked to")
+
+    def admit_strangers(self) -> None:
+        """Let other users reach its socket. Raises Unavailable."""
+        raise Unavailable("needs a server whose socket the suite may open to other users: use --exec or --postfix")
 
     def leave_alone(self) -> None:  # noqa: B027 - most servers are not kept company
         """Close whatever connection is kept to it besides those of the case."""
@@ -149,9 +162,13 @@ class Target(ABC):
 
     def set_clock_forward(self, seconds: int) -> None:
         """Move the server's clock. One that is asleep need not notice. Raises Unavailable where there is no clock."""
+        self.come_to_rest()
+        self.move_clock(seconds)
+
+    def move_clock(self, seconds: int) -> None:
+        """Move the server's clock, whatever it is doing: for one that is stopped. Raises Unavailable."""
         if self.clock_path is None:
             raise Unavailable("needs a virtual clock: use --clock-file or --postfix")
-        self.come_to_rest()
         with self.clock_path.open("r+b") as file, mmap.mmap(file.fileno(), CLOCK_WORD.size) as word:
             word[:] = CLOCK_WORD.pack(CLOCK_WORD.unpack(word[:])[0] + seconds)
 
@@ -192,6 +209,21 @@ class Target(ABC):
             raise Unavailable(f"cannot look into process {self.pid}: {error}") from error
 
     @contextmanager
+    def descriptors_limited(self, count: int) -> Iterator[None]:
+        """Have its process open no descriptor of a number above, and have no more in flight. Raises Unavailable."""
+        if self.pid is None:
+            raise Unavailable(_NO_PID)
+        try:
+            before = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (count, before[1]))
+        except (ProcessLookupError, PermissionError) as error:
+            raise Unavailable(f"cannot limit process {self.pid}: {error}") from error
+        try:
+            yield
+        finally:
+            resource.prlimit(self.pid, resource.RLIMIT_NOFILE, before)
+
+    @contextmanager
     def descriptors_exhausted(self) -> Iterator[None]:
         """Forbid its process to open one more descriptor while in the body. Raises Unavailable."""
         if self.pid is None:
@@ -199,15 +231,11 @@ class Target(ABC):
         self.come_to_rest()  # what it is still about to close would leave it one
         try:
             taken = {int(fd) for fd in os.listdir(f"/proc/{self.pid}/fd")}
-            free = min(set(range(len(taken) + 1)) - taken)  # the kernel hands out the lowest number below the limit
-            before = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)
-            resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (free, before[1]))
         except (FileNotFoundError, PermissionError) as error:
-            raise Unavailable(f"cannot limit process {self.pid}: {error}") from error
-        try:
+            raise Unavailable(f"cannot look into process {self.pid}: {error}") from error
+        free = min(set(range(len(taken) + 1)) - taken)  # the kernel hands out the lowest number below the limit
+        with self.descriptors_limited(free):
             yield
-        finally:
-            resource.prlimit(self.pid, resource.RLIMIT_NOFILE, before)
 
     @contextmanager
     def stopped(self) -> Iterator[None]:

@@ -1,8 +1,8 @@
 """A clock for a program that was never written to be given one: `time(2)` replaced from outside.
 
-Decides how the replacement is built (virtual_clock.c, compiled on the spot) and where the time is kept: in a file of
-eight bytes, one signed 64-bit number of whole seconds in native order, mapped by both sides. Refuses to know what
-the program does with the time, and cannot make it look: a program asleep in epoll_wait sleeps on.
+The replacement is virtual_clock.c, compiled on the spot. The time is kept in a file of eight bytes, one signed 64-bit
+number of whole seconds in native order, mapped by both sides. It cannot make a program look: one that is blocked in
+epoll_wait stays blocked.
 """
 
 import mmap

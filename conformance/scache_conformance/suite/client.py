@@ -36,12 +36,13 @@ class Client(Peer):
         name: str,
         deadline_s: float,
         greeted: bool,
+        uid: int | None = None,
     ) -> None:
         """Connect. `prefix` begins every label; what is opened is closed with `closing`; `ttl_s` is the longest."""
         self._prefix: Final = prefix
         self._closing: Final = closing
         self._ttl_s: Final = ttl_s
-        super().__init__(path, transcript, name=name, deadline_s=deadline_s, greeted=greeted)
+        super().__init__(path, transcript, name=name, deadline_s=deadline_s, greeted=greeted, uid=uid)
         closing.callback(self.close)
 
     # What it saves.
@@ -103,6 +104,12 @@ class Client(Peer):
         """Insist on a session of these properties, up to the reply: the server awaits ready, and holds the session."""
         self.send_bytes(lists.find_endp(self._label(endpoint)))
         self.receives(DONE, properties)
+
+    def parks_and_holds(self, endpoint: str = "e", properties: bytes = b"p") -> Line:
+        """Park a new line and have the server hold it, as `holds_endp` does."""
+        line = self.park(endpoint, properties)
+        self.holds_endp(endpoint, properties)
+        return line
 
     def holds_dest(self, destination: str, *properties: bytes) -> None:
         """Insist on a session that a destination leads to, as `holds_endp` does."""

@@ -1,7 +1,6 @@
 """Failures that are expected, read from a file: which cases fail on a server that is known to deviate, and why.
 
-Decides the format and insists that each entry is true to the cases. It is strict: an expected failure that passes
-counts as a failure (see `scache_conformance.suite.verdicts`). Refuses to know any server.
+Each entry must be true to the cases, and it is strict: an expected failure that passes counts as a failure.
 
     [[deviation]]
     clauses = ["CONN-2"]

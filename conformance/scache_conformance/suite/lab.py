@@ -4,6 +4,7 @@ Time passes on the server's virtual clock, if it has one, or by waiting.
 """
 
 import math
+import os
 import time
 import uuid
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from scache_conformance.servers.target import Target
+from scache_conformance.servers.unavailable import Unavailable
 from scache_conformance.suite.client import Client, label
 from scache_conformance.wire.line import Line
 from scache_conformance.wire.transcript import Transcript
@@ -22,6 +24,9 @@ TTL_WAITED_FOR_S_MAX: Final = 5
 
 MARGIN_S: Final = 0.25
 """In real time, how long before the end of a lifetime it is still tried: room for a busy machine. Arbitrary."""
+
+STRANGER: Final = 65_534
+"""A user that owns nothing: nobody, on most machines."""
 
 TRIES: Final = 20
 """How often what may or may not show is tried where the server cannot be stopped. Arbitrary."""
@@ -119,9 +124,15 @@ class Lab:
         return self.ttl_s
 
     def peer(
-        self, name: str = "A", *, target: Target | None = None, greeted: bool = True, deadline_s: float | None = None
+        self,
+        name: str = "A",
+        *,
+        target: Target | None = None,
+        greeted: bool = True,
+        deadline_s: float | None = None,
+        uid: int | None = None,
     ) -> Client:
-        """Connect to the server."""
+        """Connect to the server, as another user if one is named."""
         return Client(
             (target or self.target).socket_path,
             self.transcript,
@@ -131,7 +142,15 @@ class Lab:
             name=name,
             deadline_s=self.target.declared.deadline_s if deadline_s is None else deadline_s,
             greeted=greeted,
+            uid=uid,
         )
+
+    def stranger(self, target: Target, name: str = "stranger", uid: int = STRANGER, *, greeted: bool = True) -> Client:
+        """Connect as another user than that of the suite. Raises Unavailable."""
+        if os.geteuid() != 0:
+            raise Unavailable("needs to connect as another user: run the suite as root")
+        target.admit_strangers()
+        return self.peer(name, target=target, greeted=greeted, deadline_s=self.patience_s, uid=uid)
 
     def line(self) -> Line:
         """Open a connection to park."""

@@ -39,8 +39,7 @@ def descriptor_awaited(client: Client) -> None:
 
 def ready_awaited(client: Client) -> None:
     """Stop where the server awaits ready."""
-    client.park(client.name, b"p")
-    client.holds_endp(client.name)
+    client.parks_and_holds(client.name)
 
 
 def mid_ready(client: Client) -> None:

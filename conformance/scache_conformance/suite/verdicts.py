@@ -1,8 +1,4 @@
-"""What came of a case, and what that means for the whole run.
-
-Decides which verdicts there are, which of them count against the server, and the exit status. Refuses to know how they
-are shown.
-"""
+"""What came of a case, which verdicts count against the server, and the exit status of a run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

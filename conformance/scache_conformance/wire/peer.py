@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from scache_conformance.wire import lists, processes
+from scache_conformance.wire import lists, processes, users
 from scache_conformance.wire.line import readable
 from scache_conformance.wire.lists import (
     DONE,
@@ -72,8 +72,9 @@ class Peer:
         name: str = "A",
         deadline_s: float = DEADLINE_S,
         greeted: bool = True,
+        uid: int | None = None,
     ) -> None:
-        """Connect; with `greeted`, also read the greeting and insist that it is right."""
+        """Connect, as another user if one is named; with `greeted`, also insist that the greeting is right."""
         self.name: Final = name
         self.transcript: Final = transcript if transcript is not None else Transcript()
         self.deadline_s: Final = deadline_s
@@ -82,7 +83,7 @@ class Peer:
         self._unread = b""
         self._fds: Final[list[int]] = []
         try:
-            self._socket.connect(str(path))
+            users.connect(self._socket, str(path), uid)
         except OSError as error:
             # Whatever it is, the server cannot be reached: nobody listens, no permission, another kind of socket or of
             # file, a path that is too long.
@@ -100,11 +101,12 @@ class Peer:
 
     # What is sent.
 
-    def send_bytes(self, data: bytes, fds: Sequence[int] = ()) -> None:
-        """Send bytes as they are, in one write; the descriptors ride on their first byte."""
+    def send_bytes(self, data: bytes, fds: Sequence[int] = (), control: Sequence[tuple[int, int, bytes]] = ()) -> None:
+        """Send bytes as they are, in one write; descriptors, and other control data, ride on their first byte."""
         self.transcript.sent(self.name, data, len(fds))
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds).tobytes())] if fds else []
         try:
-            sent = socket.send_fds(self._socket, [data], list(fds)) if fds else 0
+            sent = self._socket.sendmsg([data], [*rights, *control]) if rights or control else 0
             self._socket.sendall(data[sent:])
         except (BrokenPipeError, ConnectionResetError) as error:
             raise Unmet(f"the server to take {show(data)}", f"it closed the connection: {error}") from error
@@ -208,6 +210,14 @@ class Peer:
         data, fds = (self._unread, []) if self._unread else self._read(time.monotonic() + self.deadline_s, "a hangup")
         if data:
             raise Unmet("the server to close the connection without a reply", show_with_descriptors(data, len(fds)))
+
+    def has_something_to_read(self) -> bool:
+        """Wait until something has come, and tell whether it has; it is not read."""
+        return bool(readable([self._socket.fileno()], self.deadline_s))
+
+    def has_ended(self) -> bool:
+        """Tell whether the server has closed the connection and everything before that was read."""
+        return bool(readable([self._socket.fileno()], 0)) and not self.unread_bytes()
 
     # The four verbs, spoken properly.
 

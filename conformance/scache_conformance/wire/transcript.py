@@ -1,7 +1,6 @@
 r"""What passed over the wire while a case ran, kept with its verdict.
 
-Decides how bytes are shown: as they are where they are printable ASCII, a NUL as `\0`, all else escaped, cut where it
-gets long. Refuses to know what they mean.
+Bytes are shown as they are where they are printable ASCII, a NUL as `\0`, all else escaped, cut where it gets long.
 """
 
 import threading

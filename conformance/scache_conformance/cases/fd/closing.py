@@ -37,8 +37,7 @@ def closed_after_hand_over(lab: Lab) -> None:
 def closed_before_received(lab: Lab) -> None:
     """The server has kept no copy even before the client says received."""
     peer = lab.peer()
-    line = peer.park("e", b"p")
-    peer.holds_endp("e")
+    line = peer.parks_and_holds()
     peer.send_bytes(DUMMY_LIST)
     os.close(peer.give_up(peer.receive_descriptor()))
     line.insist_on_hangup("the connection", peer.deadline_s)
@@ -176,7 +175,9 @@ def _save_and_find(lab: Lab, server: Target) -> None:
 def fewest_descriptors(lab: Lab, server: Target, enough: int) -> int:
     """Count descriptors when the server has had time to notice all hangups: the lowest of several counts."""
     fewest, deadline_s = server.descriptor_count(), time.monotonic() + (server.declared.deadline_s if enough else 0.5)
-    while fewest > enough and time.monotonic() < deadline_s:
-        lab.sleep(0.01)
-        fewest = min(fewest, server.descriptor_count())
+    with lab.waiting():
+        while fewest > enough and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+            fewest = min(fewest, server.descriptor_count())
+    lab.transcript.note("", f"the server has {fewest} descriptors open")
     return fewest

@@ -122,8 +122,7 @@ def handed_on_twice(lab: Lab) -> None:
 def not_before_ready(lab: Lab) -> None:
     """The server does not send the descriptor before the client says ready."""
     peer = lab.peer()
-    line = peer.park("e", b"p")
-    peer.holds_endp("e")
+    line = peer.parks_and_holds()
     peer.insist_on_silence(SILENCE_S)
     peer.takes_end_of(line)
 
@@ -132,8 +131,7 @@ def not_before_ready(lab: Lab) -> None:
 def nothing_after_the_descriptor(lab: Lab) -> None:
     """After the byte with the descriptor comes nothing, neither before nor after the client says received."""
     peer = lab.peer()
-    line = peer.park("e", b"p")
-    peer.holds_endp("e")
+    line = peer.parks_and_holds()
     peer.says_ready_for(line)
     peer.insist_on_silence(SILENCE_S)
     peer.send_bytes(DUMMY_LIST)
@@ -173,8 +171,7 @@ _FIND = lists.find_endp(b"x")
 def _ready(slug: str, data: bytes) -> None:
     def function(lab: Lab) -> None:
         peer = lab.peer()
-        line = peer.park("e", b"p")
-        peer.holds_endp("e")
+        line = peer.parks_and_holds()
         peer.send_bytes(data)
         peer.receives_end_of(line)
         peer.send_bytes(DUMMY_LIST)
@@ -186,8 +183,7 @@ def _ready(slug: str, data: bytes) -> None:
 def _received(slug: str, data: bytes) -> None:
     def function(lab: Lab) -> None:
         peer = lab.peer()
-        line = peer.park("e", b"p")
-        peer.holds_endp("e")
+        line = peer.parks_and_holds()
         peer.says_ready_for(line)
         peer.send_bytes(data)
         peer.wait_until_taken()
@@ -201,8 +197,7 @@ def _received(slug: str, data: bytes) -> None:
 def _not_ready(slug: str, data: bytes) -> None:
     def swallowed(lab: Lab) -> None:
         peer = lab.peer()
-        line = peer.park("e", b"p")
-        peer.holds_endp("e")
+        line = peer.parks_and_holds()
         peer.send_bytes(data)
         peer.wait_until_taken()
         peer.misses_dest()

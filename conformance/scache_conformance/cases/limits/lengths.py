@@ -1,12 +1,16 @@
-"""Cases: how long a list may be."""
+"""Cases: how long a list may be, and of how many attributes."""
 
 from functools import partial
 
+from scache_conformance.cases.splits import send_byte_by_byte
 from scache_conformance.suite.lab import Lab
 from scache_conformance.suite.registry import Schedule, case
 from scache_conformance.suite.verdicts import Level
 from scache_conformance.wire import lists
-from scache_conformance.wire.lists import DUMMY_LIST, FAILED
+from scache_conformance.wire.lists import DUMMY_LIST, FAILED, Attribute
+
+SILENCE_S = 0.05
+"""How long nothing must come where nothing is due. Arbitrary: servers that say too much say it at once."""
 
 _case = partial(case, level=Level.SHOULD)
 _with_own_servers = partial(_case, schedule=Schedule.OWN_SERVERS)
@@ -78,9 +82,80 @@ def long_received(lab: Lab) -> None:
     """The list that says received may be as long as any, and not longer."""
     with lab.server(attribute_list_bytes_max=200) as server, lab.peer(target=server) as peer:
         for byte_count in (200, 201):
-            line = peer.park("e", b"p")
-            peer.holds_endp("e")
+            line = peer.parks_and_holds()
             peer.says_ready_for(line)
             peer.send_bytes(_dummy_of(byte_count))
             peer.wait_until_taken()  # so that nothing that follows is read with it
         peer.insist_on_hangup()
+
+
+# Attributes.
+
+ATTRIBUTES_MAX = 4
+
+
+def _of_attributes(count: int, *first: Attribute) -> bytes:
+    """Return a list of so many attributes that begins with these."""
+    return lists.encode(*first, *[(b"more", b"")] * (count - len(first)))
+
+
+_READY: Attribute = (b"dummy", b"")
+
+
+@_with_own_servers("limits/most-attributes", "LIMIT-9")
+def most_attributes(lab: Lab) -> None:
+    """A list of exactly attributes_max attributes is served, whole and byte by byte, and says ready and received."""
+    with lab.server(attributes_max=ATTRIBUTES_MAX) as server, lab.peer(target=server) as peer:
+        data = _of_attributes(ATTRIBUTES_MAX, (b"request", b"find_endp"), (b"label", b"x"))
+        peer.send_bytes(data * 2)
+        for _ in range(2):
+            peer.receives(FAILED, b"")
+        send_byte_by_byte(peer, data)
+        peer.receives(FAILED, b"")
+        line = peer.parks_and_holds()
+        peer.send_bytes(_of_attributes(ATTRIBUTES_MAX, _READY))
+        peer.receives_end_of(line)
+        peer.send_bytes(_of_attributes(ATTRIBUTES_MAX, _READY))
+        peer.misses_endp("e")
+
+
+@_with_own_servers("limits/too-many-attributes", "LIMIT-9")
+def too_many_attributes(lab: Lab) -> None:
+    """A list of one attribute more than attributes_max closes its client without a reply; others are served."""
+    with lab.server(attributes_max=ATTRIBUTES_MAX) as server:
+        for first in ((b"request", b"find_endp"), (b"label", b"x")):
+            peer = lab.peer(target=server)
+            peer.send_bytes(_of_attributes(ATTRIBUTES_MAX + 1, first))
+            peer.insist_on_hangup()
+        lab.peer("B", target=server).misses_endp()
+
+
+@_with_own_servers("limits/too-many-attributes-begin", "LIMIT-9")
+def too_many_attributes_begin(lab: Lab) -> None:
+    """A list that comes byte by byte closes its client with the first byte of an attribute too many."""
+    with lab.server(attributes_max=ATTRIBUTES_MAX) as server, lab.peer(target=server) as peer:
+        send_byte_by_byte(peer, _of_attributes(ATTRIBUTES_MAX, _READY)[:-1])
+        peer.insist_on_silence(SILENCE_S)
+        peer.send_bytes(b"x")
+        peer.insist_on_hangup()
+
+
+@_with_own_servers("limits/too-many-attributes-of-ready", "LIMIT-9", "FD-7")
+def too_many_attributes_of_ready(lab: Lab) -> None:
+    """A list of too many attributes where ready is awaited closes its client; the session is put back."""
+    with lab.server(attributes_max=ATTRIBUTES_MAX) as server, lab.peer(target=server) as peer:
+        line = peer.parks_and_holds()
+        peer.send_bytes(_of_attributes(ATTRIBUTES_MAX + 1, _READY))
+        peer.insist_on_hangup()
+        lab.peer("B", target=server).finds_endp("e", b"p", line)
+
+
+@_with_own_servers("limits/too-many-attributes-of-received", "LIMIT-9", "FD-9")
+def too_many_attributes_of_received(lab: Lab) -> None:
+    """A list of too many attributes where received is awaited closes its client; the session is the client's."""
+    with lab.server(attributes_max=ATTRIBUTES_MAX) as server, lab.peer(target=server) as peer:
+        line = peer.parks_and_holds()
+        peer.says_ready_for(line)
+        peer.send_bytes(_of_attributes(ATTRIBUTES_MAX + 1, _READY))
+        peer.insist_on_hangup()
+        lab.peer("B", target=server).misses_endp("e")

@@ -1,16 +1,15 @@
-"""Cases: how many sessions, bindings and clients there may be, and when there is room again."""
+"""Cases: how many sessions and bindings there may be, of how many bytes, and when there is room again."""
 
+from collections.abc import Callable
 from functools import partial
 
 from scache_conformance.servers.target import Target
-from scache_conformance.suite import places
 from scache_conformance.suite.client import Client
-from scache_conformance.suite.lab import Lab
-from scache_conformance.suite.registry import Schedule, case
+from scache_conformance.suite.lab import Lab, Skipped
+from scache_conformance.suite.registry import Schedule, add, case
 from scache_conformance.suite.requirements import require
 from scache_conformance.suite.verdicts import Level
 from scache_conformance.wire.lists import FAILED
-from scache_conformance.wire.unmet import Unmet
 
 _case = partial(case, level=Level.SHOULD, schedule=Schedule.OWN_SERVERS)
 
@@ -40,9 +39,9 @@ def sessions_per_endpoint(lab: Lab) -> None:
         _require_refused(lab, peer, "e")
 
 
-def _require_refused(lab: Lab, peer: Client, endpoint: str) -> None:
+def _require_refused(lab: Lab, peer: Client, endpoint: str, properties: bytes = b"one too many") -> None:
     line = lab.line()
-    peer.begin_save(endpoint, b"one too many")
+    peer.begin_save(endpoint, properties)
     peer.sends_descriptors([line.far.fileno()], FAILED)
     line.let_go()
     line.insist_on_hangup("its descriptor", peer.deadline_s)
@@ -93,8 +92,7 @@ def bindings(lab: Lab) -> None:
     with lab.server(bindings_max=2) as server, lab.peer(target=server) as peer:
         for number in range(2):
             peer.bind("d", f"e{number}")
-        status = peer.save_dest(lab.ttl_s, lab.label("d2"), b"", lab.label("e"))
-        require("status of one save_dest too many", status, FAILED)
+        _require_binding_refused(lab, peer, "d2", "e")
         peer.bind("d", "e0")
         peer.park("e")
         peer.misses_dest("d2")
@@ -111,57 +109,122 @@ def ended_bindings_leave_room(lab: Lab) -> None:
             peer.bind("d2", f"e{number}")
 
 
-@_case("limits/clients", "LIMIT-5")
-def clients(lab: Lab) -> None:
-    """One client more than clients_max is disconnected without a greeting; when one leaves there is room again."""
-    with lab.server(clients_max=3) as server:
-        first, second, _ = (_connect_when_there_is_room(lab, server, name) for name in "123")
-        lab.peer("4", target=server, greeted=False).insist_on_hangup()
-        first.misses_endp()
-        second.hang_up()
-        _connect_when_there_is_room(lab, server, "5").misses_endp()
+def _require_binding_refused(lab: Lab, peer: Client, destination: str, endpoint: str, properties: bytes = b"") -> None:
+    status = peer.save_dest(lab.ttl_s, lab.label(destination), properties, lab.label(endpoint))
+    require("status of one save_dest too many", status, FAILED)
 
 
-@_case("limits/dead-clients-leave-room", "LIMIT-5")
-def dead_clients_leave_room(lab: Lab) -> None:
-    """A client that goes away counts no more, whatever it was in the middle of."""
-    with lab.server(clients_max=4) as server:
-        for peer in _clients_in_mid_dance(lab, server):
-            peer.hang_up()
-        _require_room_for_four(lab, server)
+@_case("limits/bindings-per-destination", "LIMIT-10")
+def bindings_per_destination(lab: Lab) -> None:
+    """One binding more than bindings_per_destination_max is refused; a renewal and other destinations have room."""
+    with lab.server(bindings_per_destination_max=2) as server, lab.peer(target=server) as peer:
+        for number in range(2):
+            peer.bind("d", f"e{number}")
+        _require_binding_refused(lab, peer, "d", "e2")
+        _require_binding_refused(lab, peer, "d", "e0", b"other properties")
+        peer.bind("d", "e1")
+        peer.bind("d2", "e2", b"q")
+        peer.park("e2", b"p")
+        peer.misses_dest("d")
+        peer.finds_dest("d2", b"q", b"p")
 
 
-@_case("limits/slow-clients-leave-room", "LIMIT-5", "LIMIT-7")
-def slow_clients_leave_room(lab: Lab) -> None:
-    """A client that was disconnected for taking too long counts no more, whatever it was in the middle of."""
-    with lab.server(clients_max=4, ipc_timeout_s=2) as server:
-        peers = _clients_in_mid_dance(lab, server)
-        lab.let_pass(server, 2)
-        for peer in peers:
-            peer.insist_on_hangup()
-        _require_room_for_four(lab, server)
+@_case("limits/ended-bindings-leave-room-at-their-destination", "LIMIT-10")
+def ended_bindings_leave_room_at_their_destination(lab: Lab) -> None:
+    """Bindings of a destination that have ended count no more."""
+    with lab.server(bindings_per_destination_max=2) as server, lab.peer(target=server) as peer:
+        for ttl_s in (1, None):
+            for number in range(2):
+                peer.bind("d", f"e{number}", b"", ttl_s)
+            if ttl_s is not None:
+                lab.let_pass(server, ttl_s)
 
 
-def _clients_in_mid_dance(lab: Lab, server: Target) -> list[Client]:
-    """Connect four clients: one leaves a list unfinished, others have their descriptor, ready or received awaited."""
-    stops = places.received_awaited, places.ready_awaited, places.descriptor_awaited, places.mid_name
-    peers = [_connect_when_there_is_room(lab, server, f"{number}") for number in range(4)]
-    for stop, peer in zip(stops, peers, strict=True):
-        stop(peer)
-        peer.wait_until_taken(peer.deadline_s)
-    return peers
+# Bytes.
 
 
-def _require_room_for_four(lab: Lab, server: Target) -> None:
-    for peer in [_connect_when_there_is_room(lab, server, name) for name in "1234"]:
-        peer.misses_endp()
+def _label_bytes(lab: Lab) -> int:
+    """Return how long a label of one letter is."""
+    return len(lab.label("e"))
 
 
-def _connect_when_there_is_room(lab: Lab, server: Target, name: str) -> Client:
-    """Connect, several times if need be: a server need not notice at once that somebody has left."""
-    for _ in range(50):
-        try:
-            return lab.peer(name, target=server)
-        except Unmet:
-            lab.sleep(0.02)
-    return lab.peer(name, target=server)
+@_case("limits/cached-bytes-of-sessions", "LIMIT-11")
+def cached_bytes_of_sessions(lab: Lab) -> None:
+    """Labels and properties of sessions may have exactly cached_bytes_max bytes; one more is refused and closed."""
+    label = _label_bytes(lab)
+    with lab.server(cached_bytes_max=2 * label + 300) as server, lab.peer(target=server) as peer:
+        _require_refused(lab, peer, "a", b"x" * (label + 301))
+        peer.park("a", b"x" * 100)
+        _require_refused(lab, peer, "b", b"x" * 201)
+        peer.park("b", b"x" * 200)
+        _require_refused(lab, peer, "c", b"")
+        peer.finds_endp("a", b"x" * 100)
+        peer.park("c", b"x" * 100)
+        _require_refused(lab, peer, "d", b"")
+
+
+@_case("limits/cached-bytes-of-bindings", "LIMIT-11")
+def cached_bytes_of_bindings(lab: Lab) -> None:
+    """Labels and properties of bindings count as those of sessions do; a renewal needs no room."""
+    label = _label_bytes(lab)
+    with lab.server(cached_bytes_max=3 * label + 20) as server, lab.peer(target=server) as peer:
+        _require_binding_refused(lab, peer, "d", "e", b"x" * (label + 21))
+        peer.bind("d", "e", b"x" * 10)
+        _require_refused(lab, peer, "e", b"x" * 11)
+        peer.park("e", b"x" * 10)
+        _require_binding_refused(lab, peer, "f", "e")
+        peer.bind("d", "e", b"x" * 10)
+        peer.finds_dest("d", b"x" * 10, b"x" * 10)
+
+
+@_case("limits/cached-bytes-count-each-time", "LIMIT-11")
+def cached_bytes_count_each_time(lab: Lab) -> None:
+    """Sessions of equal label and properties count each for itself."""
+    label = _label_bytes(lab)
+    with lab.server(cached_bytes_max=2 * (label + 3)) as server, lab.peer(target=server) as peer:
+        for _ in range(2):
+            peer.park("e", b"xyz")
+        _require_refused(lab, peer, "e", b"xyz")
+
+
+@_case("limits/put-back-over-cached-bytes", "LIMIT-11", "ENDP-5")
+def put_back_over_cached_bytes(lab: Lab) -> None:
+    """A session is put back though the cache has cached_bytes_max bytes without it; then there is no room for more."""
+    label = _label_bytes(lab)
+    with lab.server(cached_bytes_max=2 * (label + 1)) as server:
+        _put_back_over_a_limit(lab, server, ("a", "b", "c"))
+
+
+# What is due, at the instant of a save and before anything woke the server.
+
+
+def _due(
+    slug: str, clause: str, limit: Callable[[Lab], dict[str, int]], save: Callable[[Client, int | None], None]
+) -> None:
+    def function(lab: Lab) -> None:
+        if not lab.target.has_clock:
+            raise Skipped("needs a virtual clock: in real time a server is woken by the end itself")
+        with lab.server(**limit(lab)) as server, lab.peer(target=server) as peer:
+            save(peer, 1)
+            server.set_clock_forward(1)
+            save(peer, None)
+
+    title = f"A save that only {slug.replace('-', ' ')} would refuse is done."
+    add(f"limits/due-{slug}", title, ("TTL-5", clause), function, level=Level.SHOULD, schedule=Schedule.OWN_SERVERS)
+
+
+def _save_sessions(peer: Client, ttl_s: int | None) -> None:
+    for number in range(3):
+        peer.park("e", b"%d" % number, ttl_s)
+
+
+def _save_bindings(peer: Client, ttl_s: int | None) -> None:
+    for number in range(3):
+        peer.bind("d", f"{number}", b"", ttl_s)
+
+
+_due("sessions", "LIMIT-2", lambda lab: {"sessions_max": 3}, _save_sessions)
+_due("sessions-of-an-endpoint", "LIMIT-3", lambda lab: {"sessions_per_endpoint_max": 3}, _save_sessions)
+_due("bindings", "LIMIT-4", lambda lab: {"bindings_max": 3}, _save_bindings)
+_due("bindings-of-a-destination", "LIMIT-10", lambda lab: {"bindings_per_destination_max": 3}, _save_bindings)
+_due("bytes", "LIMIT-11", lambda lab: {"cached_bytes_max": 3 * (_label_bytes(lab) + 1)}, _save_sessions)

@@ -72,8 +72,7 @@ def unfinished_handover(lab: Lab) -> None:
     """A client that does not say received for ipc_timeout_s is disconnected; it keeps its session."""
     with lab.server(ipc_timeout_s=1) as server:
         finder = lab.peer(target=server)
-        line = finder.park("e", b"p")
-        finder.holds_endp("e")
+        line = finder.parks_and_holds()
         finder.send_bytes(DUMMY_LIST)
         fd = finder.receive_descriptor()
         lab.let_pass(server, 1)
@@ -108,6 +107,29 @@ def _trickle_until_hangup(lab: Lab, peer: Client, within_s: float) -> None:
             return
         time.sleep(0.1)
     raise Silence("the connection closed by the server", f"it is open {within_s} s after the list's first byte")
+
+
+@_case("limits/late-turn", "LIMIT-7", "CONN-2")
+def late_turn(lab: Lab) -> None:
+    """A server that was stopped for longer than ipc_timeout_s reads what has come before it disconnects anybody."""
+    with lab.server(ipc_timeout_s=1, ttl_limit_s=60) as server:
+        lister, saver, finder = (lab.peer(name, target=server) for name in "LSF")
+        line, parked = lab.line(), finder.park("e", b"p", 60)
+        places.mid_value(lister)
+        saver.begin_save("e2")
+        finder.holds_endp("e")
+        server.come_to_rest()
+        with server.stopped():
+            lister.send_bytes(b"\0\0")
+            saver.send_bytes(b"\0", [line.far.fileno()])
+            finder.send_bytes(DUMMY_LIST)
+            if server.has_clock:
+                server.move_clock(2)
+            else:
+                lab.sleep(2)
+        lister.receives(FAILED, b"")
+        saver.receives(DONE)
+        finder.receives_end_of(parked)
 
 
 @_case("limits/at-rest", "LIMIT-7")

@@ -14,6 +14,9 @@ from scache_conformance.wire.unmet import Silence, Unmet
 FOREVER_S = 2_147_483_647
 """The largest ttl there is."""
 
+MANY = 400
+"""More than a server removes in one turn that removes what is due in shares. Arbitrary."""
+
 _waiting = partial(case, schedule=Schedule.WAITING)
 # Other cases' requests would wake a server that does not wake by itself.
 _undisturbed = partial(case, schedule=Schedule.UNDISTURBED)
@@ -198,6 +201,23 @@ def expiry_before_requests(lab: Lab) -> None:
     lab.set_clock_forward(ttl_s)
     peer.misses_endp("e")
     line.insist_on_hangup("the connection", peer.deadline_s)
+
+
+@case("ttl/many-due-at-once", "TTL-5", "TTL-6")
+def many_due_at_once(lab: Lab) -> None:
+    """Of hundreds of sessions and bindings that have ended at the same time none is found, and all are closed."""
+    if not lab.target.has_clock:
+        raise Skipped("needs a virtual clock: in real time they would not end at the same time")
+    peer, ttl_s, endpoints = lab.peer(), lab.short_ttl_s(), [f"e{number}" for number in range(MANY // 4)]
+    lines = [peer.park(each, b"p", ttl_s) for _ in range(4) for each in endpoints]
+    for each in endpoints:
+        peer.bind(f"d of {each}", each, b"q", ttl_s)
+    lab.set_clock_forward(ttl_s)
+    for each in reversed(endpoints):
+        peer.misses_endp(each)
+        peer.misses_dest(f"d of {each}")
+    for line in lines:
+        line.insist_on_hangup("each connection", peer.deadline_s)
 
 
 @_undisturbed("ttl/counts-from-the-descriptor", "FD-3")

@@ -1,0 +1,102 @@
+"""Cases: what the server does with its copy of a connection changes nothing for those who have another."""
+
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import Callable
+
+from scache_conformance.suite.client import Client
+from scache_conformance.suite.lab import Lab
+from scache_conformance.suite.registry import Schedule, add
+from scache_conformance.suite.requirements import require
+from scache_conformance.wire import lists
+from scache_conformance.wire.lists import FAILED
+
+_ON = struct.pack("i", 1)
+_SOCKET, _TCP = socket.SOL_SOCKET, socket.IPPROTO_TCP
+
+OPTIONS = {
+    "SO_LINGER": (_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 5)),
+    "SO_KEEPALIVE": (_SOCKET, socket.SO_KEEPALIVE, _ON),
+    "SO_OOBINLINE": (_SOCKET, socket.SO_OOBINLINE, _ON),
+    "SO_PRIORITY": (_SOCKET, socket.SO_PRIORITY, _ON),
+    "SO_RCVTIMEO": (_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 7, 0)),
+    "SO_SNDTIMEO": (_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 7, 0)),
+    "TCP_NODELAY": (_TCP, socket.TCP_NODELAY, _ON),
+    "TCP_KEEPIDLE": (_TCP, socket.TCP_KEEPIDLE, struct.pack("i", 77)),
+}
+"""What is set on the connection before it is passed, and must be so afterwards."""
+
+
+def _state_of(connection: socket.socket) -> dict[str, object]:
+    """Return the options and flags of a connection."""
+    options = {
+        name: connection.getsockopt(level, option, len(value)) for name, (level, option, value) in OPTIONS.items()
+    }
+    flags = {"O_NONBLOCK": os.get_blocking(connection.fileno()), "F_GETOWN": fcntl.fcntl(connection, fcntl.F_GETOWN)}
+    return {**options, **flags}
+
+
+Use = Callable[[Lab, Client, int], None]
+"""Has a server do something with a descriptor."""
+
+
+def _expire(lab: Lab, peer: Client, fd: int) -> None:
+    ttl_s = lab.short_ttl_s()
+    with lab.lifetime(ttl_s) as life:
+        peer.saves(fd, lab.label("e"), b"p", ttl_s)
+        line = peer.park("e", b"p", ttl_s)
+    life.reach_end()
+    line.insist_on_hangup("the session parked after it", peer.deadline_s)
+
+
+def _find(lab: Lab, peer: Client, fd: int) -> None:
+    peer.saves(fd, lab.label("e"), b"p")
+    os.close(peer.give_up(peer.finds_endp("e", b"p").fd))
+
+
+def _refuse(lab: Lab, peer: Client, fd: int) -> None:
+    peer.begin_save("e")
+    peer.sends_descriptors([fd, fd], FAILED)
+
+
+def _ride_along(lab: Lab, peer: Client, fd: int) -> None:
+    peer.send_bytes(lists.find_endp(lab.label("nothing")), [fd])
+    peer.receives(FAILED, b"")
+
+
+def _untouched(slug: str, when: str, clause: str, use: Use, schedule: Schedule = Schedule.IN_TURN) -> None:
+    def function(lab: Lab) -> None:
+        peer = lab.peer()
+        with (
+            socket.create_server(("127.0.0.1", 0)) as listener,
+            socket.create_connection(listener.getsockname()) as near,
+        ):
+            far, _ = listener.accept()
+            with far:
+                for level, option, value in OPTIONS.values():
+                    far.setsockopt(level, option, value)
+                os.set_blocking(far.fileno(), False)
+                before = _state_of(far)
+                use(lab, peer, far.fileno())
+                lab.target.poke()
+                lab.target.come_to_rest()
+                require("the options of the copy that was kept", _state_of(far), before)
+                far.send(b"there")
+                near.send(b"back")
+                require("what passes", (near.recv(100), _received(far)), (b"there", b"back"))
+
+    title = f"When {when}, options and flags of another copy stay as they are."
+    add(f"fd/options-after-{slug}", title, (clause, "FD-13"), function, schedule=schedule)
+
+
+def _received(connection: socket.socket) -> bytes:
+    connection.setblocking(True)
+    return connection.recv(100)
+
+
+_untouched("expiry", "a parked connection expires", "TTL-3", _expire, Schedule.WAITING)
+_untouched("hand-over", "a connection is handed over", "FD-8", _find)
+_untouched("refusal", "two copies on one byte are refused", "FD-4", _refuse)
+_untouched("riding-along", "a connection rode where none belongs", "FD-1", _ride_along)

@@ -1,0 +1,1 @@
+"""Files of every kind that a process can pass."""
