@@ -18,7 +18,6 @@ from tests.support.client import PATIENCE_S, Client
 from tests.support.messages import DONE, FAILED, MISSED, find_endp
 from tests.support.processes import running
 
-from scache_conformance.servers.stuck_files import StuckFiles
 from scache_conformance.servers.unavailable import Unavailable
 from scache_conformance.suite.files.fuse import FLUSH, POLL, Fuse
 from scache_fast.engine.closing import Job
