@@ -27,8 +27,6 @@ SAMPLE = Volume(steps=2_000, histories=15, every=59)
 
 FULL = Volume(steps=20_000, histories=1_000, every=1)
 
-_FOLDER = pytest.StashKey[str]()
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add --full."""
@@ -41,17 +39,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """See that --compiled tests what it says, and give the tests' files a short path.
 
     A socket's path holds 107 bytes. pytest's own folder has the user's name in it, and TMPDIR may be long.
+    The files are gone after the run; --basetemp=FOLDER keeps them.
     """
     if config.getoption("--compiled") and server.__file__.endswith(".py"):
         raise pytest.UsageError(f"--compiled: {server.__file__} comes first; use make test-compiled")
     if config.option.basetemp is None and not hasattr(config, "workerinput"):
-        config.option.basetemp = config.stash[_FOLDER] = tempfile.mkdtemp(prefix="scached-", dir="/tmp")
-
-
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Remove the tests' files, unless somebody will want to see them."""
-    if exitstatus == pytest.ExitCode.OK and (folder := session.config.stash.get(_FOLDER, "")):
-        shutil.rmtree(folder)
+        config.option.basetemp = folder = tempfile.mkdtemp(prefix="scached-", dir="/tmp")
+        config.add_cleanup(lambda: shutil.rmtree(folder))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
