@@ -231,7 +231,7 @@ class Conversations:
         if fields_read is None:  # WIRE-5
             if decoder.met is not None:  # LIMIT-1
                 self.answer(client)
-                self._requests.meet_limit(decoder.met, "client closed: its attribute list is too long")
+                self._requests.meet_limit(decoder.met, f"client {client.fd} closed: its attribute list is too long")
                 client.state = CLOSED  # LIMIT-1
             return False
         self._on_list(client, fields_read)  # CONN-3
