@@ -82,7 +82,7 @@ def test_missing_expectations_are_refused(tmp_path: Path) -> None:
 
 def test_committed_expectations_fit_the_cases() -> None:
     names = {path.stem for path in expectations.FOLDER.glob("*.toml")}
-    assert names == {"postfix-scache"}
+    assert names == {"postfix-scache", "scache-reference"}
     for name in names:
         assert expectations.read(expectations.find(name), all_cases(), "virtual")
 

@@ -15,6 +15,7 @@ from typing import Final
 
 from tests.postfix.private_postfix import PrivatePostfix, service_command
 from tests.support.client import PATIENCE_S
+from tests.support.processes import process_status
 
 RECORDING: Final = Path(__file__).parents[1] / "data/master-child.json"
 
@@ -51,7 +52,9 @@ found = {{
     "folder": os.getcwd(),
     "umask": oct(os.umask(0)),
     "uid": os.getuid(),
-    "signals": [line for line in lines if line.startswith(("SigBlk", "SigIgn"))],
+    "blocked signals": next(int(line.split()[1], 16) for line in lines if line.startswith("SigBlk")),
+    # What whoever started all this ignores, a shell or make, is ignored by every process below it.
+    "ignored signals": next(int(line.split()[1], 16) for line in lines if line.startswith("SigIgn")) & ~{ignored},
     "descriptor limits are equal": soft == hard,
 }}
 with open({pipe!r}, "w") as file:
@@ -65,7 +68,11 @@ def record(folder: Path, start: Callable[[Path], Path]) -> dict[str, object]:
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     program = folder / "scached"
-    program.write_text(_PROGRAM.format(interpreter=sys.executable, pipe=str(pipe)))
+    program.write_text(
+        _PROGRAM.format(
+            interpreter=sys.executable, pipe=str(pipe), ignored=int(process_status(os.getpid(), "SigIgn"), 16)
+        )
+    )
     program.chmod(0o755)
     try:
         of_this = str(start(program))
