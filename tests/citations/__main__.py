@@ -85,7 +85,10 @@ def failing_tests(tree: Path, clauses: list[str], *, all_of_them: bool) -> dict[
     """Return a failing test for each clause that has one; for the first such clause unless all are wanted."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(tree / folder) for folder in IMPORTED_FROM)}
     command = [sys.executable, "-m", "tests.citations.trial", *(["--all"] if all_of_them else []), *clauses]
-    done = subprocess.run(command, cwd=tree, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    # In a session of its own: some tests send signals to everybody around them.
+    done = subprocess.run(
+        command, cwd=tree, env=environment, check=True, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
     found = json.loads(done.stdout.rpartition(MARK)[2])
     return {clause: failed for clause, failed in found.items() if failed is not None}
 
@@ -134,7 +137,10 @@ def outcomes(chosen: list[Citation], jobs: int) -> Iterator[Outcome]:
             finally:
                 trees.put(tree)
 
-        yield from pool.map(in_a_tree, chosen)
+        try:
+            yield from pool.map(in_a_tree, chosen)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def baseline(clauses: list[str]) -> dict[str, str]:

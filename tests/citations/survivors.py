@@ -1,15 +1,27 @@
 """What survives of the mutations of cited lines, and why no test of the cited clauses can or need notice."""
 
 CHEAP = "the cheap way is left out, and the way for everything else gives the same"
+FIRST = "a NUL that is the first byte of a list ends it, and is found before"
 SAME = "both sides of the comparison are the same there"
 MEMORY = "a label with nothing under it stays, which costs memory alone: test_memory_is_flat_under_churn"
 
 SURVIVORS: dict[tuple[str, str, str], str] = {
+    (
+        "engine/accepting.py",
+        "if per_user is not None and self._clients_of.get(user, 0) >= per_user and user not in self._privileged:",
+        "left out: per_user is not None",
+    ): "a server without the limit would let nobody in, and the tests of the clause are of servers that have one",
     ("engine/attributes.py", "if len(value) < 10 and value.isdigit():", "never"): CHEAP,
-    ("engine/conversation.py", "if len(data) <= self._list_bytes_max:", "never"): CHEAP,
+    ("engine/attributes.py", "if end < 0:", "<= in place of: end < 0"): FIRST,
+    ("engine/attributes.py", "if end < 0:", "1 in place of 0"): FIRST,
     (
         "engine/conversation.py",
-        "if len(data) <= self._list_bytes_max:",
+        "client.is_in_flight = wire.unread_bytes(client.sock) > 0",
+        "1 in place of 0",
+    ): "the kernel counts the memory of what is unread, which is hundreds for a byte",
+    (
+        "engine/conversation.py",
+        "fields = whole_list(data, self._attributes_max) if len(data) <= self._list_bytes_max else None",
         "< in place of: len(data) <= self._list_bytes_max",
     ): CHEAP,
     ("engine/conversation.py", "if client.state is READY and data == _DUMMY:", "never"): CHEAP,

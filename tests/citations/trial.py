@@ -8,6 +8,7 @@ are named after it.
 import argparse
 import json
 import re
+import resource
 import signal
 from contextlib import ExitStack
 from functools import cache
@@ -33,8 +34,13 @@ MARK = "failing:"
 DEADLINE_S = 2
 """How long a reply may take: some never come, and each is waited for."""
 
-PATIENCE_S = 300
-"""How long the tests of one clause may take: a server that is wrong may go round in a loop. Arbitrary."""
+PATIENCE_CPU_S = 60
+PATIENCE_S = 600
+"""How long the tests of one clause may compute, and take: what is wrong may go round in a loop, or wait. Arbitrary."""
+
+
+MEMORY_BYTES_MAX = 2 << 30
+"""What goes round in a loop may eat memory, too."""
 
 
 class TakesTooLong(KeyboardInterrupt):
@@ -77,9 +83,11 @@ def first_failing_test(clause: str) -> str | None:
     tests, failures = named_tests().get(clause, []), Failures()
     if not tests:
         return None
-    status = pytest.main(
-        ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:unraisableexception", *tests], plugins=[failures]
-    )
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:unraisableexception"]
+    try:
+        status = pytest.main([*options, *tests], plugins=[failures])
+    except AssertionError:
+        status = pytest.ExitCode.INTERRUPTED  # what a test that was interrupted leaves open
     if status == pytest.ExitCode.INTERRUPTED:
         raise TakesTooLong
     return None if status == pytest.ExitCode.OK else [*failures.names, "the tests cannot be collected"][0]
@@ -87,15 +95,18 @@ def first_failing_test(clause: str) -> str | None:
 
 def first_failing(runner: Runner, clause: str) -> str | None:
     """Return the first test of a clause that fails, or what ends all of them."""
+    signal.setitimer(signal.ITIMER_PROF, PATIENCE_CPU_S, PATIENCE_CPU_S)
     signal.setitimer(signal.ITIMER_REAL, PATIENCE_S, PATIENCE_S)
     try:
+        runner.target.check_alive()
         return first_failing_case(runner, clause) or first_failing_test(clause)
-    except TakesTooLong:
+    except (TakesTooLong, MemoryError):
         return "no end of it"
     except ServerDied:
         runner.target.revive()
         return "the server dies"
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
@@ -109,7 +120,9 @@ def main() -> None:
     parser.add_argument("clauses", metavar="CLAUSE", nargs="+")
     parser.add_argument("--all", action="store_true", help="go on after the first clause of which a test fails")
     options = parser.parse_args()
-    signal.signal(signal.SIGALRM, take_too_long)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
+    for alarm in (signal.SIGALRM, signal.SIGPROF):
+        signal.signal(alarm, take_too_long)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         try:

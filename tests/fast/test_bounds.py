@@ -183,32 +183,33 @@ def test_TTL_5_binding_that_is_due_leads_nowhere_and_is_not_renewed() -> None:
 
 
 @pytest.mark.parametrize("limit", ["sessions_max", "sessions_per_endpoint_max", "cached_bytes_max"])
-def test_TTL_5_save_that_only_due_sessions_would_refuse_is_done(limit: str) -> None:
+def test_TTL_5_saves_that_only_due_sessions_would_refuse_are_done(limit: str) -> None:
     with small_shares(**{limit: 4}) as server, socket.socket() as spare:
-        client = server.peer()
-        count = 2 if limit == "cached_bytes_max" else 4
-        for _ in range(count):
-            client.park(b"e", ttl=b"1").close()
-        assert client.save(b"e", spare.fileno()) == FAILED
+        clients = [server.peer(), server.peer()]
+        for _ in range(2 if limit == "cached_bytes_max" else 4):
+            clients[0].park(b"e", ttl=b"1").close()
+        assert clients[0].save(b"e", spare.fileno()) == FAILED
+        for client in clients:
+            assert client.say(save_endp(b"e")) == DUMMY
         server.clock.now_ns += 1_000_000_000
-        client.send(save_endp(b"e"))
-        server.turn()
-        assert client.read() == DUMMY
-        client.send(b"\0", spare.fileno())
+        for client in clients:  # the turn's share makes room for one
+            client.send(b"\0", spare.fileno())
         server.turn(6)
-        assert client.read() == DONE
+        assert [client.read() for client in clients] == [DONE, DONE]
+        assert server.server.table.sessions == 2
 
 
-def test_TTL_5_binding_that_only_due_bindings_would_refuse_is_saved() -> None:
+def test_TTL_5_bindings_that_only_due_bindings_would_refuse_are_saved() -> None:
     with small_shares(bindings_max=4) as server:
-        client = server.peer()
+        clients = [server.peer(), server.peer()]
         for each in (b"1", b"2", b"3", b"4"):
-            assert client.say(save_dest(b"d", each, b"e", b"1")) == DONE
-        assert client.say(save_dest(b"d", b"5", b"e")) == FAILED
+            assert clients[0].say(save_dest(b"d", each, b"e", b"1")) == DONE
+        assert clients[0].say(save_dest(b"d", b"5", b"e")) == FAILED
         server.clock.now_ns += 1_000_000_000
-        client.send(save_dest(b"d", b"5", b"e"))
+        for client, properties in zip(clients, (b"5", b"6"), strict=True):
+            client.send(save_dest(b"d", properties, b"e"))
         server.turn(6)
-        assert client.read() == DONE
+        assert [client.read() for client in clients] == [DONE, DONE]
 
 
 def test_dead_sessions_are_passed_over_in_shares() -> None:

@@ -13,6 +13,7 @@ from scache_fast.engine import wire
 from scache_fast.engine.closing import CloseAtOnce
 from scache_fast.engine.hooks import Hooks
 from scache_fast.engine.log import Silence
+from scache_fast.engine.requests import Requests
 from scache_fast.engine.server import Server
 from scache_spec.vocabulary import NS_PER_S, Limits
 
@@ -91,6 +92,56 @@ def test_CONN_11_client_that_goes_away_is_gone(said: bytes, house: Fast) -> None
     peer.close()
     house.turn()
     assert house.server.clients == 0
+
+
+def test_CONN_11_client_that_goes_away_with_much_unserved_is_gone_when_that_is_served(house: Fast) -> None:
+    peer = house.peer()
+    peer.send(find_endp(b"zz") * 500)
+    peer.sock.shutdown(socket.SHUT_WR)
+    house.turn(50)
+    assert peer.read() == MISSED * 500
+    assert peer.is_closed()
+    assert house.server.clients == 0
+
+
+def test_CONN_3_nothing_is_served_before_a_descriptor_that_waits_for_room(
+    house: Fast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def take_no_descriptor(sock: socket.socket, descriptor: int) -> None:
+        raise BlockingIOError
+
+    peer = house.peer()
+    with peer.park(b"e"):
+        with monkeypatch.context() as patch:
+            patch.setattr(wire, "send_descriptor", take_no_descriptor)
+            peer.send(find_endp(b"e") + DUMMY + DUMMY + find_endp(b"zz"))
+            house.turn(3)
+            assert peer.read() == found(b"p")
+        house.turn()
+        data, taken = peer.read_with_descriptors()
+        os.close(taken[0])
+        assert data == b"\0"
+        house.turn()
+        assert peer.read() == MISSED
+
+
+@pytest.mark.parametrize("where", ["receive", "send", "carry_out"])
+def test_LIFE_5_error_that_nobody_foresaw_ends_one_client(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_down(*given: object) -> None:
+        raise ZeroDivisionError
+
+    with Fast(share=1) as house:
+        one, other = house.peer(), house.peer()
+        one.send(find_endp(b"zz") * 3)
+        if where == "carry_out":
+            assert one.hear() == MISSED  # what is left is served in the next turns
+        with monkeypatch.context() as patch:
+            patch.setattr(Requests if where == "carry_out" else wire, where, break_down)
+            house.turn()
+        assert one.is_closed()
+        assert other.say(find_endp(b"zz")) == MISSED
+        assert house.server.clients == 1
+        assert ["unexpected ZeroDivisionError" in line for line in house.log.warnings] == [True]
 
 
 def test_LIMIT_7_steps_time_out_in_the_order_in_which_they_began() -> None:

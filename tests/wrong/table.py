@@ -27,6 +27,9 @@ MUTANTS = {rule.slug: rule for rule in caught_by(Layer.SUITE)}
 
 TRIES = {case.slug: case.clauses for case in all_cases()}
 
+REFERENCE_BREAKS = ("FD-15",)
+"""What the reference itself does otherwise is no news of a rule about anything else."""
+
 DEADLINE_S = 1
 """Some replies never come, and each is waited for."""
 
@@ -82,11 +85,15 @@ def hold(rule: Rule, *options: str) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "run.json"
         command = [sys.executable, "-m", "scache_conformance", "--exec", rule.command]
-        words = ["--deadline", str(DEADLINE_S), "--json", str(report), *options]
+        words = ["--deadline", str(DEADLINE_S), "--json", str(report), "--expect-fail", "scache-reference", *options]
         done = subprocess.run(command + words, capture_output=True, text=True, check=False, cwd=ROOT)
         assert done.stdout, f"{rule}: the suite did not begin: {done.stderr}"
         results = json.loads(report.read_text(encoding="utf-8"))["results"]
-    failed = {each["slug"]: set(each["clauses"]) for each in results if each["verdict"] in ("FAIL", "ERROR")}
+    failed = {
+        each["slug"]: set(each["clauses"])
+        for each in results
+        if each["verdict"] in ("FAIL", "ERROR") and (each["excuse"] is None or rule.clauses == REFERENCE_BREAKS)
+    }
     return Outcome(rule, failed)
 
 

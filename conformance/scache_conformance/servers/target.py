@@ -224,8 +224,8 @@ class Target(ABC):
             resource.prlimit(self.pid, resource.RLIMIT_NOFILE, before)
 
     @contextmanager
-    def descriptors_exhausted(self) -> Iterator[None]:
-        """Forbid its process to open one more descriptor while in the body. Raises Unavailable."""
+    def descriptors_exhausted(self, left: int = 0) -> Iterator[None]:
+        """Let its process open so many more descriptors, and none beyond, while in the body. Raises Unavailable."""
         if self.pid is None:
             raise Unavailable(_NO_PID)
         self.come_to_rest()  # what it is still about to close would leave it one
@@ -233,8 +233,9 @@ class Target(ABC):
             taken = {int(fd) for fd in os.listdir(f"/proc/{self.pid}/fd")}
         except (FileNotFoundError, PermissionError) as error:
             raise Unavailable(f"cannot look into process {self.pid}: {error}") from error
-        free = min(set(range(len(taken) + 1)) - taken)  # the kernel hands out the lowest number below the limit
-        with self.descriptors_limited(free):
+        # The kernel hands out the lowest number that is free, below the limit.
+        free = sorted(set(range(len(taken) + left + 1)) - taken)
+        with self.descriptors_limited(free[left]):
             yield
 
     @contextmanager

@@ -34,7 +34,7 @@ def whole_list(data: bytes, attributes_max: int) -> list[bytes] | None:
 
     None also for a list of more attributes: `Decoder` says where it breaks the limit.
     """
-    fields = data.split(_NUL, 2 * attributes_max + 2)  # WIRE-3
+    fields = data.split(_NUL, 2 * attributes_max + 2)
     # The closing NUL leaves an empty last name and, behind it, the empty rest; names and values come in pairs.
     if len(fields) & 1 or fields.pop() or fields.pop() or b"" in fields[::2]:  # WIRE-2
         return None
@@ -92,8 +92,7 @@ class Decoder:
                 self.met = Limit.ATTRIBUTE_LIST_BYTES
             elif not self._is_value and data[start : start + 1] == _NUL:  # WIRE-2
                 return self._finish(start)
-            # LIMIT-9
-            elif not self._is_value and start < len(data) and self._attributes >= self._attributes_max:
+            elif start < len(data) and self._attributes >= self._attributes_max:  # LIMIT-9
                 self.met = Limit.ATTRIBUTES
             else:
                 end = data.find(_NUL, self._searched)  # WIRE-3

@@ -201,7 +201,7 @@ class Conversations:
             if is_all_served and not client.is_at_end:
                 client.is_backlogged = False
                 return
-            if client.is_in_flight and self._is_unread(client):  # FD-14
+            if client.is_in_flight and self._is_unread(client):  # FD-14, CONN-3
                 return
             if is_all_served:
                 client.state = CLOSED  # CONN-11
@@ -228,7 +228,7 @@ class Conversations:
             self._requests.refuse_descriptor(client, "its byte came with the request, so without a descriptor")
             return True
         fields_read = decoder.next_list()
-        if fields_read is None:  # WIRE-5
+        if fields_read is None:  # WIRE-4
             if decoder.met is not None:  # LIMIT-1
                 self.answer(client)
                 self._requests.meet_limit(decoder.met, f"client {client.fd} closed: its attribute list is too long")
@@ -301,8 +301,8 @@ class Conversations:
             self._requests.close_unwanted(client, descriptors)
             self._requests.refuse_descriptor(client, f"files that uid {client.user} passed before do not stop closing")
         else:
-            client.received = descriptors[0]
-            self._requests.park(client)  # FD-3
+            client.received = descriptors[0]  # FD-3
+            self._requests.park(client)
             client.is_backlogged = client.received >= 0
 
     def _send_descriptor(self, client: Client) -> None:

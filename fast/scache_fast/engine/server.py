@@ -194,7 +194,7 @@ class Server:
         conversations = self._conversations
         now_ns = self._now_ns = self._turn.now_ns = self._clock()
         if now_ns >= self._due_ns:
-            self._do_what_is_due()  # TTL-5
+            self._do_what_is_due()  # TTL-6
         clients, readable, answer = self._clients, conversations.readable, conversations.answer
         backlog = list(self._backlog)  # those that join it in this turn have had their share
         served: list[Client] = []
@@ -209,7 +209,7 @@ class Server:
                 else:
                     self._on_event(client, event)
             except Exception as error:
-                self._contain(client, error)
+                self._contain(client, error)  # LIFE-5
             served.append(client)
         for client in served:
             try:
@@ -227,11 +227,11 @@ class Server:
                 ):
                     self._settle(client)
                 elif state is REQUEST:  # the cheap way, for what was served and answered at once
-                    client.step_since_ns = None
+                    client.step_since_ns = None  # LIMIT-7
                 elif self._steps_due_ns is None:
                     self._steps_due_ns = now_ns + self._ipc_timeout_ns
             except Exception as error:
-                self._contain(client, error)
+                self._contain(client, error)  # LIFE-5
         if backlog:
             self._serve_on(backlog)  # CONN-3
         if self._steps_due_ns is not None and now_ns >= self._steps_due_ns:
@@ -343,7 +343,7 @@ class Server:
             return
         is_output_full = len(client.output) > self._limits.output_bytes_max  # LIMIT-6
         if client.is_at_rest:
-            client.step_since_ns = None  # and it may stay so for ever
+            client.step_since_ns = None  # LIMIT-7: it may stay so for ever
         else:
             if client.step_since_ns is None:
                 client.step_since_ns = self._now_ns
@@ -378,12 +378,12 @@ class Server:
             for step in steps:
                 step(client)
         except Exception as error:
-            self._contain(client, error)
+            self._contain(client, error)  # LIFE-5
 
     def _contain(self, client: Client, error: Exception) -> None:
         """Close a client at which something happened that nobody foresaw."""
         self.faults.contain(f"client {client.fd} closed", error)
-        client.state = CLOSED  # LIFE-5
+        client.state = CLOSED
         if self._clients.get(client.fd) is client:
             try:
                 self._drop(client)

@@ -50,7 +50,16 @@ TIGHT: Final = Limits(
 )
 ONE_AT_A_TIME: Final = replace(TIGHT, output_bytes_max=1)
 """After each reply nothing more is served until the reply has been taken."""
-LIMITS: Final = (ROOMY, TIGHT, ONE_AT_A_TIME)
+NARROW: Final = Limits(
+    ttl_limit_s=2,
+    status_update_time_s=40,
+    ipc_timeout_s=6,
+    attributes_max=5,
+    bindings_per_destination_max=1,
+    cached_bytes_max=60,
+)
+"""Room for few attributes of a list, bindings of a destination and bytes in all, and not for few of anything else."""
+LIMITS: Final = (ROOMY, TIGHT, ONE_AT_A_TIME, NARROW)
 
 
 @dataclass(kw_only=True)

@@ -54,7 +54,7 @@ def opener(rule: Rule) -> Callable[[Limits], World]:
 def test_wrong_rule_is_caught(rule: Rule) -> None:
     tally = Tally()
     with pytest.raises(Difference) as caught:
-        lockstep(opener(rule), EVERY_RULE, seed=1, runs=400, tally=tally)
+        lockstep(opener(rule), EVERY_RULE, seed=1, runs=600, tally=tally)
     print(f"caught after {tally.steps} steps, shortest script:\n{caught.value}")
     assert len(caught.value.script) <= SCRIPT_CALLS_MAX
 

@@ -88,6 +88,19 @@ def invitation_for_what_is_malformed(right, server, client, given):
 # Replies.
 
 
+@wrong("CONN-8", of=Action.BIND, escapes={})
+def save_dest_is_only_answered(right, server, client, given):
+    """save_dest is answered with status 0 and not carried out."""
+    after, effects = right(server, client, given)
+    return replace(after, cache=server.cache), effects
+
+
+@wrong("CONN-12", of=(conversation, "REQUESTS"), escapes={})
+def find_dest_is_no_request(right):
+    """find_dest is the name of no request."""
+    return {name: made for name, made in right.items() if name != FIND_DEST}
+
+
 @wrong("CONN-9", of=conversation.reply)
 def miss_is_malformed(right, request, status, *properties):
     """A find that finds nothing is answered with status 1."""

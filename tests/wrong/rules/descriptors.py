@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tests.wrong.registry import wrong
 from tests.wrong.rules.changes import changed, closing, silently, with_sessions, without
-from tests.wrong.rules.escapes import NO_DESCRIPTORS, REMEMBERS
+from tests.wrong.rules.escapes import NO_DESCRIPTORS, NO_FULL_SOCKETS, NOT_GENERATED, REMEMBERS
 
 from scache_reference import shell
 from scache_spec import events
@@ -42,6 +42,29 @@ def no_descriptor_is_no_failure(right, server, client, given):
     if given.handles:
         return server, effects
     return server, tuple(replace(each, data=each.data.replace(b"\x002", b"\x000")) for each in effects)
+
+
+@wrong("FD-5", of=events.on_descriptors, escapes=NO_DESCRIPTORS | NOT_GENERATED)
+def cut_short_is_not_noticed(right, server, client_id, handles, *, truncated=False):
+    """What is left of descriptors that the kernel cut short counts as all of them."""
+    return right(server, client_id, handles)
+
+
+@wrong("LIMIT-8", of=events.on_descriptors, escapes=NO_DESCRIPTORS | NOT_GENERATED)
+def full_table_ends_the_client(right, server, client_id, handles, *, truncated=False):
+    """A client whose descriptor finds no room in the server is disconnected."""
+    if not truncated:
+        return right(server, client_id, handles)
+    server, effects = events.on_gone(server, client_id)
+    return server, (*map(CloseDescriptor, handles), *effects)
+
+
+@wrong("FD-14", of=events.on_descriptor_sent, escapes=NO_DESCRIPTORS | NO_FULL_SOCKETS)
+def descriptors_in_flight_are_not_counted(right, server, client_id):
+    """A client is served while it has not read its descriptor."""
+    server, effects = right(server, client_id)
+    server, more = events.on_descriptor_taken(server, client_id)
+    return server, effects + more
 
 
 @wrong("FD-6", "FD-7", "FD-9", "FD-10", "ENDP-5")

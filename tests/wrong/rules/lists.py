@@ -19,6 +19,12 @@ wrong = partial(registry.wrong, escapes=NO_LISTS)
 # Where a list ends.
 
 
+@wrong("WIRE-1", of=(events, "GREETING"))
+def greeting_has_no_end(right):
+    """The greeting lacks the NUL that ends it."""
+    return right[:-1]
+
+
 @wrong("WIRE-4", of=events.on_bytes)
 def split_list_is_forgotten(right, server, client_id, data):
     """What a read leaves unfinished is forgotten."""
@@ -95,6 +101,18 @@ def ready_is_of_any_length(*given):
 def received_is_of_any_length(*given):
     """The list that says received may be longer than attribute_list_bytes_max."""
     return unlimited_in(State.RECEIVED, *given)
+
+
+@wrong("LIMIT-9", of=decode)
+def attributes_unlimited(right, stream, list_bytes_max, attributes_max):
+    """A list may have any number of attributes."""
+    return right(stream, list_bytes_max, 10**9)
+
+
+@wrong("LIMIT-9", of=decode)
+def one_attribute_too_few(right, stream, list_bytes_max, attributes_max):
+    """A list may have one attribute less than the limit says."""
+    return right(stream, list_bytes_max, attributes_max - 1)
 
 
 # Which attributes it holds.

@@ -39,6 +39,19 @@ def unfinished_list_blocks_others(*given):
     serve_by_turns(lambda client: bool(client.unread), *given)
 
 
+@wrong("LIMIT-6", of=events.reading, escapes=NO_PROCESS | NO_FULL_SOCKETS)
+def replies_pile_up(right, server, client_id):
+    """A client that takes no replies is served all the same."""
+    return right(changed(server, server.clients[client_id], unsent_bytes=0), client_id)
+
+
+registry.wrong_server(
+    "files-are-closed-within-the-loop",
+    "FD-15",
+    what="It waits for a passed file that is slow to close: the reference as it is.",
+    command=registry.served_by("scache_reference"),
+)
+
 # Steps.
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from tests.wrong.registry import wrong
 from tests.wrong.rules.changes import limited, more, too_slow, what_expired, without
-from tests.wrong.rules.escapes import NO_PROCESS, NO_SUCH_SCOPE, REMEMBERS
+from tests.wrong.rules.escapes import NO_PROCESS, NO_SUCH_SCOPE, NOT_GENERATED, REMEMBERS
 
 from scache_spec import cache as caches
 from scache_spec import events
@@ -27,6 +27,30 @@ def sessions_per_endpoint_unlimited(right, cache, limits, session):
 @wrong("LIMIT-4", of=caches.limit_on_binding)
 def bindings_unlimited(right, cache, limits, binding):
     """There is no end to bindings."""
+
+
+@wrong("LIMIT-10", of=caches.limit_on_binding, escapes=NO_SUCH_SCOPE)
+def bindings_per_destination_unlimited(right, cache, limits, binding):
+    """There is no end to the bindings of one destination."""
+    return right(cache, more(limits, bindings_per_destination_max=10**9), binding)
+
+
+@wrong("LIMIT-11", of=caches.limit_on_session, escapes=NO_SUCH_SCOPE)
+def bytes_of_sessions_unlimited(right, cache, limits, session):
+    """There is no end to the bytes of labels and properties that sessions bring."""
+    return right(cache, more(limits, cached_bytes_max=10**12), session)
+
+
+@wrong("LIMIT-11", of=caches.limit_on_binding, escapes=NO_SUCH_SCOPE)
+def bytes_of_bindings_unlimited(right, cache, limits, binding):
+    """There is no end to the bytes of labels and properties that bindings bring."""
+    return right(cache, more(limits, cached_bytes_max=10**12), binding)
+
+
+@wrong("LIMIT-12", of=events.on_connect, escapes=NO_PROCESS | NOT_GENERATED)
+def clients_of_a_user_unlimited(right, server, client_id, user=None):
+    """There is no end to the clients of one user."""
+    return right(server, client_id)
 
 
 @wrong("LIMIT-2", of=caches.limit_on_session)

@@ -138,6 +138,19 @@ def table_full(lab: Lab) -> None:
         peer.finds_endp("e", b"parked before")
 
 
+@case("fd/room-for-one-of-two", "FD-5", level=Level.SHOULD, schedule=Schedule.OWN_SERVERS)
+def room_for_one_of_two(lab: Lab) -> None:
+    """Of two descriptors a server has room for one: the save is refused, and that one closed."""
+    with lab.server() as server, lab.peer(target=server) as peer:
+        line = lab.line()
+        peer.begin_save("e")
+        with server.descriptors_exhausted(left=1):
+            peer.sends_descriptors([line.far.fileno()] * 2, FAILED)
+        line.let_go()
+        line.insist_on_hangup("the connection", peer.deadline_s)
+        peer.misses_endp("e")
+
+
 @case("fd/more-than-select-knows", "ENDP-2", "FD-3", "FD-6", schedule=Schedule.OWN_SERVERS)
 def more_than_select_knows(lab: Lab) -> None:
     """With 1 100 sessions parked, new clients are greeted and served, unless the server refused to park so many."""
