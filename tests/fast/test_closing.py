@@ -109,9 +109,16 @@ def test_stuck_threads_are_replaced_and_then_their_users_refused(stuck: Fuse) ->
         closing.close(Job([writer], HOSTILE))
         require_closes(closing, POLITE)
         assert not select.select([reader], [], [], 0)[0], "what a refused user passed is left alone"
+        second_reader, second_writer = pipe()
+        queued = Job([second_writer], HOSTILE, is_unwanted=True)
+        closing._waiting[HOSTILE] = 1
+        closing._jobs.put(queued)  # as if it had been passed just before its user was refused
+        require_closes(closing, POLITE)
+        assert queued.is_done, "nobody waits for what stays open"
         stuck.abort()
-        assert is_closed(reader)
-        os.close(reader)
+        for each in (reader, second_reader):
+            assert is_closed(each)
+            os.close(each)
         assert closing.refused_users == frozenset()
 
 

@@ -1,7 +1,7 @@
 """The dance with one client: what a list means in which state, and how a descriptor changes hands.
 
-Decides every reply and every change of state, and does the reads and writes on the client's socket. Refuses to know
-when a client is ready, how long it may take, and who else there is: that is the loop's (server.py).
+Here are the reads and writes on the client's socket and the changes of state. What a request does and answers is in
+requests.py; when a client is ready, how long it may take, and who else there is, is the loop's (server.py).
 
     REQUEST     list     served; save_endp leads to DESCRIPTOR, a find that hits to READY, everything else back here
     DESCRIPTOR  byte     parked, or refused with status 2                                            -> REQUEST
@@ -19,9 +19,9 @@ Guarantees:
 
 Races worth telling:
 
-1. A client writes its request and the descriptor byte at once, without waiting for our `dummy`. Linux ends a read
-   behind the byte that carries a descriptor, so a plain read may have swallowed that byte, and the kernel has then
-   closed the descriptor. Hence: the next byte that was already read *is* the descriptor byte, without a descriptor.
+1. A client writes its request and the descriptor byte at once, without waiting for our `dummy`. One read may return
+   both, and what came with it is closed as unwanted. Hence: the next byte that was already read *is* the descriptor
+   byte, without a descriptor.
 2. A client dies between our sendmsg and its recvmsg. The descriptor is in flight, owned by the kernel, which closes
    it with the client's socket. It cannot be had back; Postfix loses it in the same place.
 3. A client is held up in the middle of its lists because its socket is full, and reads before the end of the turn,

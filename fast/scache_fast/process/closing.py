@@ -78,7 +78,7 @@ class ClosingThreads:
         return self._reader.fileno()
 
     def start(self) -> None:
-        """Start the threads; after the privileges are dropped, since threads do not share that in Python."""
+        """Start the threads; after the privileges are dropped, so that no thread hangs while they are."""
         for _ in range(WORKERS):
             self._start_worker()
 
@@ -96,8 +96,6 @@ class ClosingThreads:
                 self._held.append(job)
             return
         self._jobs.put(job)
-        if not self.wake_watch.is_set():
-            self.wake_watch.set()
 
     def collect(self) -> None:
         """Take note of what was closed, and pass on what the threads have to say."""
@@ -159,8 +157,8 @@ class ClosingThreads:
 
     def _replace(self, worker: "_Worker") -> None:
         with self._lock:
-            if worker not in self._workers:
-                return
+            if worker not in self._workers or worker.job is None:
+                return  # It has just come back.
             self._workers.remove(worker)
             self._stuck.append(worker)
             is_last = len(self._stuck) >= (_LAST_REPLACEMENTS_MAX if self._is_ending else self._replacements_max)
@@ -189,6 +187,9 @@ class ClosingThreads:
 
     def _tell(self, line: str | Job) -> None:
         self._finished.append(line)
+        self._wake_loop()
+
+    def _wake_loop(self) -> None:
         try:
             self._writer.send(b"\0")
         except OSError:
@@ -201,11 +202,14 @@ class ClosingThreads:
         worker.ident = threading.get_ident()
         while (job := self._jobs.get()) is not None:
             if job.user in self.refused_users:
+                job.is_done = True
                 with self._lock:
                     self._held.append(job)
+                self._wake_loop()
                 continue
             worker.user = job.user
             worker.job = job
+            self.wake_watch.set()
             for descriptor in job.descriptors:
                 worker.step += 1
                 part_with(descriptor, job, self._farewell, self)
@@ -213,7 +217,9 @@ class ClosingThreads:
             job.is_done = True
             if job.is_unwanted:
                 self._tell(job)
-            if worker in self._stuck:
+            with self._lock:
+                is_replaced = worker in self._stuck
+            if is_replaced:
                 self._return(worker)
                 return
         with self._lock:
