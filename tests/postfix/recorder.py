@@ -24,7 +24,7 @@ SETTINGS: Final = {"maillog_file": "", "syslog": "maillog_file =\nsyslog_name = 
 
 _PROGRAM: Final = """\
 #!{interpreter} -I
-import fcntl, json, os, resource, socket, stat, sys
+import fcntl, json, os, resource, signal, socket, stat, sys
 
 def descriptor(fd):
     kind = stat.filemode(os.fstat(fd).st_mode)[0]
@@ -53,8 +53,10 @@ found = {{
     "umask": oct(os.umask(0)),
     "uid": os.getuid(),
     "blocked signals": next(int(line.split()[1], 16) for line in lines if line.startswith("SigBlk")),
-    # What whoever started all this ignores, a shell or make, is ignored by every process below it.
-    "ignored signals": next(int(line.split()[1], 16) for line in lines if line.startswith("SigIgn")) & ~{ignored},
+    # What whoever started all this ignores, a shell or make, is ignored by every process below it; and the two signals
+    # that the C library keeps for itself by whatever posix_spawn() started.
+    "ignored signals": next(int(line.split()[1], 16) for line in lines if line.startswith("SigIgn")) & ~{ignored}
+    & sum(1 << number - 1 for number in signal.valid_signals()),
     "descriptor limits are equal": soft == hard,
 }}
 with open({pipe!r}, "w") as file:

@@ -86,6 +86,14 @@ class Running:
         """Return how many descriptors it has."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
+    def await_descriptors(self, count: int) -> None:
+        """Wait until it has so many descriptors: its closing threads close a moment after it answers."""
+        for _ in range(int(PATIENCE_S * 1000 / TRY_AGAIN_MS)):
+            if self.descriptors == count:
+                return
+            assert not ended(self.pid, TRY_AGAIN_MS), "the server ended"
+        raise AssertionError(f"the server has {self.descriptors} descriptors after {PATIENCE_S} s, not {count}")
+
     def status(self, name: str) -> str:
         """Return a line of its /proc/PID/status."""
         return process_status(self.pid, name)
