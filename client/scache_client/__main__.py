@@ -33,7 +33,7 @@ Each command is a process of its own, and all the lines go over one TCP connecti
 
 _EPILOG = r"""
 Labels, properties and text may hold \n \t \r \\ and \xNN: 'smtp\n127.0.0.1\n25\n0\n'.
-Exit status: 0 done, 1 nothing is parked there, 2 anything else.
+Exit status: 0 done, 1 nothing is parked there or it was closed instead of parked again, 2 anything else.
 """
 
 
@@ -95,7 +95,13 @@ def _parser() -> argparse.ArgumentParser:
     find = add("find", help="take up a connection by its endpoint")
     find.add_argument("endpoint", metavar="ENDPOINT", type=_label, help="the label it was parked under")
     _add_use(find)
-    find.add_argument("--again", metavar="SECONDS", type=int, help="park it again for so long, instead of closing it")
+    find.add_argument(
+        "--again",
+        metavar="SECONDS",
+        type=int,
+        help="park it again for so long; it is closed instead, with exit status 1, after --talk, if its peer has "
+        "closed it, and after --send unless exactly one line came back in time",
+    )
 
     bind = add("bind", help="bind a destination to an endpoint")
     bind.add_argument("destination", metavar="DESTINATION", type=_label, help="the label to find it by")

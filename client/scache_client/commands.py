@@ -1,7 +1,7 @@
 """What each command does, and what it prints.
 
-Decides the words on standard output, and which exit status says what: 0 done, 1 nothing was parked there. Refuses to
-know how a command line is written, and lets every error through to whoever called.
+Here are the words on standard output and the exit statuses: 0 done, 1 nothing was parked there, or a connection was
+closed that was to be parked again. How a command line is written is in __main__.py. Errors are the caller's to catch.
 """
 
 import os
@@ -21,6 +21,7 @@ ANSWER_WAIT_S: Final = 5.0
 _PIECE_BYTES: Final = 65_536
 
 NOTHING_THERE: Final = 1
+NOT_CLEAN: Final = 1
 
 
 def park(client: Client, endpoint: bytes, address: tuple[str, int], ttl_s: int, properties: bytes) -> int:
@@ -53,10 +54,15 @@ def find(client: Client, endpoint: bytes, line: bytes | None, talk: bool, again_
     if found is None:
         return _say_nothing_there("endpoint", endpoint)
     with _taken_up(found) as connection:
-        _use(connection, line, talk)
-        if again_ttl_s is not None:
-            client.save_endp(endpoint, found.properties, again_ttl_s, connection)
-            print(f"parked     again, for {again_ttl_s} s")
+        is_clean = _use(connection, line, talk)
+        if again_ttl_s is None:
+            return 0
+        # The next user would take whatever comes late for the answer to its own request.
+        if not is_clean:
+            print("closed, not parked again: an answer may still be on its way", file=sys.stderr)
+            return NOT_CLEAN
+        client.save_endp(endpoint, found.properties, again_ttl_s, connection)
+        print(f"parked     again, for {again_ttl_s} s")
     return 0
 
 
@@ -95,22 +101,38 @@ def _taken_up(found: Found) -> socket.socket:
     return connection
 
 
-def _use(connection: socket.socket, line: bytes | None, talk: bool) -> None:
+def _use(connection: socket.socket, line: bytes | None, talk: bool) -> bool:
+    """Use a connection as asked; tell whether it is clean: nothing has come or can still come that was not read."""
+    is_clean = _is_quiet(connection)
     if line is not None:
         connection.settimeout(ANSWER_WAIT_S)
         connection.sendall(line + b"\n")
-        print(f"sent       {printable(line)}\ncame back  {_answer(connection)}", flush=True)
+        shown, is_whole = _answer(connection)
+        print(f"sent       {printable(line)}\ncame back  {shown}", flush=True)
         connection.setblocking(True)
+        is_clean = is_clean and is_whole and _is_quiet(connection)
     if talk:
         _talk(connection)
+        is_clean = False  # Nobody knows what the lines that were typed are still answered with.
+    return is_clean
 
 
-def _answer(connection: socket.socket) -> str:
+def _answer(connection: socket.socket) -> tuple[str, bool]:
+    """Return what came back, in words, and whether it was one line and no more than that."""
     try:
         answer = connection.recv(_PIECE_BYTES)
     except TimeoutError:
-        return f"nothing within {ANSWER_WAIT_S:.0f} s"
-    return printable(answer.removesuffix(b"\n")) if answer else "nothing: the peer has closed the connection"
+        return f"nothing within {ANSWER_WAIT_S:.0f} s", False
+    if not answer:
+        return "nothing: the peer has closed the connection", False
+    return printable(answer.removesuffix(b"\n")), answer.find(b"\n") == len(answer) - 1
+
+
+def _is_quiet(connection: socket.socket) -> bool:
+    """Tell whether nothing waits to be read, neither data nor the peer's end."""
+    poll = select.poll()
+    poll.register(connection, select.POLLIN | select.POLLRDHUP)
+    return not poll.poll(0)
 
 
 def _talk(connection: socket.socket) -> None:

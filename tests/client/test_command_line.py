@@ -73,6 +73,57 @@ def test_talk_passes_lines_both_ways(server: str, address: str) -> None:
         assert talking.wait(PATIENCE_S) == 0
 
 
+@pytest.mark.parametrize(
+    ("before", "answer", "is_clean"),
+    [
+        (b"", b"one line\n", True),
+        (b"", b"", False),  # the answer comes later
+        (b"", b"half a", False),
+        (b"", b"one\nanother\n", False),
+        (b"somebody else's answer\n", b"", False),
+        (b"", None, False),  # the peer closes
+    ],
+)
+def test_only_a_clean_connection_is_parked_again(
+    server: str,
+    pair: Pair,
+    before: bytes,
+    answer: bytes | None,
+    is_clean: bool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def answer_once() -> None:
+        assert pair.far.recv(100) == b"hello\n"
+        if answer is None:
+            pair.far.shutdown(socket.SHUT_WR)
+        elif answer:
+            pair.far.send(answer)
+
+    # Only silence is waited for: the peer answers at once, or it says nothing.
+    monkeypatch.setattr("scache_client.commands.ANSWER_WAIT_S", 0.01 if answer == b"" else PATIENCE_S)
+    with Client(server) as client:
+        client.save_endp(b"clean", b"", 60, pair.mine)
+        pair.far.send(before)
+        peer = threading.Thread(target=answer_once)
+        peer.start()
+        assert main(["--socket", server, "find", "clean", "--send", "hello", "--again", "60"]) == (0 if is_clean else 1)
+        peer.join()
+        assert ("closed, not parked again" in capsys.readouterr().err) == (not is_clean)
+        found = client.find_endp(b"clean")
+        assert (found is not None) == is_clean
+        if found is not None:
+            found.close()
+
+
+def test_connection_whose_peer_has_closed_is_not_parked_again(server: str, pair: Pair) -> None:
+    with Client(server) as client:
+        client.save_endp(b"closed", b"", 60, pair.mine)
+        pair.far.close()
+        assert "closed, not parked again" in run_client(server, "find", "closed", "--again", "60", status=1)
+        assert client.find_endp(b"closed") is None
+
+
 def test_what_one_client_parks_the_other_takes_up(server: str, pair: Pair) -> None:
     async def find_and_park_again() -> None:
         async with AsyncClient(server) as client:
