@@ -81,17 +81,25 @@ citations: setup ## break each line of fast/ that cites a clause, and see a test
 	$(BIN)/python -m tests.citations $(ARGS)
 
 COMPILED := .cache/compiled
-HOT := scache_fast/engine/*.py
 
 compiled: setup ## compile the hot modules with mypyc into .cache/compiled (optional; needs a C compiler)
-	@rm -rf $(COMPILED) && mkdir -p $(COMPILED) && cp -r fast/scache_fast spec/scache_spec $(COMPILED)
-	cd $(COMPILED) && $(CURDIR)/$(BIN)/mypyc $(HOT) >mypyc.log 2>&1 || { cat mypyc.log; rm -rf ../compiled; exit 1; }
-	@rm -rf $(COMPILED)/build
+	$(BIN)/python .make/build_hook.py $(COMPILED)
 	@echo "run it: PYTHONPATH=$(COMPILED) $(BIN)/python -m scache_fast --listen …"
 
 test-compiled: compiled ## lockstep and the server's own tests, with the hot modules compiled
 	$(BIN)/python -m pytest -n 2 --dist worksteal -o pythonpath='. $(COMPILED) spec reference client conformance bench' \
 		--compiled tests/side_by_side/lockstep tests/fast $(ARGS)
+
+# The sdist, the pure wheel made from it, and the compiled wheel where there is a C compiler.
+dist: setup ## make the sdist, the wheel and the compiled wheel in dist/
+	@rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	HATCH_BUILD_HOOKS_ENABLE=1 $(BIN)/python -m build --no-isolation --wheel || \
+		echo "no compiled wheel was made; the reason is above, and the pure wheel works everywhere"
+	$(BIN)/twine check --strict dist/*
+
+dist-check: dist ## install each of dist/ in an environment of its own, park and take a connection with it (minutes)
+	$(BIN)/python -m tests.packages
 
 format: setup ## rewrite the sources in house format
 	$(BIN)/ruff check --fix .

@@ -51,7 +51,7 @@ def listen(path: str) -> socket.socket:
 def limits_from(arguments: list[str]) -> tuple[str, Limits]:
     """Return the path to listen on and the limits that a command line asks for."""
     parser = argparse.ArgumentParser(
-        prog="python -m scache_reference",
+        prog="scache-reference",
         description="A shared connection cache, the reference server: the specification with sockets around it.",
         epilog="SIGTERM and SIGINT print statistics and exit, SIGUSR1 prints statistics. For production: scached.",
     )

@@ -23,6 +23,7 @@ from tests.support.messages import (
 from tests.support.processes import run, running
 
 from scache_fast import __version__
+from scache_fast.engine import server
 from scache_fast.settings.sources import read
 from scache_fast.settings.table import Settings
 from scache_fast.settings.values import parse_time_s
@@ -169,6 +170,14 @@ def test_version_is_the_projects() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["version"] == __version__
     assert run("--version").stdout == f"scached {__version__}\n"
+
+
+def test_version_says_which_form_of_the_engine_runs() -> None:
+    form = "plain Python" if server.__file__.endswith(".py") else "compiled"
+    for arguments in (["--version", "-v"], ["-v", "--version"]):
+        version, engine, interpreter = run(*arguments).stdout.splitlines()
+        assert (version, engine) == (f"scached {__version__}", f"engine: {form}")
+        assert interpreter.startswith("interpreter: ")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ def files(folder: Path = ROOT) -> Iterator[Path]:
     """Yield every file that somebody wrote."""
     for path in sorted(folder.iterdir()):
         if not path.is_dir():
-            yield path
+            if path.name != ".git":  # in a further worktree of a clone it is a file
+                yield path
         elif path.name in (".ci", ".make") or (not path.name.startswith(".") and path.name not in _MADE):
             yield from files(path)

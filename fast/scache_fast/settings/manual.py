@@ -61,7 +61,9 @@ Say whether the configuration is fine, and end.
 Print what is in force and where it comes from, and end.
 .TP
 .B \-\-version
-Print the version, and end.
+Print the version, and end. With
+.B \-v
+also print which form of the engine is installed: plain Python or compiled.
 """.lstrip()
 
 _TAIL: Final = r"""

@@ -53,6 +53,10 @@ _DEFAULTS: Final[Texts] = {setting.name: [setting.default] for setting in SETTIN
 def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
     """Return the settings of a process; prints and raises SystemExit for wrong ones, --help and the like."""
     given = vars(_parser().parse_args(arguments))
+    if given.pop("version", False):
+        from scache_fast.settings.form import describe
+
+        _end(f"{_PROGRAM} {__version__}\n{describe() if 'verbose' in given else ''}")
     path: str | None = given.pop("config", None)
     check, shown = given.pop("check_config", False), given.pop("print_config", False)
     try:
@@ -167,7 +171,9 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
-    parser.add_argument("--version", action="version", version=f"{_PROGRAM} {__version__}")
+    parser.add_argument(
+        "--version", action="store_true", help="print the version, with -v also the form of the engine, and end"
+    )
     source = parser.add_argument_group("configuration")
     source.add_argument("--config", metavar="FILE", help="read settings from this TOML file")
     source.add_argument("--check-config", action="store_true", help="say whether the configuration is fine, and end")
