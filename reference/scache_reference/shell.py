@@ -43,6 +43,10 @@ DESCRIPTORS_MAX: Final = 253
 
 ACCEPT_PAUSE_NS: Final = NS_PER_S // 10
 
+FREED_BYTES_MAX: Final = 64
+"""While the kernel frees what a client has read, it counts one byte of it until it is done, and wakes the server before.
+What is unread counts as hundreds."""
+
 CLIENT_LOST: Final = {errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN, errno.ESHUTDOWN}
 """The client closed its end, perhaps with our bytes unread: that is no news."""
 
@@ -264,7 +268,7 @@ class Shell:
         """Go on with a client that has read its descriptor: nothing that was sent to it is left in the kernel."""
         connection = self._sockets[client]
         unread = struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))[0]
-        if unread == 0:
+        if unread <= FREED_BYTES_MAX:
             self._forget_edges(connection)
             self._apply(spec.on_descriptor_taken(self._state, client))
             self._serve(client, selectors.EVENT_READ)

@@ -104,6 +104,7 @@ def test_CONN_11_client_that_goes_away_with_much_unserved_is_gone_when_that_is_s
     assert house.server.clients == 0
 
 
+@pytest.mark.plain
 def test_CONN_3_nothing_is_served_before_a_descriptor_that_waits_for_room(
     house: Fast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,6 +126,7 @@ def test_CONN_3_nothing_is_served_before_a_descriptor_that_waits_for_room(
         assert peer.read() == MISSED
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("where", ["receive", "send", "carry_out"])
 def test_LIFE_5_error_that_nobody_foresaw_ends_one_client(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def break_down(*given: object) -> None:

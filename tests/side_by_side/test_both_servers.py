@@ -1,5 +1,6 @@
 """What one client can cost at most, and what it cannot take from the others: the same for both servers."""
 
+import array
 import fcntl
 import os
 import socket
@@ -155,6 +156,28 @@ def test_FD_14_nothing_is_served_until_the_descriptor_has_been_read(server: InPr
             assert unread_bytes(client) == len(found(b"p")) + 1
             take(client)
         assert client.say(DUMMY + find_endp(b"e")) == MISSED
+
+
+def counts_one_byte(descriptor: int, request: int, answer: "bytes | array.array[int]") -> bytes | int:
+    """Answer as the kernel does while it frees what was read: room is told of first, the last byte goes afterwards."""
+    if isinstance(answer, bytes):
+        return struct.pack("i", 1)
+    answer[0] = 1
+    return 0
+
+
+def test_FD_14_byte_that_the_kernel_still_counts_has_been_read(
+    server: InProcessServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = server.peer()
+    with client.park(b"e"):
+        client.send(find_endp(b"e") + DUMMY + DUMMY + find_endp(b"zz"))
+        server.turn(4)
+        take(client)
+        with monkeypatch.context() as patch:
+            patch.setattr(fcntl, "ioctl", counts_one_byte)
+            server.turn(4)
+        assert client.read() == MISSED
 
 
 def test_FD_14_client_that_does_not_read_is_too_slow_in_the_end(server: InProcessServer) -> None:

@@ -75,10 +75,15 @@ def receive(sock: socket.socket, bytes_max: int) -> tuple[bytes, list[int], bool
     return data, descriptors, bool(flags & _TRUNCATED)
 
 
+FREED_BYTES_MAX: Final = 64
+"""While the kernel frees what the peer has read, it wakes whoever waits for room, and counts one byte of it until it is
+done (sock_wfree). Whoever is quick sees that byte, and no further wake follows. What is unread counts as hundreds."""
+
+
 def unread_bytes(sock: socket.socket) -> int:
     """Return how much of what was sent the peer has not read: 0, or what the kernel keeps for it."""
     fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, _answer)
-    return _answer[0]
+    return _answer[0] if _answer[0] > FREED_BYTES_MAX else 0
 
 
 def user_of(sock: socket.socket) -> tuple[int, int]:
