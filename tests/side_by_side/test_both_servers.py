@@ -1,12 +1,11 @@
 """What one client can cost at most, and what it cannot take from the others: the same for both servers."""
 
-import array
 import fcntl
 import os
 import socket
 import struct
 import termios
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableSequence
 from contextlib import ExitStack
 
 import pytest
@@ -158,7 +157,7 @@ def test_FD_14_nothing_is_served_until_the_descriptor_has_been_read(server: InPr
         assert client.say(DUMMY + find_endp(b"e")) == MISSED
 
 
-def counts_one_byte(descriptor: int, request: int, answer: "bytes | array.array[int]") -> bytes | int:
+def counts_one_byte(descriptor: int, request: int, answer: bytes | MutableSequence[int]) -> bytes | int:
     """Answer as the kernel does while it frees what was read: room is told of first, the last byte goes afterwards."""
     if isinstance(answer, bytes):
         return struct.pack("i", 1)
