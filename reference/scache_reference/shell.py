@@ -44,8 +44,8 @@ DESCRIPTORS_MAX: Final = 253
 ACCEPT_PAUSE_NS: Final = NS_PER_S // 10
 
 FREED_BYTES_MAX: Final = 64
-"""While the kernel frees what a client has read, it counts one byte of it until it is done, and wakes the server before.
-What is unread counts as hundreds."""
+"""While the kernel frees what a client has read, it wakes the server, and counts one byte of it until it is done. What
+is unread counts as hundreds."""
 
 CLIENT_LOST: Final = {errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN, errno.ESHUTDOWN}
 """The client closed its end, perhaps with our bytes unread: that is no news."""
