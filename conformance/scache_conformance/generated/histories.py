@@ -99,6 +99,9 @@ def run(
             if reason:
                 failure = Failure(number, reason, tuple(history.operations))
                 return Histories(seed_number, number, operations, overlapping, failure)
+            if target.has_clock:
+                # What is left ends, as it does by itself where time is real: a slow server would slow down with it.
+                target.set_clock_forward(target.declared.ttl_limit_s)
             progress(number)
     return Histories(seed_number, count, operations, overlapping, None)
 
