@@ -182,10 +182,16 @@ def wrong(
     return register
 
 
-def wrong_server(slug: str, *clauses: str, what: str, command: str) -> None:
+def wrong_server(slug: str, *clauses: str, what: str, command: str, server: str = "reference") -> None:
     """Register a server that is wrong as a whole, by a command as the suite's `--exec` takes it."""
     escapes = dict.fromkeys((Layer.EXPLORATION, Layer.LOCKSTEP), "it is a program of its own")
-    _add(Rule(slug, clauses, what, command, escapes=escapes))
+    _add(Rule(slug, clauses, what, command, server, escapes=escapes))
+
+
+def threaded_server(name: str, *, clock: bool = True) -> str:
+    """Return the command that serves by the server in C, with a slip of that name or, as `right`, with none."""
+    look = "--clock {clock} " if clock else ""
+    return f"{sys.executable} -m tests.wrong.strangers {name} {look}--listen {{socket}} {LIMITS}"
 
 
 def right_server() -> Rule:

@@ -21,7 +21,7 @@ from typing import Final, Self
 from scache_conformance.servers.unavailable import Unavailable
 from scache_conformance.wire.peer import DEADLINE_S, Peer
 from scache_conformance.wire.transcript import Transcript
-from scache_conformance.wire.unmet import Unmet
+from scache_conformance.wire.unmet import Silence, Unmet
 from scache_spec.vocabulary import Limits
 
 REST_S_MAX: Final = 0.5
@@ -35,6 +35,12 @@ PATIENCE_S: Final = 20.0
 
 _REST_UNSEEN_S: Final = 0.001
 """The same where the process is not known. Arbitrary: there is nothing to be seen and waited for."""
+
+_BETWEEN_LOOKS_S: Final = 0.000_2
+"""How long the suite waits after it saw a busy server. Arbitrary; it leaves the processor to the server."""
+
+_STUCK_S: Final = 0.05
+"""A thread that no signal wakes for so long waits for a file, and not for this machine. Arbitrary."""
 
 DEFAULTS: Final = Limits(max_idle_s=36_000, clients_per_user_max=Limits().clients_max)
 """What a server is started with where nothing else was declared. All are numbers, for every command to take."""
@@ -55,6 +61,28 @@ _NO_PID: Final = "needs to know the server's process: use --exec, --postfix or -
 def _state_of(pid: int) -> str:
     """Return the letter for the state of a process. Raises OSError."""
     return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(") ")[2][:1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One thread of a process at one look: the letter for its state, and how often it has left a processor."""
+
+    state: str
+    switches: tuple[str, ...]
+
+
+def _tasks_of(pid: int) -> dict[str, _Task]:
+    """Return every thread of a process by its number. Raises OSError."""
+    tasks = {}
+    for folder in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            lines = (folder / "status").read_text(errors="replace").splitlines()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended meanwhile
+        told = dict(line.split(":", 1) for line in lines if ":" in line)
+        switches = tuple(value for name, value in told.items() if name.endswith("ctxt_switches"))
+        tasks[folder.name] = _Task(told["State"].split()[0], switches)
+    return tasks
 
 
 class ServerDied(Exception):  # noqa: N818 - what a server did, not a mistake of this program
@@ -178,26 +206,38 @@ class Target(ABC):
         self.poke()
 
     def come_to_rest(self) -> None:
-        """Wait until the server's process sleeps, for `REST_S_MAX` at most.
+        """Wait until every thread of the server's process sleeps, for `REST_S_MAX` at most.
 
         A server may take the instant of a turn before it reads, and read on in that turn after we have its reply: what
-        it is still busy with belongs to the time before the clock is moved.
+        it is still busy with belongs to the time before the clock is moved. Threads are looked at twice: if each
+        sleeps at both looks, and none has left a processor between, there was a moment at which all of them slept.
         """
         if self.pid is None:
             time.sleep(_REST_UNSEEN_S)
             return
-        deadline_s = time.monotonic() + REST_S_MAX
-        while time.monotonic() < deadline_s:
+        began_s = time.monotonic()
+        before: dict[str, _Task] = {}
+        while time.monotonic() - began_s < REST_S_MAX:
             try:
-                state = _state_of(self.pid)
+                tasks = _tasks_of(self.pid)
             except OSError:
                 return  # it has ended, or this is no Linux
-            if state not in "RDT":
+            busy = "RT" if time.monotonic() - began_s >= _STUCK_S else "RDT"
+            if tasks == before and not any(task.state in busy for task in tasks.values()):
                 return
+            if before and tasks != before:
+                time.sleep(_BETWEEN_LOOKS_S)
+            before = tasks
 
     def poke(self) -> None:
-        """Return when the server has gone through its loop once more. A connection leaves no trace in statistics."""
-        self.peer(Transcript(), name="poke").close()
+        """Return when the server has gone through its loop once more. A connection leaves no trace in statistics.
+
+        Where all clients that it may have are there, the server closes the connection, and has woken up as well.
+        Raises Silence if it does neither.
+        """
+        with self.peer(Transcript(), name="poke", greeted=False) as poke:
+            if not poke.has_something_to_read():
+                raise Silence("the greeting", f"nothing within {poke.deadline_s} s")
 
     def descriptor_count(self) -> int:
         """Count the descriptors that its process has open. Raises Unavailable where that cannot be seen."""

@@ -1,0 +1,18 @@
+"""`python -m tests.wrong.strangers NAME --listen PATH …`: compile a stranger, once, and be it. `right` has no mistake."""
+
+import os
+import sys
+
+from tests.wrong.strangers.program import compiled
+from tests.wrong.strangers.slips import SLIPS
+
+
+def main(arguments: list[str]) -> None:
+    """Run the command."""
+    name, *others = arguments
+    program = compiled(() if name == "right" else SLIPS[name].edits)
+    os.execv(program, [str(program), *others])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
