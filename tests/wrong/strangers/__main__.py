@@ -1,4 +1,7 @@
-"""`python -m tests.wrong.strangers NAME --listen PATH …`: compile a stranger, once, and be it. `right` has no mistake."""
+"""`python -m tests.wrong.strangers NAME --listen PATH …`: compile a version of the server in C, and be it.
+
+`right` is the version without a slip.
+"""
 
 import os
 import sys

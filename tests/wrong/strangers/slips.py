@@ -24,11 +24,3 @@ SLIPS: Final[dict[str, Slip]] = {}
 def slip(name: str, clauses: str, what: str, *edits: Edit) -> None:
     """Add a slip; `clauses` are separated by blanks."""
     SLIPS[name] = Slip(tuple(clauses.split()), what, edits)
-
-
-slip(
-    "expiry-is-not-the-soonest",
-    "TTL-6",
-    "What expires sooner than all else does not wake the thread that waits for the next expiry.",
-    ("    if (soonest == e)\n        pthread_cond_signal(&soonest_changed);\n", ""),
-)
