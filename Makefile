@@ -101,6 +101,13 @@ dist: setup ## make the sdist, the wheel and the compiled wheel in dist/
 dist-check: dist ## install each of dist/ in an environment of its own, park and take a connection with it (minutes)
 	$(BIN)/python -m tests.packages
 
+deb: ## build Debian packages from the compiled wheel for Debian's Python in .cache/deb
+	@$(MAKE) --no-print-directory dist PYTHON=/usr/bin/python3
+	.make/deb
+
+deb-check: deb ## try the Debian packages in a new Debian, booted by systemd-nspawn (as root; minutes)
+	$(BIN)/python -m tests.packages.debian
+
 format: setup ## rewrite the sources in house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .

@@ -250,6 +250,25 @@ def test_lines_have_priorities_where_journald_reads_them(tmp_path: Path) -> None
             process.wait()
 
 
+def test_mistake_in_the_configuration_is_an_error_where_journald_reads_it(tmp_path: Path) -> None:
+    file = tmp_path / "scached.toml"
+    file.write_text("ttl_limt = 5")
+    for arguments, last in (
+        (["--config", str(file)], "did you mean 'ttl_limit'?"),
+        (["--ttl-limt", "5"], "--ttl-limt 5"),
+    ):
+        with (tmp_path / "journal").open("wb") as journal:
+            status = os.fstat(journal.fileno())
+            variables = environment({"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"})
+            ended = subprocess.run(
+                [*COMMAND, *arguments], stderr=journal, env=variables, timeout=PATIENCE_S, check=False
+            )
+        lines = (tmp_path / "journal").read_text().splitlines()
+        assert ended.returncode == 2
+        assert [line for line in lines if not line.startswith("<3>")] == []
+        assert lines[-1].endswith(last)
+
+
 def test_many_warnings_of_a_kind_are_few_lines(tmp_path: Path) -> None:
     with running("--listen", tmp_path / "s") as server:
         with Client(tmp_path / "s") as client:

@@ -32,6 +32,11 @@ def test_every_package_of_the_wheel_is_typed() -> None:
     assert {f"{package}/py.typed" for package in packages} <= of_wheel()
 
 
+def test_debian_packages_have_the_version_of_the_project() -> None:
+    first, *_ = (ROOT / "deploy/debian/changelog").read_text(encoding="utf-8").splitlines()
+    assert first.startswith(f"{NAME.replace('-', ' (')})")
+
+
 def test_manual_pages_are_of_the_section_that_they_are_installed_in() -> None:
     (target,) = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"].values()
     assert {f"share/man/man{page.suffix[1:]}" for page in manual_pages()} == {target}

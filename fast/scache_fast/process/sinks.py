@@ -20,6 +20,7 @@ from collections import deque
 from typing import Final
 
 from scache_fast.process.logger import Priority, Sink
+from scache_fast.settings import journal
 from scache_fast.settings.values import FACILITIES
 
 SYSLOG_PATH: Final = "/dev/log"
@@ -36,13 +37,10 @@ _LOCAL0: Final = 16
 
 def to_stderr(name: str) -> Sink:
     """Return a sink that writes to standard error: `name[pid]: line`, or `<N>line` where journald reads it."""
-    # journald adds name and pid itself, and says in this variable which device and inode its end is.
-    journal = os.environ.get("JOURNAL_STREAM", "")
     try:
-        status = os.fstat(2)
+        is_journal = journal.reads_stderr()
     except OSError:
         return _nowhere  # Standard error is closed.
-    is_journal = journal == f"{status.st_dev}:{status.st_ino}"
     prefix = f"{name}[{os.getpid()}]: "
     poll = select.poll()
     poll.register(2, select.POLLOUT)

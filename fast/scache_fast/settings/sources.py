@@ -21,6 +21,7 @@ from types import SimpleNamespace
 from typing import Final, NoReturn
 
 from scache_fast import __version__
+from scache_fast.settings import journal
 from scache_fast.settings.table import SETTINGS, Setting, Settings, settings_from
 from scache_fast.settings.toml_file import DEFAULT, FLAGS, ConfigurationError, Texts, read_file, show
 
@@ -43,6 +44,9 @@ example:
 """
 
 _PROGRAM: Final = "scached"
+
+_ERROR: Final = "<3>"
+"""The priority of an error where journald reads it: `journalctl -p warning` has to show why a service did not start."""
 
 _COMMAND_LINE: Final = "command line"
 _ENVIRONMENT: Final = "environment"
@@ -141,8 +145,10 @@ def _say(fd: int, text: str) -> bool:
     Neither print nor sys.stderr: they are None when the descriptor was closed at the start, and keep what they could
     not write for another try, with a traceback, when the interpreter ends.
     """
-    data = text.encode(errors="backslashreplace")
     try:
+        if fd == 2 and journal.reads_stderr():
+            text = "".join(f"{_ERROR}{line}\n" for line in text.splitlines())
+        data = text.encode(errors="backslashreplace")
         while data:
             data = data[os.write(fd, data) :]
     except OSError as error:

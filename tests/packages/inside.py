@@ -1,0 +1,149 @@
+"""What `python -m tests.packages.debian` runs as root in a Debian of its own, with nothing but Debian's Python.
+
+    python3 inside.py FOLDER
+
+The packages are in FOLDER. Each step prints a line; the first one that fails raises, and nothing after it is tried.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+SOCKET: Final = "/run/scached/scached.sock"
+SETTINGS: Final = Path("/etc/scached.toml")
+
+TRIES: Final = 7
+"""Tries to start with a wrong configuration. systemd's own limit is 5 in 10 s, and the socket unit fails with them."""
+
+CONNECTS: Final = 50
+"""Clients that come between two tries, each of which is a reason for systemd to try again. Its limit is 20 in 2 s."""
+
+PARK_AND_TAKE: Final = f"""
+import socket
+from scache_client import Client
+near, far = socket.socketpair()
+with Client({SOCKET!r}) as cache:
+    cache.save_endp(b"label", b"properties", ttl_s=20, connection=near)
+with Client({SOCKET!r}) as cache:
+    found = cache.find_endp(b"label")
+assert found is not None
+with found.socket() as sock:
+    sock.sendall(b"still open")
+assert far.recv(100) == b"still open"
+"""
+
+CONNECT: Final = f"""
+import socket
+for _ in range({CONNECTS}):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect({SOCKET!r})
+"""
+
+OTHERS: Final = ("/proc", "/sys", "/dev", "/run", "/tmp", "/mnt", "/var/cache", "/var/log", "/var/lib", "/var/tmp")
+"""Where files come and go without us, or, as those of apt and dpkg, tell what was once installed."""
+
+USERS: Final = ("/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow")
+
+
+def main(folder: Path) -> None:
+    """Go through the life of the packages."""
+    packages = sorted(folder.glob("*.deb"))
+    before = set(everything())
+    install(packages)
+    step("installed")
+    run("systemctl", "start", "scached.socket")
+    assert run("systemctl", "is-enabled", "scached.socket") == "enabled\n"
+    park_and_take()
+    version = run("scached", "--version", "-v").splitlines()
+    assert version[1] == "engine: compiled", version
+    assert run("systemctl", "show", "--property=User", "scached.service") == "User=scached\n"
+    step("a client parked and took a connection; the engine is compiled")
+
+    run("systemctl", "restart", "scached.service")
+    park_and_take()
+    step("the service was restarted")
+
+    settings = SETTINGS.read_text()
+    SETTINGS.write_text(settings.replace("ttl_limit", "ttl_limt"))
+    assert fails("systemctl", "restart", "scached.service")
+    for _ in range(TRIES):
+        run("/usr/bin/python3", "-c", CONNECT)
+        assert fails("systemctl", "start", "scached.service")  # It waits for the end of a try.
+    assert run("systemctl", "is-active", "scached.socket") == "active\n"
+    explained = run("journalctl", "--unit=scached.service", "--priority=warning", "--output=cat")
+    assert "unknown key 'ttl_limt': did you mean 'ttl_limit'?" in explained, explained
+    SETTINGS.write_text(settings)
+    park_and_take()  # The next client is enough.
+    run("systemctl", "start", "scached.service")
+    step("a typo in the configuration was explained, left the socket there, and was mended")
+
+    inode = Path(SOCKET).stat().st_ino
+    process = main_process()
+    run("apt-get", "install", "--yes", "--reinstall", *map(str, packages))
+    assert Path(SOCKET).stat().st_ino == inode
+    assert main_process() not in (process, "0"), "the old server still runs"
+    park_and_take()
+    step("a new installation over the old one restarted the server and left the socket there")
+
+    ended = run("scache-conformance", "--socket", SOCKET, "--clause", "ENDP-3")
+    assert "FAIL" not in ended, ended
+    step("the suite ran")
+
+    run("apt-get", "remove", "--yes", "scached", "scache-conformance")
+    assert not Path(SOCKET).exists()
+    install(packages)
+    park_and_take()
+    step("removed and installed again")
+
+    for _ in range(2):
+        run("dpkg", "--purge", "scached", "scache-conformance")
+    left = set(everything()) - before
+    assert left <= {f"{path}-" for path in USERS}, sorted(left)  # The copies that whoever adds a user makes.
+    assert not Path("/run/scached").exists()
+    assert ":scached:" not in run("systemctl", "list-unit-files")
+    assert run("getent", "passwd", "scached").startswith("scached:")
+    step("purged, twice: nothing is left but the user scached")
+
+
+def install(packages: list[Path]) -> None:
+    """Install as an operator does, without a network."""
+    run("apt-get", "install", "--yes", "--no-install-recommends", *map(str, packages))
+
+
+def park_and_take() -> None:
+    """Park a connection and take it up with the installed library, as two clients."""
+    run("/usr/bin/python3", "-I", "-c", PARK_AND_TAKE)
+
+
+def main_process() -> str:
+    """Return the number of the server's process."""
+    return run("systemctl", "show", "--property=MainPID", "--value", "scached.service").strip()
+
+
+def everything() -> Iterator[str]:
+    """Yield every file and folder that packages bring."""
+    found = run("find", "/", "-xdev", *(part for path in OTHERS for part in ("-path", path, "-prune", "-o")), "-print")
+    yield from (line for line in found.splitlines() if "__pycache__" not in line)
+
+
+def fails(*command: str) -> bool:
+    """Run a command; say whether it fails."""
+    return subprocess.run(command, capture_output=True, check=False).returncode != 0
+
+
+def run(*command: str) -> str:
+    """Run a command that has to succeed; return what it printed."""
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, f"{command} failed: {ended.stdout}{ended.stderr}"
+    return ended.stdout
+
+
+def step(what: str) -> None:
+    """Say what worked."""
+    print(f"debian: {what}", flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
