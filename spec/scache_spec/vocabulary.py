@@ -107,13 +107,14 @@ class Limits:
     ipc_timeout_s: int = 3600
     """How long a client may leave one step unfinished. Postfix: ipc_timeout."""
 
-    attribute_list_bytes_max: int = 65_536
-    """Longest attribute list a client may send, its closing NUL included. Real ones stay below 1 000 bytes."""
+    attribute_list_bytes_max: int = 16_384
+    """Longest attribute list a client may send, its closing NUL included. Real ones stay below 1 000 bytes; each client
+    can make a server keep four of the longest, so that the default decides most of what 1 000 clients can cost."""
 
     attributes_max: int = 64
     """Most attributes of a list. Arbitrary: requests have up to five."""
 
-    output_bytes_max: int = 65_536
+    output_bytes_max: int = 16_384
     """While more than this waits to be taken by a client, nothing that client sends is served."""
 
     sessions_max: int = 100_000
@@ -122,8 +123,8 @@ class Limits:
     sessions_per_endpoint_max: int = 100_000
     """Most parked sessions under one endpoint label. Arbitrary: as many as there may be at all."""
 
-    bindings_max: int = 100_000
-    """Most bindings. Arbitrary: real servers hold hundreds."""
+    bindings_max: int = 20_000
+    """Most bindings. Arbitrary: real servers hold hundreds, and 20 000 take 20 MB."""
 
     bindings_per_destination_max: int = 1_000
     """Most bindings of one destination. A find_dest may have to try them all."""

@@ -266,7 +266,7 @@ def test_print_config_names_each_origin(tmp_path: Path) -> None:
     assert f'sessions_max = "5"  # {tmp_path}/f\n' in ended.stdout
     assert 'ipc_timeout = "7s"  # environment\n' in ended.stdout
     assert 'ttl_limit = "1m"  # command line\n' in ended.stdout
-    assert 'bindings_max = "100000"  # default\n' in ended.stdout
+    assert 'bindings_max = "20000"  # default\n' in ended.stdout
     assert "# chroot is not set\n" in ended.stdout
 
 

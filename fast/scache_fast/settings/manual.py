@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from scache_fast import __version__
+from scache_fast.settings.sizing import MEGABYTE, ROWS, Row, total_bytes
 from scache_fast.settings.table import SETTINGS, Setting
+from scache_spec.vocabulary import Limits
 
 _HEAD: Final = r"""
 .SH NAME
@@ -66,7 +68,7 @@ Print the version, and end. With
 also print which form of the engine is installed: plain Python or compiled.
 """.lstrip()
 
-_TAIL: Final = r"""
+_MIDDLE: Final = r"""
 .SH UNDER SYSTEMD
 Sockets that are passed (LISTEN_FDS) are listened on, besides those of
 .BR \-\-listen .
@@ -90,6 +92,24 @@ With the table of descriptors full the server lives: parking is refused, connect
 are let in as soon as there is room.
 .B \-\-descriptors\-reserve
 keeps that from happening on account of parked connections.
+.PP
+The most memory that the limits allow, with their defaults:
+""".strip()
+
+_AFTER_SIZES: Final = r"""
+.PP
+What parked files themselves take in the kernel counts for whoever opened them.
+.IR MemoryMax =
+of the service unit lies above the sum; whoever raises a limit has to raise it too.
+.PP
+File mode keeps other users from connecting, and so from the queue of the listening socket;
+.B \-\-allow\-uid
+and
+.B \-\-allow\-gid
+alone do not, because they are judged when a connection is accepted.
+""".strip()
+
+_TAIL: Final = r"""
 .SH FAREWELL
 A connection that expires is closed, and its peer may miss the goodbye of its protocol.
 .B \-\-farewell
@@ -127,6 +147,10 @@ scached \-\-listen /run/scached/scached.sock \-\-mode 0660 \-\-ttl\-limit 10m
 """.strip()
 
 
+_DEFAULTS: Final = {setting.name: setting.default for setting in SETTINGS}
+_SIZES_HEAD: Final = (".TS", "l r r lw(27n).", "Limit\tDefault\tMB\tOf what; a client beyond it", "_")
+
+
 def render() -> str:
     """Return the page."""
     groups = dict.fromkeys(setting.group for setting in SETTINGS)
@@ -135,8 +159,24 @@ def render() -> str:
         for group in groups
         for line in (f'.SS "{group}"', *(_entry(each) for each in SETTINGS if each.group == group))
     ]
-    head = f'.\\" Written from the table of settings; do not edit.\n.TH SCACHED 8 "" "scached {__version__}"\n'
-    return head + _HEAD + "\n".join(options) + "\n" + _TAIL + "\n"
+    head = (
+        f"""'\\" t\n.\\" Written from the table of settings; do not edit.\n.TH SCACHED 8 "" "scached {__version__}"\n"""
+    )
+    return head + _HEAD + "\n".join([*options, _MIDDLE, _sizes(), _AFTER_SIZES, _TAIL]) + "\n"
+
+
+def _sizes() -> str:
+    """Return the table of what the limits cost in memory."""
+    limits = Limits()
+
+    def line(row: Row) -> str:
+        default = _DEFAULTS.get(row.limit, "")
+        megabytes = round(row.bytes_of(limits) / MEGABYTE) or ""
+        text = f"{row.what}; {row.client_sees}" if row.client_sees else row.what
+        return f"{row.limit}\t{default}\t{megabytes}\tT{{\n.ad l\n{text}\nT}}"
+
+    total = f"the sum\t\t{round(total_bytes(limits) / MEGABYTE)}\t"
+    return "\n".join([*_SIZES_HEAD, *map(line, ROWS), "_", total, ".TE"])
 
 
 def _entry(setting: Setting) -> str:
