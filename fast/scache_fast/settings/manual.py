@@ -148,7 +148,7 @@ scached \-\-listen /run/scached/scached.sock \-\-mode 0660 \-\-ttl\-limit 10m
 
 
 _DEFAULTS: Final = {setting.name: setting.default for setting in SETTINGS}
-_SIZES_HEAD: Final = (".TS", "l r r lw(27n).", "Limit\tDefault\tMB\tOf what; a client beyond it", "_")
+_SIZES_HEAD: Final = (".TS", "l r r lw(24n).", "Limit\tDefault\tMB\tOf what; a client beyond it", "_")
 
 
 def render() -> str:

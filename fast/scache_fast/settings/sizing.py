@@ -22,7 +22,7 @@ _BINDING_BYTES: Final = 960
 """A binding of a destination of its own to an endpoint of its own, beyond its labels and properties, the same way."""
 
 _CLIENT_BYTES: Final = 8_000
-"""A client beyond what it sent and is to get: its socket, and a request of 64 attributes that is not carried out yet."""
+"""A client beyond what it sent and is to get: its socket, and a request of 64 attributes that waits."""
 
 SEND_BUFFER_BYTES: Final = 212_992
 """What the kernel keeps of replies that a client has not read: net.core.wmem_default as Linux sets it."""
