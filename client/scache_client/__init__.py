@@ -5,10 +5,12 @@ Start with `Client`, or `AsyncClient` in an event loop; `lease` does the whole r
 """
 
 from scache_client.aio import AsyncClient
+from scache_client.aio_lease import lease_async, lease_dest_async
 from scache_client.client import Client
-from scache_client.errors import CacheError, ProtocolError, Refused, ServerGone, TimedOut
+from scache_client.errors import CacheError, ProtocolError, Refused, RequestTooLong, ServerGone, TimedOut
 from scache_client.found import Found, FoundDest
-from scache_client.lease import Leased, is_quiet, lease, lease_dest
+from scache_client.lease import is_quiet, lease, lease_dest
+from scache_client.leased import Leased
 
 __all__ = [
     "AsyncClient",
@@ -19,9 +21,12 @@ __all__ = [
     "Leased",
     "ProtocolError",
     "Refused",
+    "RequestTooLong",
     "ServerGone",
     "TimedOut",
     "is_quiet",
     "lease",
+    "lease_async",
     "lease_dest",
+    "lease_dest_async",
 ]

@@ -1,21 +1,24 @@
-"""The asyncio client.
+"""The asyncio client: how a task waits for the server, and what cancelling it means.
 
-Decides how a task waits for the server, and what cancelling it means. Refuses to know the protocol (`dialogue`) and
-what the steps are in system calls (`connection`). It waits for the bare descriptor (`add_reader`) because the loop's
-own socket calls and streams can neither send nor receive a descriptor, and read more than they are asked for.
+The protocol is in `dialogue`, its system calls in `connection`. A task waits for the bare descriptor (`add_reader`)
+because the loop's own socket calls and streams can neither send nor receive a descriptor, and read more than asked.
 """
 
 import asyncio
 import os
+from collections.abc import Callable
 from socket import socket
 from types import TracebackType
 from typing import Self, TypeVar, assert_never
 
 from scache_client import dialogue
-from scache_client.client import TIMEOUT_S, check_timeout, close_copy, descriptor_of
+from scache_client.client import TIMEOUT_S, check_timeout
 from scache_client.connection import BACKLOG_PAUSE_S, Connection, Wait, Waiting
 from scache_client.errors import TimedOut
+from scache_client.forks import start_anew_in_child
 from scache_client.found import Found, FoundDest
+from scache_client.parkable import close_copy, descriptor_of
+from scache_client.pause import PAUSE_S, Pause, boot_time_s
 
 T = TypeVar("T")
 
@@ -31,33 +34,53 @@ class AsyncClient:
     * Cancelling a request closes the connection if the dance had begun, and leaks nothing: a half-done dance is never
       gone on with, and the next request makes a new connection. A `save_endp` that was cancelled may have parked the
       connection: close your copy without another word to the peer, as after an exception with `maybe_parked`.
-    * After a fork, the child needs an event loop of its own and so a client of its own.
+    * A child of fork may go on using the client in an event loop of its own: in the child, the client's copy of the
+      connection is closed, and the next request makes a new one. The parent notices nothing.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, timeout_s: float = TIMEOUT_S, pause_s: float = PAUSE_S) -> None:
         self._connection = Connection(path)
         self.timeout_s = check_timeout(timeout_s)
+        self.clock: Callable[[], float] = boot_time_s
+        self.pause = Pause(pause_s)
         self._turn = asyncio.Lock()
+        start_anew_in_child(self)
 
-    async def save_endp(self, endpoint: bytes, properties: bytes, ttl_s: int, connection: socket | int) -> None:
+    async def save_endp(
+        self,
+        endpoint: bytes,
+        properties: bytes,
+        ttl_s: int,
+        connection: socket | int,
+        *,
+        timeout_s: float | None = None,
+    ) -> None:
         """Park a connection (a socket or a descriptor) and close the caller's copy, as `Client.save_endp` does.
 
-        A transport's socket belongs to its transport: duplicate its descriptor and park the duplicate.
+        A transport's socket belongs to its transport and is a TypeError.
         """
-        await self._request(dialogue.save_endp(endpoint, properties, ttl_s, descriptor_of(connection)))
+        await self._request(dialogue.save_endp(endpoint, properties, ttl_s, descriptor_of(connection)), timeout_s)
         close_copy(connection)
 
-    async def find_endp(self, endpoint: bytes) -> Found | None:
+    async def find_endp(self, endpoint: bytes, *, timeout_s: float | None = None) -> Found | None:
         """Take up the connection parked longest under an endpoint; None when there is none."""
-        return await self._request(dialogue.find_endp(endpoint))
+        return await self._request(dialogue.find_endp(endpoint), timeout_s)
 
-    async def save_dest(self, destination: bytes, properties: bytes, endpoint: bytes, ttl_s: int) -> None:
+    async def save_dest(
+        self,
+        destination: bytes,
+        properties: bytes,
+        endpoint: bytes,
+        ttl_s: int,
+        *,
+        timeout_s: float | None = None,
+    ) -> None:
         """Bind a destination to an endpoint for `ttl_s` seconds; binding the same again renews it."""
-        await self._request(dialogue.save_dest(destination, properties, endpoint, ttl_s))
+        await self._request(dialogue.save_dest(destination, properties, endpoint, ttl_s), timeout_s)
 
-    async def find_dest(self, destination: bytes) -> FoundDest | None:
+    async def find_dest(self, destination: bytes, *, timeout_s: float | None = None) -> FoundDest | None:
         """Take up a connection from the first endpoint bound to a destination that has one; None when none has."""
-        return await self._request(dialogue.find_dest(destination))
+        return await self._request(dialogue.find_dest(destination), timeout_s)
 
     async def close(self) -> None:
         """Close the connection to the server, after the request that is under way; the next one makes a new one."""
@@ -72,8 +95,17 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def _request(self, dance: dialogue.Dance[T]) -> T:
-        deadline = asyncio.get_running_loop().time() + self.timeout_s
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._connection}>"
+
+    def _start_anew_in_child(self) -> None:
+        # A task that held the turn is one of the parent's loop.
+        self._turn = asyncio.Lock()
+        self._connection.close()
+
+    async def _request(self, dance: dialogue.Dance[T], own_timeout_s: float | None) -> T:
+        timeout_s = self.timeout_s if own_timeout_s is None else check_timeout(own_timeout_s)
+        deadline = asyncio.get_running_loop().time() + timeout_s
         try:
             async with asyncio.timeout_at(deadline):
                 await self._turn.acquire()

@@ -1,14 +1,13 @@
-"""The blocking client.
+"""The blocking client: how a thread waits for the server, and what happens when threads or a child share a client.
 
-Decides how a thread waits for the server, and what happens when several threads or a forked child use one client.
-Refuses to know the protocol (`dialogue`) and what the steps are in system calls (`connection`).
+The protocol is in `dialogue`, its system calls in `connection`.
 """
 
 import os
 import select
 import threading
 import time
-import weakref
+from collections.abc import Callable
 from socket import socket
 from types import TracebackType
 from typing import Final, Self, TypeVar, assert_never
@@ -16,7 +15,10 @@ from typing import Final, Self, TypeVar, assert_never
 from scache_client import dialogue
 from scache_client.connection import BACKLOG_PAUSE_S, Connection, Wait, Waiting
 from scache_client.errors import TimedOut
+from scache_client.forks import start_anew_in_child
 from scache_client.found import Found, FoundDest
+from scache_client.parkable import close_copy, descriptor_of
+from scache_client.pause import PAUSE_S, Pause, boot_time_s
 
 T = TypeVar("T")
 
@@ -35,41 +37,64 @@ class Client:
 
     Guarantees:
     * A request ends within `timeout_s` of monotonic time, connecting, a second attempt and the wait for other threads
-      included. After the descriptor of a find has arrived, no timeout and no error loses it.
+      included. Each request may be given a `timeout_s` of its own. After the descriptor of a find has arrived, no
+      timeout and no error loses it.
     * Threads may share a client: a lock lets one request through at a time. For requests side by side, make a client
       for each thread; they cost the server one connection each.
     * A child of fork may go on using the client: it closes its copy of the connection and makes its own. The parent
       notices nothing. In the child, requests that other threads were waiting for do not exist.
     * Nothing is shared between two clients, and a client may be used again after `close`.
+    * Failures of the cache are a `CacheError`. Trouble of this process alone, such as EMFILE, is an `OSError`.
+
+    `pause_s` is for `lease`: how long the cache is left alone after a failure. The four verbs here always try.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, timeout_s: float = TIMEOUT_S, pause_s: float = PAUSE_S) -> None:
         self._connection = Connection(path)
         self.timeout_s = check_timeout(timeout_s)
+        self.clock: Callable[[], float] = boot_time_s
+        self.pause = Pause(pause_s)
         self._turn = threading.Lock()
-        _living.add(self)
+        start_anew_in_child(self)
 
-    def save_endp(self, endpoint: bytes, properties: bytes, ttl_s: int, connection: socket | int) -> None:
+    def save_endp(
+        self,
+        endpoint: bytes,
+        properties: bytes,
+        ttl_s: int,
+        connection: socket | int,
+        *,
+        timeout_s: float | None = None,
+    ) -> None:
         """Park a connection (a socket or a descriptor) under an endpoint and close the caller's copy.
 
         The copy is closed only after the server has said that it has the connection. On every exception it is open and
         as it was; if that exception has `maybe_parked` set, close it without another word to the peer.
-        The server may cut `ttl_s`, in whole seconds, to its own limit. ValueError for a NUL in a label.
+        The server may cut `ttl_s`, in whole seconds, to its own limit. ValueError for a NUL in a label; TypeError for
+        what cannot be parked, such as a TLS connection. Both are raised before a byte is sent.
         """
-        self._request(dialogue.save_endp(endpoint, properties, ttl_s, descriptor_of(connection)))
+        self._request(dialogue.save_endp(endpoint, properties, ttl_s, descriptor_of(connection)), timeout_s)
         close_copy(connection)
 
-    def find_endp(self, endpoint: bytes) -> Found | None:
+    def find_endp(self, endpoint: bytes, *, timeout_s: float | None = None) -> Found | None:
         """Take up the connection parked longest under an endpoint; None when there is none."""
-        return self._request(dialogue.find_endp(endpoint))
+        return self._request(dialogue.find_endp(endpoint), timeout_s)
 
-    def save_dest(self, destination: bytes, properties: bytes, endpoint: bytes, ttl_s: int) -> None:
+    def save_dest(
+        self,
+        destination: bytes,
+        properties: bytes,
+        endpoint: bytes,
+        ttl_s: int,
+        *,
+        timeout_s: float | None = None,
+    ) -> None:
         """Bind a destination to an endpoint for `ttl_s` seconds; binding the same again renews it."""
-        self._request(dialogue.save_dest(destination, properties, endpoint, ttl_s))
+        self._request(dialogue.save_dest(destination, properties, endpoint, ttl_s), timeout_s)
 
-    def find_dest(self, destination: bytes) -> FoundDest | None:
+    def find_dest(self, destination: bytes, *, timeout_s: float | None = None) -> FoundDest | None:
         """Take up a connection from the first endpoint bound to a destination that has one; None when none has."""
-        return self._request(dialogue.find_dest(destination))
+        return self._request(dialogue.find_dest(destination), timeout_s)
 
     def close(self) -> None:
         """Close the connection to the server; the next request makes a new one."""
@@ -84,9 +109,13 @@ class Client:
     ) -> None:
         self.close()
 
-    def _request(self, dance: dialogue.Dance[T]) -> T:
-        deadline = time.monotonic() + self.timeout_s
-        if not self._turn.acquire(timeout=self.timeout_s):
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._connection}>"
+
+    def _request(self, dance: dialogue.Dance[T], own_timeout_s: float | None) -> T:
+        timeout_s = self.timeout_s if own_timeout_s is None else check_timeout(own_timeout_s)
+        deadline = time.monotonic() + timeout_s
+        if not self._turn.acquire(timeout=timeout_s):
             raise TimedOut("no turn in time: other threads used this client; give each thread its own")
         try:
             return self._run(self._connection.request(dance), deadline)
@@ -128,36 +157,8 @@ class Client:
         self._connection.close()
 
 
-def descriptor_of(connection: socket | int) -> int:
-    """Return the descriptor of a connection to park; ValueError when it is closed."""
-    fd = connection if isinstance(connection, int) else connection.fileno()
-    if fd < 0:
-        raise ValueError(f"{connection!r} is closed; park an open connection")
-    return fd
-
-
-def close_copy(connection: socket | int) -> None:
-    """Close the caller's copy of a connection that the server has."""
-    if isinstance(connection, int):
-        os.close(connection)
-    else:
-        connection.close()
-
-
 def check_timeout(timeout_s: float) -> float:
     """Return the timeout; ValueError unless it is above zero and at most `TIMEOUT_S_MAX`."""
     if not 0 < timeout_s <= TIMEOUT_S_MAX:
         raise ValueError(f"timeout_s is {timeout_s}; it must be above 0 and at most {TIMEOUT_S_MAX} seconds")
     return timeout_s
-
-
-_living: weakref.WeakSet[Client] = weakref.WeakSet()
-
-
-def _start_anew_in_child() -> None:
-    for client in _living:
-        client._start_anew_in_child()
-
-
-# At the fork and not at the next use: the child's copy must not hold the server's client open after the parent's close.
-os.register_at_fork(after_in_child=_start_anew_in_child)

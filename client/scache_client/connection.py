@@ -26,7 +26,7 @@ from scache_client.dialogue import (
     SendDescriptor,
     greet,
 )
-from scache_client.errors import ProtocolError, Refused, ServerGone, TimedOut
+from scache_client.errors import ProtocolError, Refused, RequestTooLong, ServerGone, TimedOut
 from scache_spec.vocabulary import DESCRIPTOR_BYTE, Limits
 
 T = TypeVar("T")
@@ -51,6 +51,9 @@ _PATH_BYTES_MAX: Final = 107
 
 _RECEIVE_BYTES: Final = 16_384
 """Arbitrary: real replies stay below 1 000 bytes."""
+
+LIST_BYTES_MAX: Final = Limits().attribute_list_bytes_max
+"""The longest list that a server takes unless configured otherwise."""
 
 # The other end closed, in the middle of something (ECONNRESET) or before we wrote (EPIPE).
 _LOST = frozenset({errno.EPIPE, errno.ECONNRESET})
@@ -87,6 +90,10 @@ class Connection:
             raise ValueError(f"{self._name} has {length} bytes, a socket's path at most {_PATH_BYTES_MAX}: shorten it")
         self._socket: socket.socket | None = None
         self._at_rest = False
+        self._sent_bytes = 0  # of the list that was sent last
+
+    def __str__(self) -> str:
+        return f"{self._name} {'not connected' if self._socket is None else 'connected'}"
 
     def fileno(self) -> int:
         """Return the descriptor to wait for; -1 while there is none."""
@@ -168,6 +175,7 @@ class Connection:
     ) -> Waiting[Arrival]:
         match step:
             case Send(data):
+                self._sent_bytes = len(data)
                 rest = memoryview(data)
                 while rest:
                     sent = yield from self._attempt(partial(connection.send, rest, socket.MSG_NOSIGNAL), step)
@@ -183,7 +191,7 @@ class Connection:
             case _:
                 assert_never(step)
         if not arrival.data:
-            raise ServerGone(self._lost_message(step), maybe_parked=step.maybe_parked)
+            raise self._gone(step)
         return arrival
 
     def _attempt(self, call: Callable[[], T], step: Send | SendDescriptor | Receive | ReceiveDescriptor) -> Waiting[T]:
@@ -205,13 +213,17 @@ class Connection:
             except OSError as error:
                 if error.errno not in _LOST:
                     raise
-                raise ServerGone(self._lost_message(step), maybe_parked=step.maybe_parked) from error
+                raise self._gone(step) from error
 
-    def _lost_message(self, step: Send | SendDescriptor | Receive | ReceiveDescriptor) -> str:
-        return (
-            f"{self._name}: the server closed the connection before {step.purpose}; it ended, has too many clients, or "
-            f"took the request for too long (usual limit: {Limits().attribute_list_bytes_max} bytes)"
-        )
+    def _gone(self, step: Send | SendDescriptor | Receive | ReceiveDescriptor) -> ServerGone:
+        what = f"{self._name}: the server closed the connection before {step.purpose}"
+        # With the go-ahead or a find's reply, the server has taken the list.
+        if isinstance(step, Send | Receive) and not step.maybe_parked and self._sent_bytes > LIST_BYTES_MAX:
+            return RequestTooLong(
+                f"{what}; the request has {self._sent_bytes} bytes, and servers usually take {LIST_BYTES_MAX} "
+                "(attribute_list_bytes_max): shorten labels and properties, or raise the server's limit"
+            )
+        return ServerGone(f"{what}; it ended, or has too many clients", maybe_parked=step.maybe_parked)
 
 
 def _send_descriptor(connection: socket.socket, fd: int) -> None:

@@ -233,6 +233,8 @@ def _encode_request(request_name: bytes, *values: bytes) -> bytes:
 
 
 def _ttl(ttl_s: int) -> bytes:
+    if isinstance(ttl_s, bool) or not isinstance(ttl_s, int):
+        raise TypeError(f"ttl_s is {ttl_s!r}; it is a number of whole seconds, so round it first")
     if not 1 <= ttl_s <= TTL_S_MAX:
         raise ValueError(f"ttl_s is {ttl_s}; it is a number of whole seconds from 1 to {TTL_S_MAX}")
     return b"%d" % ttl_s

@@ -1,8 +1,12 @@
 """What can go wrong between a program and the cache, by what the program can do about it.
 
-Decides the exceptions and what each of them promises. Refuses to know the protocol and the operating system: whoever
-raises one of these says in its text what was wrong, with what value, and what to do.
+Every exception derives from `CacheError` and from the built-in exception that a program is likely to catch already, can
+be pickled, and says in its text what was wrong, with what value, and what to do. Trouble of this process alone (EMFILE,
+for one) stays the plain `OSError` that it is.
 """
+
+from collections.abc import Callable
+from functools import partial
 
 from scache_spec.vocabulary import Status
 
@@ -11,7 +15,7 @@ class CacheError(Exception):
     """The cache did not do what was asked.
 
     `maybe_parked` is true when a connection had already been passed to the server and its answer did not come: the
-    server may hold it and hand it to somebody else. Close your own copy then, and never speak over it.
+    server may hold the connection and hand it to another program. Close your own copy then, and never speak over it.
     """
 
     def __init__(self, message: str, *, maybe_parked: bool = False) -> None:
@@ -20,20 +24,28 @@ class CacheError(Exception):
 
 
 class Refused(CacheError):  # noqa: N818 - it names what the server did, and reads so in an except clause.
-    """The server understood that something was asked and answered no; the connection to it is as good as before."""
+    """The server answered no; the connection to the server is as good as before."""
 
     def __init__(self, message: str, *, request: bytes, status: Status) -> None:
         super().__init__(message)
         self.request = request
         self.status = status
 
+    def __reduce__(self) -> tuple[Callable[[str], "Refused"], tuple[str], dict[str, object]]:
+        # The inherited method would call the class with the message alone.
+        return partial(type(self), request=self.request, status=self.status), (str(self),), self.__dict__
 
-class ServerGone(CacheError):  # noqa: N818 - as above.
-    """No server listens, or it closed the connection before it had answered."""
+
+class ServerGone(CacheError, ConnectionError):  # noqa: N818 - as above.
+    """No server listens, or the server closed the connection before it had answered."""
 
 
-class TimedOut(ServerGone):
-    """The whole request, connecting included, was not done within the client's `timeout_s`."""
+class TimedOut(ServerGone, TimeoutError):  # noqa: N818 - as above.
+    """The whole request, connecting included, was not done within its `timeout_s`."""
+
+
+class RequestTooLong(ServerGone):
+    """The server closed the connection on a request longer than servers usually take; the message names the limit."""
 
 
 class ProtocolError(CacheError):

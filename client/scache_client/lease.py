@@ -1,36 +1,19 @@
 """Borrow a connection: take one up or open one, use it, and park it again.
 
-Decides what happens to a connection round its use. Refuses to know the protocol spoken over it, and what makes two
-connections alike: that is in the caller's label. The cache makes work faster and is not needed for it, so its trouble
-is logged and never fails the work; the programs that lease run on when no server does.
+The cache makes work faster and is not needed for it, so its trouble is logged and never fails the work: programs that
+lease run on when no server does. The protocol spoken over a connection is the caller's, and what makes two connections
+alike is in the caller's label.
 """
 
-import logging
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 
 from scache_client.client import Client
 from scache_client.errors import CacheError
 from scache_client.found import Found
-
-_log = logging.getLogger("scache_client")
-
-
-@dataclass(slots=True)
-class Leased:
-    """A connection for the time of a `with` block."""
-
-    connection: socket.socket
-    """A blocking socket."""
-
-    properties: bytes
-    """What it was parked with, empty for a new one. Set them: they go with it when it is parked again."""
-
-    reused: bool
-    """Whether it was taken up; if not, it is new and has seen no greeting or handshake."""
+from scache_client.leased import Bounds, Leased
 
 
 def is_quiet(connection: socket.socket) -> bool:
@@ -57,16 +40,29 @@ def lease(
     ttl_s: int,
     properties: bytes = b"",
     usable: Callable[[socket.socket], bool] = is_quiet,
+    reuses_max: int | None = None,
+    age_s_max: int | None = None,
 ) -> Iterator[Leased]:
     """Lend the connection parked longest under `endpoint`, or a new one from `connect`, and park it at a clean exit.
 
     A connection taken up that is not `usable` is closed, and the next one tried. After an exception in the block it is
-    closed, for nobody knows what is still on its way in it; and so it is when it cannot be parked.
+    closed, for nobody knows what is still on its way in it; it is closed, too, when it cannot be parked. One that the
+    block has closed is not parked.
+
+    With `reuses_max` or `age_s_max` (seconds), a connection is taken up so many times at most, and for so long after
+    it was opened; how often and when is noted in front of its properties, for the next lease to read.
+
+    When the cache fails, it is left alone for the client's `pause_s`: leases open connections and close them again.
+    What the caller gets wrong is raised: TypeError from a `connect` that returns a TLS connection, ValueError for a NUL
+    in a label.
     """
-    leased = _take_up(partial(client.find_endp, endpoint), usable) or Leased(connect(), properties, reused=False)
+    bounds = Bounds(reuses_max, age_s_max, client.clock)
+    leased = _take_up(client, partial(client.find_endp, endpoint), bounds, usable)
+    if leased is None:
+        leased = bounds.opened(connect(), properties)
     with leased.connection:
         yield leased
-        _park(client, endpoint, leased, ttl_s)
+        _park(client, endpoint, leased, bounds, ttl_s)
 
 
 @contextmanager
@@ -78,12 +74,15 @@ def lease_dest(
     ttl_s: int,
     properties: bytes = b"",
     usable: Callable[[socket.socket], bool] = is_quiet,
+    reuses_max: int | None = None,
+    age_s_max: int | None = None,
 ) -> Iterator[Leased]:
     """Lend a connection of any endpoint bound to `destination`, or a new one, and park it as `lease` does.
 
     `connect` returns the endpoint it chose along with the connection. A find by destination does not tell the endpoint,
     which has to be known for parking again; so the endpoint's label is what the binding carries as its properties.
     """
+    bounds = Bounds(reuses_max, age_s_max, client.clock)
     endpoint = b""
 
     def find() -> Found | None:
@@ -93,42 +92,60 @@ def lease_dest(
             endpoint = found.destination_properties
         return found
 
-    leased = _take_up(find, usable)
+    leased = _take_up(client, find, bounds, usable)
     if leased is None:
         endpoint, connection = connect()
-        leased = Leased(connection, properties, reused=False)
+        leased = bounds.opened(connection, properties)
     with leased.connection:
         yield leased
-        if _park(client, endpoint, leased, ttl_s):
-            _try_to("bind the destination of", partial(client.save_dest, destination, endpoint, endpoint, ttl_s))
+        if _park(client, endpoint, leased, bounds, ttl_s):
+            _try_to(
+                "bind the destination of a connection",
+                client,
+                partial(client.save_dest, destination, endpoint, endpoint, ttl_s),
+            )
 
 
-def _take_up(find: Callable[[], Found | None], usable: Callable[[socket.socket], bool]) -> Leased | None:
-    while True:
+def _take_up(
+    client: Client, find: Callable[[], Found | None], bounds: Bounds, usable: Callable[[socket.socket], bool]
+) -> Leased | None:
+    while client.pause.is_over():
         try:
             found = find()
-        except CacheError as error:
-            _log.warning("cannot take up a connection, opening one: %s", error)
+        except (CacheError, OSError) as error:
+            client.pause.note_failure("take up a connection, opening one", error)
             return None
+        client.pause.note_success()
         if found is None:
             return None
-        with found:  # closes it, should it be no socket
-            connection = found.socket()
-        with ExitStack() as unwinding:
-            unwinding.enter_context(connection)
-            if usable(connection):
-                unwinding.pop_all()
-                return Leased(connection, found.properties, reused=True)
+        leased = bounds.taken_up(found)
+        if leased is not None:
+            with ExitStack() as unwinding:
+                unwinding.enter_context(leased.connection)
+                if usable(leased.connection):
+                    unwinding.pop_all()
+                    return leased
+    return None
 
 
-def _park(client: Client, endpoint: bytes, leased: Leased, ttl_s: int) -> bool:
-    return _try_to("park", partial(client.save_endp, endpoint, leased.properties, ttl_s, leased.connection))
+def _park(client: Client, endpoint: bytes, leased: Leased, bounds: Bounds, ttl_s: int) -> bool:
+    properties = bounds.properties_to_park(leased)
+    if properties is None:
+        return False
+    return _try_to(
+        "park a connection, closing it",
+        client,
+        partial(client.save_endp, endpoint, properties, ttl_s, leased.connection),
+    )
 
 
-def _try_to(what: str, call: Callable[[], None]) -> bool:
+def _try_to(what: str, client: Client, call: Callable[[], None]) -> bool:
+    if not client.pause.is_over():
+        return False
     try:
         call()
-    except CacheError as error:
-        _log.warning("cannot %s a connection, going on without: %s", what, error)
+    except (CacheError, OSError) as error:
+        client.pause.note_failure(what, error)
         return False
+    client.pause.note_success()
     return True

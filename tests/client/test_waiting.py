@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.support.client import PATIENCE_S
 from tests.support.messages import DONE, DUMMY, GREETING, MISSED
 from tests.support.scripted import Action, Line, Scripted, hear, say, stall, take
 
@@ -43,6 +44,41 @@ def test_time_is_limited(ask: Ask, peer: Scripted) -> None:
     peer.serve([say(GREETING), hear, stall])
     with pytest.raises(TimedOut, match="the status and the properties"):
         ask(peer.path)
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_request_may_have_a_timeout_of_its_own(peer: Scripted, kind: type[Client] | type[AsyncClient]) -> None:
+    async def ask(client: Client | AsyncClient, timeout_s: float | None) -> None:
+        if isinstance(client, Client):
+            assert client.find_endp(b"e", timeout_s=timeout_s) is None
+        else:
+            assert await client.find_endp(b"e", timeout_s=timeout_s) is None
+
+    async def both_sides() -> None:
+        client = kind(peer.path, timeout_s=PATIENCE_S)
+        await ask(client, None)
+        with pytest.raises(TimedOut):
+            await ask(client, SHORT_S)
+        with pytest.raises(ValueError, match="timeout_s is 0;"):
+            await ask(client, 0)
+        await ask(client, None)
+        closing = client.close()
+        if closing is not None:
+            await closing
+
+    miss = [hear, say(MISSED)]
+    peer.serve([say(GREETING), *miss, hear, stall], [say(GREETING), *miss])
+    asyncio.run(both_sides())
+
+
+def test_client_says_where_it_is_connected(peer: Scripted) -> None:
+    peer.serve([say(GREETING), hear, say(MISSED)])
+    name = peer.path.replace("\0", "@")
+    with Client(peer.path) as client:
+        assert repr(client) == f"<Client {name} not connected>"
+        client.find_endp(b"e")
+        assert repr(client) == f"<Client {name} connected>"
+    assert repr(AsyncClient("s")) == "<AsyncClient s not connected>"
 
 
 @both
@@ -259,6 +295,33 @@ def test_interrupt_in_mid_dance_closes_the_connection(peer: Scripted) -> None:
         assert held.value is not None
 
 
+FORKING_ASYNCIO = """
+import asyncio, os, sys
+from scache_client import AsyncClient
+
+async def find(client):
+    return await client.find_endp(b"e")
+
+client = AsyncClient(chr(0) + sys.argv[1])
+with asyncio.Runner() as runner:
+    assert runner.run(find(client)) is None
+    before = client._connection.fileno()
+    if sys.argv[2] == "held":
+        runner.run(client._turn.acquire())  # as if another task were in the middle of a request
+    child = os.fork()
+    if child == 0:
+        assert client._connection.fileno() == -1
+        assert asyncio.run(find(client)) is None
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    if sys.argv[2] == "held":
+        client._turn.release()
+    assert client._connection.fileno() == before
+    assert runner.run(find(client)) is None
+    assert client._connection.fileno() == before
+    runner.run(client.close())
+"""
+
 FORKING = """
 import os, socket, sys, threading
 from scache_client import Client
@@ -284,8 +347,9 @@ client.close()
 """
 
 
+@pytest.mark.parametrize("source", [FORKING, FORKING_ASYNCIO], ids=["blocking", "asyncio"])
 @pytest.mark.parametrize("turn", ["free", "held"])
-def test_child_of_a_fork_makes_its_own_connection(turn: str) -> None:
+def test_child_of_a_fork_makes_its_own_connection(turn: str, source: str) -> None:
     """In a process without threads of its own; the server takes each connection in a thread of this one."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("")
@@ -295,7 +359,7 @@ def test_child_of_a_fork_makes_its_own_connection(turn: str) -> None:
         threads = [threading.Thread(target=serve_misses, args=(listener, counts), daemon=True) for _ in range(2)]
         for thread in threads:
             thread.start()
-        program = [sys.executable, "-c", FORKING, listener.getsockname().decode().removeprefix("\0"), turn]
+        program = [sys.executable, "-c", source, listener.getsockname().decode().removeprefix("\0"), turn]
         subprocess.run(program, check=True, timeout=20, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
         for thread in threads:
             thread.join()
