@@ -56,7 +56,8 @@ SUBCOMMANDS
 
 PLACEHOLDERS IN A COMMAND
   {socket}   where to serve
-  {clock}    a clock file, as --clock-file describes it; the server looks into it at least ten times
+  {clock}    a clock file, as --clock-file describes it, or nothing: then the server has the machine's
+             clock, so that its timers are tried; the server looks into the file at least ten times
              a second, and measures everything by it: lifetimes, time-outs, idleness, statistics
   and each limit, with what it stands for where a case needs no other; --limit NAME=N changes it:
 %(limits)s

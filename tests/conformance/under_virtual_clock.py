@@ -3,7 +3,7 @@
     under_virtual_clock.py CLOCK_FILE MODULE [ARGUMENT…]
 
 The file's eight bytes, one signed 64-bit number of whole seconds in native order, stand where the module would read a
-clock that does not jump. Any module will do that reads time.monotonic_ns as it is when the module is imported, or calls
+clock that does not jump. With an empty word for the file, the module has the machine's clock. Any module will do that reads time.monotonic_ns as it is when the module is imported, or calls
 time.clock_gettime_ns.
 """
 
@@ -36,8 +36,9 @@ def main() -> None:
     path, module, *arguments = sys.argv[1:]
     sys.path[0] = str(Path(__file__).parents[2])
     sys.argv = [module, *arguments]
-    now_ns = time.monotonic_ns = clock_in(Path(path))
-    time.clock_gettime_ns = lambda _: now_ns()
+    if path:
+        now_ns = time.monotonic_ns = clock_in(Path(path))
+        time.clock_gettime_ns = lambda _: now_ns()
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

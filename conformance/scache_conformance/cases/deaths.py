@@ -233,6 +233,19 @@ def put_back_keeps_its_end(lab: Lab) -> None:
     require_one_found_and_both_ended(life, lab.peer("B"), lines)
 
 
+@case("deaths/put-back-ends-by-itself", "ENDP-5", "TTL-6", level=Level.SHOULD, schedule=Schedule.UNDISTURBED)
+def put_back_ends_by_itself(lab: Lab) -> None:
+    """A session that was put back is closed when it would have ended anyway, though nobody asks for it."""
+    finder, ttl_s = lab.peer("F"), lab.short_ttl_s()
+    with lab.lifetime(ttl_s) as life:
+        line = finder.park("e", b"p", ttl_s)
+    with life.in_time():
+        finder.holds_endp("e")
+    finder.hang_up()
+    life.reach_end()
+    line.insist_on_hangup("the connection", finder.deadline_s)
+
+
 @case("deaths/after-ready", "CONN-11", "FD-10", "FD-11")
 def after_ready(lab: Lab) -> None:
     """A client goes away when it has said ready: its session is gone with it or in the cache again, others stay."""

@@ -100,6 +100,16 @@ def no_idle_exit_with_sessions(lab: Lab) -> None:
         require("that the connection is open", line.hung_up(0), False)
 
 
+@_case("life/idle-exit-after-a-session", "LIFE-2", "LIFE-3")
+def idle_exit_after_a_session(lab: Lab) -> None:
+    """A server without a client exits with status 0 when its last session has ended and max_idle_s is over."""
+    with lab.server(max_idle_s=IDLE_S) as server:
+        with lab.peer(target=server) as peer:
+            line = peer.park("e", ttl_s=1)
+        _require_exit(lab, server)
+        line.insist_on_hangup("the connection", server.declared.deadline_s)
+
+
 def _forget(lab: Lab, server: Target) -> None:
     """Leave the server without a client; on a virtual clock, let max_idle_s pass."""
     server.leave_alone()

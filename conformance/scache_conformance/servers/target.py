@@ -145,6 +145,10 @@ class Target(ABC):
         """Return a second server of the same kind, not started yet, under these limits. Raises Unavailable."""
         raise Unavailable("needs a server that the suite can start: use --exec or --postfix")
 
+    def in_real_time(self) -> "Target":
+        """Return a second server of the same kind, not started yet, with the machine's clock. Raises Unavailable."""
+        raise Unavailable("needs a server that the suite can start: use --exec or --postfix")
+
     def begin_exit(self) -> None:
         """Ask the server to exit in good order. Raises Unavailable."""
         raise Unavailable("needs a server that the suite can end: use --exec or --postfix")

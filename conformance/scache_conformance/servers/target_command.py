@@ -34,7 +34,8 @@ class CommandServer(Target):
 
     In the command `{socket}` stands for the path to serve on, `{clock}` for that of the clock file, and the name of any
     limit, such as `{ttl_limit_s}` or `{sessions_max}`, for its value. It is run without a shell. A server with
-    `{clock}` in its command has a clock; where none was declared it is a file of its own.
+    `{clock}` in its command has a clock; where none was declared it is a file of its own. Nothing stands for `{clock}`
+    where the server is to have the machine's clock.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class CommandServer(Target):
         name: str = "",
         limits: Mapping[str, int] | None = None,
         is_main: bool = True,
+        real_time: bool = False,
     ) -> None:
         """Touch nothing yet. Raises ValueError where the command cannot be used."""
         try:
@@ -63,6 +65,7 @@ class CommandServer(Target):
         self._words: Final = words
         self._limits: Final = dict(limits or {})
         self._is_main: Final = is_main
+        self._real_time: Final = real_time
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._listening_pid = 0
@@ -80,7 +83,7 @@ class CommandServer(Target):
     @property
     def has_clock(self) -> bool:
         """Tell whether a clock was declared, or it is given one."""
-        return self.declared.clock_path is not None or "{clock}" in self.command
+        return not self._real_time and (self.declared.clock_path is not None or "{clock}" in self.command)
 
     @property
     def clock_path(self) -> Path | None:
@@ -126,10 +129,19 @@ class CommandServer(Target):
         for name in limits:
             if f"{{{name}}}" not in self.command:
                 raise Unavailable(f"needs a server with another {name}: put {{{name}}} into the command of --exec")
-        if self.declared.clock_path is not None and "{clock}" not in self.command:
+        if self.has_clock and "{clock}" not in self.command:
             raise Unavailable("needs a second server with a clock of its own: put {clock} into the command of --exec")
+        return self._another({**self._limits, **limits}, real_time=self._real_time)
+
+    def in_real_time(self) -> Target:
+        """Return a second server of the same command, in which nothing stands for `{clock}`. Raises Unavailable."""
+        if "{clock}" not in self.command:
+            raise Unavailable("needs a server without a clock of the suite's: put {clock} into the command of --exec")
+        return self._another(self._limits, real_time=True)
+
+    def _another(self, limits: Mapping[str, int], *, real_time: bool) -> Target:
         return CommandServer(
-            self.command, self.declared, name=self.name, limits={**self._limits, **limits}, is_main=False
+            self.command, self.declared, name=self.name, limits=limits, is_main=False, real_time=real_time
         )
 
     def begin_exit(self) -> None:
@@ -171,7 +183,7 @@ class CommandServer(Target):
 
     def _filled_in(self) -> Sequence[str]:
         values = {name: str(self._value(name)) for name in LIMIT_NAMES}
-        values |= {"socket": str(self.socket_path), "clock": str(self.clock_path)}
+        values |= {"socket": str(self.socket_path), "clock": str(self.clock_path or "")}
         words = []
         for word in self._words:
             for name, value in values.items():

@@ -84,6 +84,10 @@ class PostfixServer(Target):
             self._program, self.declared, virtual_clock=self._virtual, limits={**self._limits, **limits}
         )
 
+    def in_real_time(self) -> Target:
+        """Return a second child that has the machine's clock."""
+        return PostfixServer(self._program, self.declared, virtual_clock=False, limits=self._limits)
+
     def begin_exit(self) -> None:
         """Close the status channel, as a master does that reloads: at its exit the child prints statistics."""
         self._running.disconnect()

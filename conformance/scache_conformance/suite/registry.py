@@ -22,6 +22,7 @@ class Schedule(Enum):
     IN_TURN = "on the server that the cases share, one after the other"
     WAITING = "lets time pass: where that is real, at once with others that do, on the server that they share"
     UNDISTURBED = "lets time pass, on a server that nobody else uses: it would hold others up, or they would wake it"
+    REAL_TIME = "lets time pass on a server with the machine's clock, where the server that cases share has another"
     OWN_SERVERS = "starts every server that it uses, and may run beside others that do"
 
 
@@ -44,7 +45,7 @@ class Case:
 
 AREAS: Final = (
     "greeting", "requests", "malformed", "splits", "pipelining", "endp", "dest",
-    "ttl", "fd", "deaths", "stalls", "limits", "stats", "life",
+    "ttl", "fd", "deaths", "stalls", "limits", "stats", "life", "timers",
 )  # fmt: skip
 """The first parts of the slugs, from the simple to the intricate: each a module or a folder of `cases`."""
 

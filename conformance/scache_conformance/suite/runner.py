@@ -2,8 +2,9 @@
 
 In real time the cases that wait for an expiry run all at once, after the others, and those that want to be undisturbed
 each on a server of its own; on a virtual clock, which all of them would move, one after the other. Those that start all
-their servers come last, a few at a time. After each case the server must still greet: one that died is an ERROR of the
-case that it died of, and is started again if it is the suite's.
+their servers come last, a few at a time; beside them, those that try the timers of a server in real time if the others
+had a virtual clock. After each case the server must still greet: one that died is an ERROR of the case that it died of,
+and is started again if it is the suite's.
 """
 
 import time
@@ -71,7 +72,8 @@ class Runner:
                 self.progress(results[case.slug])
             self._together(by_schedule[Schedule.WAITING], self._attempt_until_conclusive, WAITING_TOGETHER_MAX, results)
             self._together(undisturbed, self._undisturbed, OWN_SERVERS_MAX, results)
-            self._together(by_schedule[Schedule.OWN_SERVERS], self._attempt_until_conclusive, OWN_SERVERS_MAX, results)
+            in_real_time, own = by_schedule[Schedule.REAL_TIME], by_schedule[Schedule.OWN_SERVERS]
+            self._together([*in_real_time, *own], self._on_own_servers, len(in_real_time) + OWN_SERVERS_MAX, results)
         except ServerGone as gone:
             for case in cases:
                 if case.slug not in results:
@@ -122,11 +124,27 @@ class Runner:
                 pass  # perhaps there can be one at a time
         return False
 
-    def _undisturbed(self, case: Case) -> Result:
+    def _on_own_servers(self, case: Case) -> Result:
+        """Run a case that starts its servers itself, or has one started for it that has the machine's clock."""
+        if case.schedule is Schedule.REAL_TIME:
+            return self._in_real_time(case)
+        return self._attempt_until_conclusive(case)
+
+    def _in_real_time(self, case: Case) -> Result:
+        """Run a case on a server that has the machine's clock. Where all have, another case tries it already."""
+        if not self.target.has_clock:
+            return _result(case, Verdict.SKIP, reason="all cases run in real time, and one of them tries this")
+        try:
+            target = self.target.in_real_time()
+        except Unavailable as missing:
+            return _result(case, Verdict.SKIP, reason=str(missing))
+        return self._undisturbed(case, target)
+
+    def _undisturbed(self, case: Case, target: Target | None = None) -> Result:
         """Run a case on a server that is started for it alone."""
         result = _result(case, Verdict.ERROR, reason="not tried")
         try:
-            with self.target.another() as target:
+            with target or self.target.another() as target:
                 result = replace(self, target=target)._attempt_until_conclusive(case)
                 target.check_alive()
         except ServerDied as died:

@@ -4,8 +4,8 @@
  *
  *   threaded --listen PATH [--clock FILE] [--ttl-limit S] [--max-idle S] ...
  *
- * --clock names a file of eight bytes that counts whole seconds, instead of the machine's clock. Every option takes one
- * value. Statistics go to standard error.
+ * --clock names a file of eight bytes that counts whole seconds, instead of the machine's clock, unless it is empty. Every option
+ * takes one value. Statistics go to standard error.
  */
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -760,7 +760,7 @@ int main(int count, char **words) {
     for (int i = 1; i + 1 < count; i += 2) {
         if (!strcmp(words[i], "--listen"))
             snprintf(address.sun_path, sizeof address.sun_path, "%s", words[i + 1]);
-        if (!strcmp(words[i], "--clock")) {
+        if (!strcmp(words[i], "--clock") && *words[i + 1]) {
             int file = open(words[i + 1], O_RDONLY | O_CLOEXEC);
             void *word = mmap(NULL, sizeof *clock_word, PROT_READ, MAP_SHARED, file, 0);
             if (word == MAP_FAILED)

@@ -31,6 +31,21 @@ def unfinished_list(lab: Lab) -> None:
         peer.insist_on_hangup()
 
 
+@_case("limits/two-unfinished", "LIMIT-7")
+def two_unfinished(lab: Lab) -> None:
+    """Two clients that stop one after the other are each disconnected, the second at its own time."""
+    with lab.server(ipc_timeout_s=2) as server:
+        first, second = lab.peer(target=server), lab.peer("B", target=server)
+        places.mid_name(first)
+        first.wait_until_taken(first.deadline_s)
+        lab.let_pass(server, 1)
+        places.descriptor_awaited(second)
+        lab.let_pass(server, 1)
+        first.insist_on_hangup()
+        lab.let_pass(server, 1)
+        second.insist_on_hangup()
+
+
 @_case("limits/unfinished-save", "LIMIT-7")
 def unfinished_save(lab: Lab) -> None:
     """A client that does not send its descriptor for ipc_timeout_s is disconnected."""

@@ -17,6 +17,9 @@ FOREVER_S = 2_147_483_647
 MANY = 400
 """More than a server removes in one turn that removes what is due in shares. Arbitrary."""
 
+CLOSED_WITHIN_S = 0.5
+"""In real time, how late a connection may be closed after its end. Arbitrary: longer than a turn of any server."""
+
 _waiting = partial(case, schedule=Schedule.WAITING)
 # Other cases' requests would wake a server that does not wake by itself.
 _undisturbed = partial(case, schedule=Schedule.UNDISTURBED)
@@ -94,6 +97,25 @@ def each_closed_at_its_end(lab: Lab) -> None:
     for life, line in ((short, first), (long, second)):
         life.reach_end()
         _require_closed_in_silence(line, peer.deadline_s)
+
+
+@_undisturbed("ttl/sooner-saved-later", "TTL-3", "TTL-6")
+def sooner_saved_later(lab: Lab) -> None:
+    """Of two sessions, the one that was saved later and ends sooner is closed at its end, and the other at its own."""
+    peer = lab.peer()
+    lab.short_ttl_s()
+    with lab.lifetime(2) as long:
+        first = peer.park("e", b"first", 2)
+    with lab.lifetime(1) as short:
+        second = peer.park("e", b"second", 1)
+    short.reach_end()
+    if not lab.target.has_clock:  # not a second later, when the other ends
+        require("whether the one that ends sooner is closed", second.hung_up(CLOSED_WITHIN_S), True)
+    _require_closed_in_silence(second, peer.deadline_s)
+    with long.in_time():
+        _require_open(first)
+    long.reach_end()
+    _require_closed_in_silence(first, peer.deadline_s)
 
 
 def _require_open(line: Line) -> None:

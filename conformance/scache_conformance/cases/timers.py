@@ -1,0 +1,63 @@
+"""Cases: what time brings in real time, where all other cases have a virtual clock.
+
+A server looks at a virtual clock again and again, and its own timers are never tried so. Each of these is another case,
+or a longer one, on a server that has the machine's clock.
+"""
+
+from scache_conformance.cases import deaths, life, stats
+from scache_conformance.cases.limits import timeouts
+from scache_conformance.cases.ttl import sessions
+from scache_conformance.suite.lab import Lab
+from scache_conformance.suite.registry import Function, Schedule, add
+from scache_conformance.suite.verdicts import Level
+
+MUST, SHOULD = Level.MUST, Level.SHOULD
+
+
+def _in_real_time(slug: str, title: str, clauses: tuple[str, ...], function: Function, level: Level = MUST) -> None:
+    def try_in_real_time(lab: Lab) -> str | None:
+        return function(lab)
+
+    add(f"timers/{slug}", title, clauses, try_in_real_time, level=level, schedule=Schedule.REAL_TIME)
+
+
+_in_real_time(
+    "session", "In real time, a connection is closed when its session ends, without a request.",
+    ("TTL-3", "TTL-6"), sessions.session_closed_at_its_end,
+)  # fmt: skip
+_in_real_time(
+    "two-sessions", "In real time, two sessions that end one after the other are each closed then.",
+    ("TTL-3", "TTL-6"), sessions.each_closed_at_its_end,
+)  # fmt: skip
+_in_real_time(
+    "sooner-saved-later", "In real time, a session that is saved later and ends sooner is closed at its own end.",
+    ("TTL-3", "TTL-6"), sessions.sooner_saved_later,
+)  # fmt: skip
+_in_real_time(
+    "put-back", "In real time, a session that was put back is closed when it would have ended anyway.",
+    ("ENDP-5", "TTL-6"), deaths.put_back_ends_by_itself, SHOULD,
+)  # fmt: skip
+_in_real_time(
+    "unfinished-list", "In real time, a client that leaves a list unfinished for ipc_timeout_s is disconnected.",
+    ("LIMIT-7",), timeouts.unfinished_list, SHOULD,
+)  # fmt: skip
+_in_real_time(
+    "unfinished-find", "In real time, a client that does not say ready for ipc_timeout_s is disconnected.",
+    ("LIMIT-7",), timeouts.unfinished_find, SHOULD,
+)  # fmt: skip
+_in_real_time(
+    "two-unfinished", "In real time, two clients that stop one after the other are each disconnected.",
+    ("LIMIT-7",), timeouts.two_unfinished, SHOULD,
+)  # fmt: skip
+_in_real_time(
+    "idle-exit", "In real time, a server without a client exits when max_idle_s is over.",
+    ("LIFE-2",), life.idle_exit,
+)  # fmt: skip
+_in_real_time(
+    "idle-exit-after-a-session", "In real time, a server exits for being idle when its last session has ended.",
+    ("LIFE-2", "LIFE-3"), life.idle_exit_after_a_session,
+)  # fmt: skip
+_in_real_time(
+    "statistics", "In real time, statistics are printed every status_update_time_s.",
+    ("STAT-7",), stats.printed_regularly,
+)  # fmt: skip
