@@ -3,8 +3,8 @@
     under_virtual_clock.py CLOCK_FILE MODULE [ARGUMENT…]
 
 The file's eight bytes, one signed 64-bit number of whole seconds in native order, stand where the module would read a
-clock that does not jump. With an empty word for the file, the module has the machine's clock. Any module will do that reads time.monotonic_ns as it is when the module is imported, or calls
-time.clock_gettime_ns.
+clock that does not jump. With an empty word for the file, the module has the machine's clock. Any module will do that
+reads time.monotonic_ns as it is when the module is imported, or calls time.clock_gettime_ns.
 """
 
 import mmap
