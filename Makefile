@@ -41,6 +41,9 @@ check: setup ## types, lint, format
 explore: setup ## every state of a larger scope, specification and fast table side by side (minutes)
 	$(BIN)/python -m tests.side_by_side.exploration
 
+prove: setup ## prove the invariants of the table for any number of clients and sessions, try wrong rows (a minute)
+	$(BIN)/python -m scache_proof $(ARGS)
+
 RUNS := .cache/conformance
 SUITE = $(BIN)/scache-conformance --strict
 # Our servers have no option for a clock; this puts the suite's in the place of theirs, so that every expiry is exact.
@@ -90,7 +93,7 @@ compiled: setup ## compile the hot modules with mypyc into .cache/compiled (opti
 	@echo "run it: PYTHONPATH=$(COMPILED) $(BIN)/python -m scache_fast --listen …"
 
 test-compiled: compiled ## lockstep and the server's own tests, with the hot modules compiled
-	$(BIN)/python -m pytest -n 2 --dist worksteal -o pythonpath='. $(COMPILED) spec reference client conformance bench' \
+	$(BIN)/python -m pytest -n 2 --dist worksteal -o pythonpath='. $(COMPILED) spec reference client conformance proof bench' \
 		--compiled tests/side_by_side/lockstep tests/fast $(ARGS)
 
 # The sdist, the pure wheel made from it, and the compiled wheel where there is a C compiler.

@@ -29,7 +29,7 @@ from tests.support.checkout import ROOT, files
 from scache_spec.places import Place, citations
 
 FAST = Path("fast/scache_fast")
-IMPORTED_FROM = (".", "spec", "reference", "fast", "client", "conformance", "bench")
+IMPORTED_FROM = (".", "spec", "reference", "fast", "client", "conformance", "proof", "bench")
 
 _later_s = count(int(ROOT.stat().st_mtime) + 1)
 """Times of change for mutated files: a file that changes twice in a second would be taken for the one before."""

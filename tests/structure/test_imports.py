@@ -15,6 +15,7 @@ PACKAGES = {
     "fast": "scache_fast",
     "client": "scache_client",
     "conformance": "scache_conformance",
+    "proof": "scache_proof",
     "bench": "scache_bench",
 }
 
@@ -24,6 +25,7 @@ MAY_IMPORT = {
     "fast": {"scache_spec.vocabulary"},
     "client": {"scache_spec.vocabulary"},
     "conformance": {"scache_spec", "hypothesis"},
+    "proof": {"scache_spec", "z3"},
 }
 """Besides the standard library and themselves. bench and tests may import anything."""
 

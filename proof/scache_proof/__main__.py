@@ -1,0 +1,42 @@
+"""The command: `python -m scache_proof` proves, `python -m scache_proof STATE INPUT ACTION NEXT` tries a wrong row."""
+
+import argparse
+import sys
+import time
+
+from scache_proof.control import first_broken
+from scache_proof.induction import row_case
+from scache_proof.report import Figures, run
+from scache_proof.story import tell
+from scache_spec.conversation import Action, Input, State, Transition
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the proof, or the story of what a row would break; exit 1 if something is broken."""
+    parser = argparse.ArgumentParser(prog="python -m scache_proof", description=__doc__)
+    parser.add_argument(
+        "row",
+        nargs="*",
+        metavar="STATE INPUT ACTION NEXT",
+        help="a row to try, such as READY OTHER_LIST IGNORE REQUEST",
+    )
+    row: list[str] = parser.parse_args(arguments).row
+    if row:
+        if len(row) != 4:
+            parser.error("a row is four names: STATE INPUT ACTION NEXT")
+        sys.exit(_try(State[row[0]], Input[row[1]], Transition(State[row[3]], Action[row[2]], "CONN-4")))
+    began, figures = time.perf_counter(), Figures()
+    for line in run(figures):
+        print(line, flush=True)
+    print(f"\n{time.perf_counter() - began:.0f} s in all")
+    sys.exit(figures.failed)
+
+
+def _try(state: State, what: Input, row: Transition) -> int:
+    invariant = first_broken(row_case(state, what, row), "")
+    print("Every invariant holds with this row." if invariant is None else tell(state, what, row, invariant))
+    return int(invariant is not None)
+
+
+if __name__ == "__main__":
+    main()
