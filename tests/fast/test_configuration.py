@@ -32,6 +32,7 @@ VALUES = {
     "listen": Values("/a", "/b", "/c", "", "the path is empty"),
     "mode": Values("0600", "0640", "0644", "rw-rw-rw-", "is not a file mode: write three octal digits"),
     "owner": Values("1:2", "3:4", ":5", "nobody-of-that-name", "there is no user 'nobody-of-that-name'"),
+    "admin": Values("/a", "/b", "/c", "", "the path is empty"),
     "allow_uid": Values("1", "2", "nobody", "4294967295", "there is no user 4294967295: numbers end at"),
     "allow_gid": Values("1", "2", "nogroup", "no-such-group", "there is no group 'no-such-group'"),
     "user": Values("root", "nobody", "daemon", "no-such-user", "there is no user 'no-such-user'"),
@@ -200,7 +201,7 @@ def test_names_and_numbers_are_the_same_users() -> None:
     [
         ("ttl-limit = 5", "unknown key 'ttl-limit': did you mean 'ttl_limit'?"),
         ("TTL_LIMT = 5", "did you mean 'ttl_limit'?"),
-        ("qqqq = 5", "unknown key 'qqqq': there are allow_gid, allow_uid, "),
+        ("qqqq = 5", "unknown key 'qqqq': there are admin, allow_gid, allow_uid, "),
         ("[limits]\nttl_limit = 5", "unknown key 'limits'"),
         ("ttl_limit", "is not TOML: "),
         ("ttl_limit = 1\nttl_limit = 2", "is not TOML: "),

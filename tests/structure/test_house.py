@@ -73,9 +73,10 @@ def test_no_any_in_the_core() -> None:
 
 EDGES = {
     "reference/scache_reference/shell.py",
+    "fast/scache_fast/admin/connections.py",
     *(
         f"fast/scache_fast/engine/{name}.py"
-        for name in ("server", "poller", "accepting", "requests", "context", "closing", "faults")
+        for name in ("server", "poller", "accepting", "requests", "context", "closing", "faults", "watched")
     ),
 }
 """Where what nobody foresaw is contained, so that it ends one client, session or callback and not the loop."""

@@ -36,7 +36,8 @@ INSIDE_FAST = {
     "engine": {"engine"},
     "policy": {"engine", "policy"},
     "settings": {"engine", "policy", "settings"},
-    "process": {"engine", "policy", "settings", "process"},
+    "admin": {"engine", "policy", "settings", "admin"},
+    "process": {"engine", "policy", "settings", "admin", "process"},
 }
 """Which folders of scache_fast each of them may import. What is compiled is `engine`, and it stands alone."""
 

@@ -76,6 +76,7 @@ class Accepting:
         self._context = context
         self._limits = context.limits
         self._statistics = context.statistics
+        self._counters = context.counters
         self._may_connect = context.hooks.may_connect
         self._clients_below = context.hooks.clients_below
         self._welcome = welcome
@@ -172,6 +173,7 @@ class Accepting:
             if client is not None:
                 self._welcome(client)
                 is_in = True
+                self._counters.clients_welcomed += 1
                 self._clients += 1
                 self._clients_of[client.user] = self._clients_of.get(client.user, 0) + 1
         except OSError as error:
@@ -195,6 +197,7 @@ class Accepting:
             self._meet_limit(Limit.CLIENTS_PER_USER, user)
             return None
         if self._may_connect is not None and not self._may_connect(sock):
+            self._counters.clients_refused += 1
             return None
         sock.setblocking(False)
         client = Client(sock, sock.fileno(), IN, user, pid)
@@ -217,6 +220,7 @@ class Accepting:
             del self._clients_of[user]
 
     def _meet_limit(self, limit: Limit, user: int) -> None:
+        self._counters.clients_refused += 1
         self._statistics.limit_hits[limit] += 1
         self._log.warning(f"client closed: uid {user}: limit {limit.value}={getattr(self._limits, limit.value)}")
 

@@ -1,6 +1,7 @@
 """What all parts of one engine share: its limits, its log, its counters, and the turn that is being taken."""
 
 from scache_fast.engine.closing import Closer, Job, part_with
+from scache_fast.engine.counters import Counters
 from scache_fast.engine.faults import Faults
 from scache_fast.engine.hooks import Hooks
 from scache_fast.engine.log import Log
@@ -26,7 +27,7 @@ class Turn:
 class Context:
     """See above."""
 
-    __slots__ = ("closer", "faults", "hooks", "limits", "log", "statistics", "turn")
+    __slots__ = ("closer", "counters", "faults", "hooks", "limits", "log", "statistics", "turn")
 
     def __init__(
         self, limits: Limits, log: Log, hooks: Hooks, faults: Faults, closer: Closer, statistics: Statistics
@@ -37,6 +38,7 @@ class Context:
         self.faults = faults
         self.closer = closer
         self.statistics = statistics
+        self.counters = Counters()
         self.turn = Turn()
 
     def let_go(self, job: Job) -> None:

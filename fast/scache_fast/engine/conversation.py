@@ -84,6 +84,7 @@ class Conversations:
         self._table = table
         self._context = context
         self._statistics = context.statistics
+        self._counters = context.counters
         self._list_bytes_max = limits.attribute_list_bytes_max
         self._attributes_max = limits.attributes_max
         self._output_bytes_max = limits.output_bytes_max
@@ -251,7 +252,10 @@ class Conversations:
             except MemoryError as error:
                 self._faults.contain("session closed, cannot be put back", error)
                 is_back = False
-            if not is_back:
+            if is_back:
+                self._counters.put_back += 1
+            else:
+                self._counters.expired += 1
                 self._requests.discard(session)  # ENDP-6
 
     def _is_unread(self, client: Client) -> bool:
@@ -324,6 +328,7 @@ class Conversations:
                 self._log.warning(f"client {client.fd} closed, session put back: {error.strerror}")
             self._lose(client, error)
             return
+        self._counters.handed_over(self._turn.now_ns - session.saved_ns)
         client.step_since_ns = self._turn.now_ns
         client.state = RECEIVED
         client.is_in_flight = True

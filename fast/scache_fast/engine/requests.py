@@ -63,6 +63,7 @@ class Requests:
         self._context = context
         self._turn = context.turn
         self._statistics = context.statistics
+        self._counters = context.counters
         self._limits = context.limits
         self._log = context.log
         self._verbose = context.log.verbose
@@ -80,6 +81,7 @@ class Requests:
         serve = self._handlers.get(fields[1])  # CONN-12
         if serve is None:
             self._log.warning(f"unknown request {printable(fields[1])}")
+            self._counters.unknown += 1
             client.output += _UNKNOWN  # CONN-6
             return
         serve(client, fields)
@@ -129,9 +131,11 @@ class Requests:
             self._make_room()
             limit = table.save_dest(fields[5], fields[7], fields[9], ttl_s, self._turn.now_ns)
         if limit is None:
+            self._counters.bindings_saved += 1
             self._statistics.saved_dest(table.destinations, table.used)  # STAT-4
             client.output += _DONE  # CONN-8
         else:
+            self._counters.dest_refused += 1
             self.meet_limit(limit, f"save_dest {printable(fields[5])} refused")
             client.output += _FAILED  # LIMIT-4
 
@@ -160,6 +164,7 @@ class Requests:
 
     def _malformed(self, client: Client, fields: list[bytes]) -> None:
         self._log.warning(f"bad or missing attribute in {printable(fields[1])}: {printable(encode(*fields[2:]))}")
+        self._counters.malformed[fields[1]] += 1
         client.output += _MALFORMED[fields[1]]  # CONN-7, CONN-13
 
     # What is due, and what is not worth handing out.
@@ -168,6 +173,7 @@ class Requests:
         """Say whether a session that was found can be handed out; if not, its descriptor is closed."""
         if session.expiry_ns <= self._turn.now_ns:  # TTL-5
             self._turn.work_left -= 1
+            self._counters.expired += 1
             self.discard(session)
             return False
         if self._is_alive is None:
@@ -179,6 +185,7 @@ class Requests:
             is_alive = False
         if not is_alive:
             self._turn.work_left -= 1
+            self._counters.dead += 1
             self._context.let_go(Job([session.descriptor], session.user))
         return is_alive
 
@@ -196,28 +203,31 @@ class Requests:
         """Park the descriptor that was received, or leave it where it is when the share of the turn is used up."""
         table = self._table
         endpoint, properties, ttl_s = client.saving
-        descriptor, user, now_ns = client.received, client.user, self._turn.now_ns
+        descriptor, user, pid, now_ns = client.received, client.user, client.pid, self._turn.now_ns
         domain = wire.domain_of(descriptor)
-        limit = table.save_endp(endpoint, properties, descriptor, ttl_s, now_ns, domain=domain, user=user)
+        limit = table.save_endp(endpoint, properties, descriptor, ttl_s, now_ns, domain=domain, user=user, pid=pid)
         while limit is not None and self._is_any_due():  # TTL-5
             if self._turn.work_left <= 0:
                 return
             self._make_room()
-            limit = table.save_endp(endpoint, properties, descriptor, ttl_s, now_ns, domain=domain, user=user)
+            limit = table.save_endp(endpoint, properties, descriptor, ttl_s, now_ns, domain=domain, user=user, pid=pid)
         client.received = -1
         client.step_since_ns = now_ns
         client.state = REQUEST
         if limit is None:
+            self._counters.sessions_saved += 1
             self._statistics.saved_endp(table.used, table.sessions)  # STAT-4
             client.output += _DONE  # FD-3
         else:
             self.close_unwanted(client, [descriptor])  # LIMIT-2, LIMIT-3
+            self._counters.endp_refused += 1
             self.meet_limit(limit, f"save_endp {printable(endpoint)} refused")
             client.output += _FAILED  # LIMIT-2, LIMIT-3
 
     def refuse_descriptor(self, client: Client, reason: str) -> None:
         """Answer a save whose descriptor was not parked."""
         self._log.warning(f"save_endp {printable(client.saving[0])} refused: {reason}")
+        self._counters.endp_refused += 1
         client.step_since_ns = self._turn.now_ns
         client.state = REQUEST
         client.output += _FAILED  # FD-4
@@ -238,6 +248,7 @@ class Requests:
     def expire(self, work_max: int) -> None:
         """Remove what is due, at most so many pieces of it, and close its descriptors."""
         for session in self._table.pop_expired(self._turn.now_ns, work_max):
+            self._counters.expired += 1
             self.discard(session)
 
     def meet_limit(self, limit: Limit, text: str) -> None:

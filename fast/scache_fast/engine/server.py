@@ -58,6 +58,7 @@ from scache_fast.engine.poller import IN, OUT, Poller
 from scache_fast.engine.requests import Requests
 from scache_fast.engine.statistics import Statistics
 from scache_fast.engine.table import Table
+from scache_fast.engine.watched import Watched
 from scache_spec.vocabulary import NS_PER_S, Limit, Limits
 
 _WAIT_S_MAX: Final = 60.0
@@ -100,12 +101,16 @@ class Server:
         self.table = Table(limits)
         self.statistics = Statistics(wall_clock())
         self._context = context = Context(limits, self._log, self._hooks, self.faults, closer, self.statistics)
+        self.counters = context.counters
         self._turn = context.turn
         self._requests = Requests(self.table, context)
         self._conversations = Conversations(self.table, self._requests, context, share)
         self._poller = Poller(polls_before_blocking, self.faults)
         self._clients: dict[int, Client] = {}
-        self._watched: dict[int, Callable[[], None]] = {}
+        self._watched = Watched(self._poller, self.faults)
+        self.watch = self._watched.watch
+        self.watch_for = self._watched.watch_for
+        self.unwatch = self._watched.unwatch
         self._accepting = Accepting(listeners, self._poller, context, self._welcome)
         self._backlog: dict[Client, None] = {}
         self._paused: dict[Client, None] = {}
@@ -116,6 +121,8 @@ class Server:
         self._due_ns = self._now_ns  # before that instant nothing has to be done unasked
         self._steps_due_ns: int | None = None  # no unfinished step is too old before; None: there is none
         self._ipc_timeout_ns = limits.ipc_timeout_s * NS_PER_S
+        self.is_hurried = False
+        """Set by somebody who has more work than one turn is to have: the next one then comes at once."""
         self.turns = 0
         """How many turns were begun."""
         self.on_turn: Callable[[], None] | None = None
@@ -124,6 +131,11 @@ class Server:
         """The number of the turn that is being taken; None while the loop waits."""
         self.is_running = True
         """False from the turn on in which the server decided to end."""
+
+    @property
+    def limits(self) -> Limits:
+        """Return the limits in force."""
+        return self._limits
 
     @property
     def clients(self) -> int:
@@ -148,15 +160,14 @@ class Server:
         """Return how many lists were taken for requests since the start."""
         return self._conversations.served
 
-    def watch(self, fd: int, on_readable: Callable[[], None]) -> None:
-        """Call back in each turn that finds a descriptor readable (or hung up); the caller goes on owning it."""
-        self._watched[fd] = on_readable
-        self._poller.register(fd, IN)
+    @property
+    def everybody(self) -> list[Client]:
+        """Return the clients that are connected."""
+        return list(self._clients.values())
 
-    def unwatch(self, fd: int) -> None:
-        """Stop watching a descriptor."""
-        del self._watched[fd]
-        self._poller.unregister(fd)
+    def let_go(self, descriptors: list[int]) -> None:
+        """Close descriptors of others where closing may wait."""
+        self._context.let_go(Job(descriptors, -1))
 
     def stop(self) -> None:
         """End after the current turn."""
@@ -250,7 +261,10 @@ class Server:
 
     def _wait_s(self, timeout_s: float | None) -> float:
         """Read the clock; return how long to wait from now on, given how long at most."""
+        turn_ns = self._now_ns
         self._now_ns = self._clock()
+        if self.turns:
+            self.counters.took_turn(self._now_ns - turn_ns)
         try:
             self.table.compact()
         except MemoryError as error:
@@ -266,7 +280,8 @@ class Server:
         if self._max_idle_ns is not None and not self._clients and not self.table.sessions:
             due_ns = min(due_ns, self._idle_since_ns + self._max_idle_ns)
         self._due_ns = due_ns
-        if self._backlog:
+        if self._backlog or self.is_hurried:
+            self.is_hurried = False
             return 0.0
         # epoll counts milliseconds and Python rounds up: a wait never ends just before the thing it waited for.
         wait_s = min(max(0, due_ns - self._now_ns) / NS_PER_S, _WAIT_S_MAX)
@@ -419,13 +434,13 @@ class Server:
 
     def _other_event(self, fd: int, event: int) -> None:
         try:
-            if not self._accepting.notice(fd, event) and fd in self._watched:
-                self._watched[fd]()
-            # Else it is the event of a client that was dropped earlier in this turn.
+            is_listener = self._accepting.notice(fd, event)
         except Exception as error:
-            self.faults.contain(f"descriptor {fd} is not watched any more", error)
-            if fd in self._watched:
-                self.unwatch(fd)
+            self.faults.contain("accepting goes on in the next turn", error)
+            return
+        if not is_listener:
+            # Or it is the event of a client that was dropped earlier in this turn.
+            self._watched.notice(fd)
 
     def _welcome(self, client: Client) -> None:
         """Take over a client that was let in; raises OSError when it cannot be waited for."""

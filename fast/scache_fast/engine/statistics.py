@@ -32,8 +32,22 @@ class Statistics:
     limit_hits: dict[Limit, int] = field(default_factory=_no_hits)
     """Not part of an interval: printing leaves these alone."""
 
+    lookups_before: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Hits and misses of find_dest, then of find_endp, from the start to the beginning of the interval."""
+
     too_many_in_flight: int = 0
     """How often the kernel refused a hand-over since the start, because too many descriptors were in flight."""
+
+    @property
+    def lookups(self) -> tuple[int, int, int, int]:
+        """Return hits and misses of find_dest, then of find_endp, since the start."""
+        dest_hits, dest_misses, endp_hits, endp_misses = self.lookups_before
+        return (
+            dest_hits + self.dest_hits,
+            dest_misses + self.dest_misses,
+            endp_hits + self.endp_hits,
+            endp_misses + self.endp_misses,
+        )
 
     def saved_endp(self, endpoints: int, sessions: int) -> None:
         """Raise the peaks that a saved session can raise; sizes are those after the save."""
@@ -67,6 +81,7 @@ class Statistics:
             lines.append(
                 f"statistics: max simultaneous domains={domains} addresses={addresses} connection={connections}"
             )
+        self.lookups_before = self.lookups
         self.dest_hits = self.dest_misses = self.endp_hits = self.endp_misses = 0  # STAT-5
         self.destinations_max = self.endpoints_max = self.sessions_max = 0  # STAT-5
         self.start_s = now_s  # STAT-5

@@ -47,9 +47,11 @@ _SERIAL_BITS: Final = 64
 class Session:
     """One parked connection."""
 
-    __slots__ = ("descriptor", "domain", "due", "endpoint", "newer", "older", "properties", "user")
+    __slots__ = ("descriptor", "domain", "due", "endpoint", "newer", "older", "pid", "properties", "saved_ns", "user")
 
-    def __init__(self, endpoint: bytes, properties: bytes, descriptor: int, domain: int, user: int) -> None:
+    def __init__(
+        self, endpoint: bytes, properties: bytes, descriptor: int, domain: int, user: int, pid: int, saved_ns: int
+    ) -> None:
         self.endpoint = endpoint
         self.properties = properties
         self.descriptor = descriptor
@@ -57,6 +59,9 @@ class Session:
         """The address family of its socket (AF_INET, …), -1 for what is no socket."""
         self.user = user
         """The uid of the process that saved it, -1 if nobody asked."""
+        self.pid = pid
+        """Its process id when it connected, -1 if nobody asked."""
+        self.saved_ns = saved_ns
         self.due = 0
         self.older: Session | None = None
         self.newer: Session | None = None
@@ -80,16 +85,23 @@ class _Endpoint:
         self.bindings = bindings
 
 
-class _Binding:
+class Binding:
     """One way from a destination to an endpoint."""
 
-    __slots__ = ("destination", "due", "endpoint", "properties")
+    __slots__ = ("destination", "due", "endpoint", "properties", "saved_ns")
 
-    def __init__(self, destination: bytes, endpoint: _Endpoint, properties: bytes, due: int) -> None:
+    def __init__(self, destination: bytes, endpoint: _Endpoint, properties: bytes, saved_ns: int) -> None:
         self.destination = destination
         self.endpoint = endpoint
         self.properties = properties
-        self.due = due
+        self.saved_ns = saved_ns
+        """When it was saved first; a renewal does not change it."""
+        self.due = 0
+
+    @property
+    def expiry_ns(self) -> int:
+        """Return the first instant at which the binding is no longer alive."""
+        return self.due >> _SERIAL_BITS
 
 
 class Sizes(NamedTuple):
@@ -112,8 +124,8 @@ class Table:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._endpoints: dict[bytes, _Endpoint] = {}
-        self._destinations: dict[bytes, dict[tuple[bytes, bytes], _Binding]] = {}
-        self._timed: dict[int, Session | _Binding] = {}
+        self._destinations: dict[bytes, dict[tuple[bytes, bytes], Binding]] = {}
+        self._timed: dict[int, Session | Binding] = {}
         self._heap: list[int] = []
         self._serial = 0
         self.sessions = 0
@@ -126,7 +138,7 @@ class Table:
 
     def save_endp(
         self, endpoint: bytes, properties: bytes, descriptor: int, ttl_s: int, now_ns: int,
-        *, domain: int = -1, user: int = -1,
+        *, domain: int = -1, user: int = -1, pid: int = -1,
     ) -> Limit | None:  # fmt: skip
         """Park a descriptor as the newest session of an endpoint; or return the limit that forbids it."""
         limits = self._limits
@@ -140,7 +152,7 @@ class Table:
             return Limit.CACHED_BYTES
         if record is None:
             record = self._endpoint(endpoint)
-        session = Session(record.label, properties, descriptor, domain, user)
+        session = Session(record.label, properties, descriptor, domain, user, pid, now_ns)
         self._schedule(session, self._expiry_ns(ttl_s, now_ns))
         last = session.older = record.newest
         record.newest = session
@@ -186,7 +198,7 @@ class Table:
         if bindings is None:
             bindings = self._destinations[destination] = {}
         record = self._endpoint(endpoint)
-        binding = bindings[record.label, properties] = _Binding(destination, record, properties, 0)
+        binding = bindings[record.label, properties] = Binding(destination, record, properties, now_ns)
         record.bindings += 1
         self.bindings += 1
         self.bytes += size
@@ -262,6 +274,22 @@ class Table:
         self.sessions = self.bindings = self.used = self.bytes = 0
         return sessions
 
+    def remove(self, item: Session | Binding) -> bool:
+        """Remove a session, whose descriptor is to be closed, or a binding; False: it was not in the table.
+
+        A session that was found and is not handed over yet comes back no more: `put_back` will say that it expired.
+        """
+        if not self.holds(item):
+            if isinstance(item, Session):
+                item.due = 0
+            return False
+        del self._timed[item.due]
+        if isinstance(item, Session):
+            self._unlink(self._endpoints[item.endpoint], item)
+        else:
+            self._unbind(item)
+        return True
+
     @property
     def next_expiry_ns(self) -> int | None:
         """Return an instant before which nothing expires, nearly always the first at which something does."""
@@ -283,6 +311,14 @@ class Table:
             heapify(self._heap)
 
     # What can be asked without changing anything.
+
+    def items(self) -> list[Session | Binding]:
+        """Return all that is in the table, in no order. Whoever goes through it later asks `holds` about each."""
+        return list(self._timed.values())
+
+    def holds(self, item: Session | Binding) -> bool:
+        """Say whether a session or a binding is in the table. One that was renewed or put back is the same one."""
+        return self._timed.get(item.due) is item
 
     @property
     def destinations(self) -> int:
@@ -311,7 +347,7 @@ class Table:
             record = self._endpoints[label] = _Endpoint(label)
         return record
 
-    def _schedule(self, item: Session | _Binding, expiry_ns: int) -> None:
+    def _schedule(self, item: Session | Binding, expiry_ns: int) -> None:
         self._serial = serial = self._serial + 1
         due = item.due = expiry_ns << _SERIAL_BITS | serial
         # In this order: should there be no memory for the second, an instant is stale, and nothing is lost.
@@ -342,7 +378,7 @@ class Table:
             if not record.bindings:  # DEST-1
                 del self._endpoints[record.label]
 
-    def _unbind(self, binding: _Binding) -> None:
+    def _unbind(self, binding: Binding) -> None:
         record = binding.endpoint
         bindings = self._destinations[binding.destination]
         del bindings[record.label, binding.properties]

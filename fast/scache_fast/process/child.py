@@ -22,6 +22,7 @@ from scache_fast.engine.server import Server
 from scache_fast.process import inherited
 from scache_fast.process.errors import StartError
 from scache_fast.process.invocation import Invocation
+from scache_fast.process.listening import listen_for_operators
 from scache_fast.process.mail_log import MailLog
 from scache_fast.process.postfix_parameters import OWN_PREFIX, Parameters
 from scache_fast.process.privileges import Identity, drop, raise_descriptor_limit
@@ -89,8 +90,15 @@ def run(
     supervisor.after_turn += [mail_log.sink.after_turn, watch.after_turn]
     supervisor.turn_s_max = min(supervisor.turn_s_max, LOOK_S)
     user = parameters.owner() if invocation.is_unprivileged else None
+    admin = None
+    if settings.admin is not None:
+        try:
+            admin = listen_for_operators(settings.admin, user, [], log).sock
+        except StartError as error:
+            # The child before this one may still be ending. Mail does not wait for that.
+            log.warning(f"there is no admin socket: {error}")
     drop(Identity(user, chroot=parameters["queue_directory"] if invocation.is_chrooted else None))
-    return serve(listeners, settings, log, supervisor, descriptors)
+    return serve(listeners, settings, log, supervisor, descriptors, admin)
 
 
 class Master:

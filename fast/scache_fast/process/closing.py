@@ -82,6 +82,11 @@ class ClosingThreads:
         for _ in range(WORKERS):
             self._start_worker()
 
+    @property
+    def stuck(self) -> int:
+        """Return how many threads are stuck in a close."""
+        return len(self._stuck)
+
     # The loop's thread.
 
     def close(self, job: Job) -> None:

@@ -23,13 +23,14 @@ import os
 import socket
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from scache_fast.process.errors import StartError
 from scache_fast.process.logger import Logger
+from scache_fast.settings.accounts import Account
 from scache_fast.settings.values import Owner
 
 PATH_BYTES_MAX: Final = 107
@@ -37,6 +38,8 @@ PATH_BYTES_MAX: Final = 107
 
 _BACKLOG: Final = 1024
 """How many clients may wait to be accepted. Arbitrary; the kernel cuts it to net.core.somaxconn."""
+
+_OPERATORS_MODE: Final = 0o600
 
 _AS_MADE: Final = Owner()
 
@@ -143,6 +146,16 @@ def listen(path: str, mode: int, owner: Owner, log: Logger, patience_s: float = 
         sock.close()
         raise
     return SocketFile(path, sock, file)
+
+
+def listen_for_operators(path: str, user: Account | None, taken: Iterable[str], log: Logger) -> SocketFile:
+    """Make the admin socket, for root and the user that the process is going to be; raises StartError.
+
+    `taken` are the paths on which clients are listened to.
+    """
+    if os.path.abspath(path) in map(os.path.abspath, taken):
+        raise StartError(f"the admin socket and a socket for clients are both {path!r}: choose another for one")
+    return listen(path, _OPERATORS_MODE, Owner(None if user is None else user.uid), log)
 
 
 def _make_way(path: str) -> None:

@@ -45,6 +45,8 @@ class Logger:
         self._clock = clock
         # How many warnings of a kind there were since the instant its window began.
         self._kinds: dict[str, tuple[int, int]] = {}
+        self.suppressed = 0
+        """How many warnings were left out because there were many of their kind."""
 
     def detail(self, text: str) -> None:
         """Pass the line on if the log is verbose."""
@@ -69,6 +71,8 @@ class Logger:
         self._kinds[kind] = since_ns, count + 1
         if count < _REPEATS_MAX:
             self._sink(Priority.WARNING, _one_line(f"warning: {text}"))
+        else:
+            self.suppressed += 1
 
     def fatal(self, text: str) -> None:
         """Pass the line on, marked as the reason why the process ends."""

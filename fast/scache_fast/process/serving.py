@@ -16,6 +16,7 @@ from scache_fast.engine.server import Server
 from scache_fast.policy.access import Access, Doorkeeper
 from scache_fast.policy.farewell import Farewells
 from scache_fast.policy.liveness import HealthCheck, Liveness
+from scache_fast.process.administration import Administration
 from scache_fast.process.closing import ClosingThreads
 from scache_fast.process.errors import StartError
 from scache_fast.process.logger import Logger
@@ -59,11 +60,17 @@ class Supervisor:
 
 
 def serve(
-    listeners: Sequence[socket.socket], settings: Settings, log: Logger, supervisor: Supervisor, descriptors: int
+    listeners: Sequence[socket.socket],
+    settings: Settings,
+    log: Logger,
+    supervisor: Supervisor,
+    descriptors: int,
+    admin: socket.socket | None = None,
 ) -> int:
     """Serve until told to end or idle for long enough, then print statistics and close everything.
 
-    `descriptors` is how many the process may have open. Returns the exit status: 1 if no listening socket is left.
+    `descriptors` is how many the process may have open, `admin` the listening socket for operators.
+    Returns the exit status: 1 if no listening socket is left.
     Raises StartError.
     """
     if descriptors - settings.descriptors_reserve <= _OWN_DESCRIPTORS:
@@ -93,6 +100,11 @@ def serve(
             polls_before_blocking=settings.busy_poll,
         )
         signals = Signals(server, log)
+        administration = None
+        if admin is not None:
+            administration = Administration(admin, server, closing, descriptors, log, _now_ns)
+            supervisor.after_turn.append(administration.after_turn)
+            supervisor.turn_s_max = min(supervisor.turn_s_max, administration.turn_s_max)
     except OSError as error:
         # EMFILE, ENFILE, ENOMEM, ENOSPC: what the loop itself needs cannot be had.
         raise StartError(f"cannot wait for clients: {error.strerror}") from error
@@ -114,6 +126,8 @@ def serve(
             with signals:
                 return _run(server, log, supervisor)
         finally:
+            if administration is not None:
+                administration.close()
             server.close()
             if not closing.finish(_LAST_CLOSES_S):
                 log.warning("files that clients passed do not stop closing: this process stays until they do")

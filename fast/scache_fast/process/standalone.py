@@ -9,7 +9,7 @@ from collections.abc import MutableMapping, Sequence
 
 from scache_fast.process import inherited, systemd
 from scache_fast.process.errors import StartError
-from scache_fast.process.listening import SocketFile, listen
+from scache_fast.process.listening import SocketFile, listen, listen_for_operators
 from scache_fast.process.logger import Logger, Sink
 from scache_fast.process.privileges import Identity, drop, raise_descriptor_limit
 from scache_fast.process.serving import serve
@@ -26,9 +26,11 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
     terminal = to_stderr(settings.syslog_name)
     sink: Sink = terminal
     files: list[SocketFile] = []
+    admin: SocketFile | None = None
     is_in_chroot = False
     try:
         passed = systemd.passed_sockets(environment)
+        admin_sock = systemd.passed_admin(environment, passed)
         ready_fd = settings.ready_fd
         if ready_fd is not None:
             inherited.writable_descriptor(ready_fd, "readiness")
@@ -48,6 +50,12 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
         descriptors = raise_descriptor_limit(log)
         for path in settings.listen:
             files += [listen(path, settings.mode, settings.owner, log)]
+        if settings.admin is not None:
+            if admin_sock is not None:
+                raise StartError("an admin socket was passed, and --admin names another: leave one of them out")
+            taken = [*settings.listen, *(str(sock.getsockname()) for sock in passed)]
+            admin = listen_for_operators(settings.admin, settings.user, taken, log)
+            admin_sock = admin.sock
         supervisor = systemd.Notifier(environment, ready_fd, log).supervisor()
         systemd.forget(environment)
         names = [file.path for file in files] + [str(sock.getsockname()) for sock in passed]
@@ -59,13 +67,14 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
         supervisor.turn_s_max = min(supervisor.turn_s_max, LOOK_S)
         drop(Identity(settings.user, settings.group, settings.chroot))
         is_in_chroot = settings.chroot is not None
-        return serve([*passed, *(file.sock for file in files)], settings, log, supervisor, descriptors)
+        listeners = [*passed, *(file.sock for file in files)]
+        return serve(listeners, settings, log, supervisor, descriptors, admin_sock)
     except StartError as error:
         for each in dict.fromkeys((terminal, sink)):
             Logger(each).fatal(str(error))
         return 1
     finally:
-        for file in files:
+        for file in [*files, *([admin] if admin is not None else [])]:
             file.sock.close()
             # In a chroot the path means something else. The next start replaces what is left.
             complaint = None if is_in_chroot else file.remove(Logger(sink))

@@ -20,6 +20,8 @@ from scache_fast.process.serving import Supervisor
 _FIRST_FD: Final = 3
 """SD_LISTEN_FDS_START."""
 
+ADMIN_NAME: Final = "admin"
+
 _VARIABLES: Final = (
     "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC",
 )  # fmt: skip
@@ -46,6 +48,16 @@ def passed_sockets(environment: Mapping[str, str]) -> list[socket.socket]:
                 sock.close()
             raise
     return found
+
+
+def passed_admin(environment: Mapping[str, str], passed: list[socket.socket]) -> socket.socket | None:
+    """Take the socket that systemd calls `admin` (FileDescriptorName=) out of the passed ones; None: there is none."""
+    names = environment.get("LISTEN_FDNAMES", "").split(":")
+    for sock in passed:
+        if names[sock.fileno() - _FIRST_FD : sock.fileno() - _FIRST_FD + 1] == [ADMIN_NAME]:
+            passed.remove(sock)
+            return sock
+    return None
 
 
 def forget(environment: MutableMapping[str, str]) -> None:

@@ -40,6 +40,7 @@ class Settings:
     listen: tuple[str, ...]
     mode: int
     owner: Owner
+    admin: str | None
     access: Access
     user: Account | None
     group: int | None
@@ -100,6 +101,9 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             "connect, and so take and park connections; 0600: only the owner and root, 0660: also the group, 0666: "
             "everybody who can reach the folder", is_quoted=True),
     Setting("owner", "sockets", "USER[:GROUP]", parse_owner, None, "owner of the sockets; needs root"),
+    Setting("admin", "sockets", "PATH", parse_path, None, "UNIX-domain socket for the operator, on which the server "
+            "tells what it holds and takes commands; root and the server's own user may connect. A socket that systemd "
+            "passes as 'admin' is used as well"),
     Setting("allow_uid", "access", "USER", parse_user, None, "allow clients running as this user, by name or number; "
             "with any allow option, all other clients are refused", many=True),
     Setting("allow_gid", "access", "GROUP", parse_group, None, "allow clients that are members of this group, by name "
@@ -180,6 +184,7 @@ def settings_from(given: SimpleNamespace) -> Settings:
         listen=tuple(given.listen or ()),
         mode=given.mode,
         owner=given.owner or Owner(),
+        admin=given.admin,
         access=Access(frozenset(given.allow_uid or ()), frozenset(given.allow_gid or ())),
         user=given.user,
         group=given.group,

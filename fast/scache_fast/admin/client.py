@@ -1,0 +1,124 @@
+"""A client of the admin socket, for scachectl and for programs: blocking, with a timeout.
+
+    with AdminClient("/run/scached/admin.sock") as admin:
+        print(admin.ask("stats")["now"])
+        for row in admin.rows("list", what="endpoints", glob="smtp*"):
+            ...
+
+Nothing of the server is imported here.
+"""
+
+import socket
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Final, Self
+
+from scache_fast.admin.protocol import RequestError, decode, encode
+
+TIMEOUT_S: Final = 5.0
+"""How long a client waits for each line of an answer. Arbitrary; a server answers within milliseconds."""
+
+_ANSWER_BYTES_MAX: Final = 16_777_216
+"""Longest line that is taken. Arbitrary: labels and properties of one row have 130 000 bytes at most by default."""
+
+_READ_BYTES: Final = 65_536
+
+
+class AdminError(Exception):
+    """The server refused a request; the text is its reason."""
+
+
+class AdminUnavailableError(Exception):
+    """There is no server, it does not answer in time, or what it says is not this protocol."""
+
+
+class AdminClient:
+    """One connection to the admin socket of a server; raises AdminUnavailableError from every method."""
+
+    def __init__(self, path: str, timeout_s: float = TIMEOUT_S) -> None:
+        self._path = path
+        self._timeout_s = timeout_s
+        self._last_id = 0
+        self._read = bytearray()
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._sock.settimeout(timeout_s)
+        try:
+            self._sock.connect(path)
+        except OSError as error:
+            self._sock.close()
+            # Python has a text and no number for a path that is too long, and for its own timeout.
+            raise AdminUnavailableError(f"cannot connect to {path!r}: {error.strerror or error}") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._sock.close()
+
+    def fileno(self) -> int:
+        """Return the descriptor of the connection."""
+        return self._sock.fileno()
+
+    def ask(self, verb: str, **parameters: object) -> dict[str, object]:
+        """Return the last line of an answer, and no rows; raises AdminError when the server refuses."""
+        for line in self.lines(verb, **parameters):
+            if "row" not in line:
+                return line
+        raise AdminUnavailableError(f"{self._path!r}: the answer has no end")
+
+    def rows(self, verb: str, **parameters: object) -> Iterator[dict[str, object]]:
+        """Yield the rows of an answer; raises AdminError when the server refuses."""
+        for line in self.lines(verb, **parameters):
+            row = line.get("row")
+            if isinstance(row, dict):
+                yield row
+
+    def lines(self, verb: str, **parameters: object) -> Iterator[dict[str, object]]:
+        """Yield the lines of an answer, the last one included; raises AdminError when the server refuses."""
+        self._last_id += 1
+        self._send(encode({"id": self._last_id, "verb": verb, **parameters}))
+        while True:
+            line = self._line()
+            if line.get("id") not in (self._last_id, None):
+                continue  # The rest of an answer that its reader gave up.
+            if line.get("ok") is False:
+                raise AdminError(str(line.get("error")))
+            yield line
+            if "ok" in line:
+                return
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._sock.sendall(data)
+        except OSError as error:
+            raise AdminUnavailableError(f"{self._path!r}: cannot send: {error.strerror or error}") from None
+
+    def _line(self) -> dict[str, object]:
+        scanned = 0
+        deadline_s = time.monotonic() + self._timeout_s
+        while (end := self._read.find(b"\n", scanned)) < 0:
+            scanned = len(self._read)
+            if scanned > _ANSWER_BYTES_MAX:
+                raise AdminUnavailableError(f"{self._path!r}: a line has more than {_ANSWER_BYTES_MAX} bytes")
+            if time.monotonic() > deadline_s:
+                raise AdminUnavailableError(f"{self._path!r}: no line within {self._timeout_s} s")
+            try:
+                data = self._sock.recv(_READ_BYTES)
+            except OSError as error:
+                raise AdminUnavailableError(f"{self._path!r}: cannot read: {error.strerror or error}") from None
+            if not data:
+                raise AdminUnavailableError(f"{self._path!r}: the server closed the connection")
+            self._read += data
+        line = self._read[:end]
+        del self._read[: end + 1]
+        try:
+            return dict(decode(line))
+        except RequestError as error:
+            raise AdminUnavailableError(f"{self._path!r}: a line that cannot be read: {error}") from None

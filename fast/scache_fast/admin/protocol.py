@@ -1,0 +1,90 @@
+"""Lines of JSON on the admin socket: how they are read and written, on both sides of it.
+
+A request is an object on a line of its own: `{"id": 1, "verb": "stats"}`. Each line of its answer is an object that
+repeats `id`. Rows have `row`; the last line has `ok`, true or false, and with false `error` says why.
+
+Labels and properties are bytes. In JSON each byte is the code point of its number, U+0000 to U+00FF: every byte goes
+through unchanged, and whoever reads decides how to show it. Nothing here knows the verbs.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+VERSION: Final = 1
+"""Of the protocol. It changes when an old reader would misread; new verbs and new keys do not change it."""
+
+REQUEST_BYTES_MAX: Final = 524_288
+"""Longest request. The longest label has 65 536 bytes and grows sixfold where every byte is escaped."""
+
+_ID_CHARACTERS_MAX: Final = 200
+_SHOWN_MAX: Final = 100
+"""How much of a wrong value an error repeats. Arbitrary."""
+
+
+class RequestError(Exception):
+    """A request cannot be carried out; the text says why, for the answer."""
+
+
+Request = Mapping[str, object]
+
+
+def decode(line: bytes | bytearray) -> Request:
+    """Return the object on a line; raises RequestError."""
+    try:
+        found: object = json.loads(line.decode(), parse_constant=_refuse_constant)
+    except RecursionError:
+        raise RequestError("not JSON that can be read: it is nested too deeply") from None
+    except ValueError as error:
+        raise RequestError(f"not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise RequestError('not an object of JSON, as in {"verb": "stats"}')
+    return found
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def encode(content: Mapping[str, object]) -> bytes:
+    """Return a line. It is ASCII: no control character and no byte above 127 is in it but the newline at its end."""
+    return json.dumps(content, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def id_of(request: Request) -> str | int | None:
+    """Return the id of a request, None if it has none; raises RequestError for what cannot be one."""
+    found = request.get("id")
+    if found is None or (isinstance(found, int) and not isinstance(found, bool) and abs(found) < 2**63):
+        return found
+    if isinstance(found, str) and len(found) <= _ID_CHARACTERS_MAX:
+        return found
+    raise RequestError(f"id is neither an integer of 64 bits nor a string of up to {_ID_CHARACTERS_MAX} characters")
+
+
+def text_of(data: bytes) -> str:
+    """Return bytes as text: one code point for each byte."""
+    return data.decode("latin-1")
+
+
+def bytes_of(text: str) -> bytes:
+    """Return the bytes that a text stands for; raises RequestError if a code point is above U+00FF."""
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        raise RequestError(f"{text[:_SHOWN_MAX]!r} has code points above U+00FF: each stands for one byte") from None
+
+
+def text_in(request: Request, name: str) -> str | None:
+    """Return a string of a request, None if it is not there; raises RequestError."""
+    found = request.get(name)
+    if found is None or isinstance(found, str):
+        return found
+    raise RequestError(f"{name} is not a string: {str(found)[:_SHOWN_MAX]}")
+
+
+def flag_in(request: Request, name: str) -> bool:
+    """Return a boolean of a request, False if it is not there; raises RequestError."""
+    found = request.get(name, False)
+    if isinstance(found, bool):
+        return found
+    raise RequestError(f"{name} is neither true nor false: {str(found)[:_SHOWN_MAX]}")
