@@ -114,6 +114,26 @@ deb: ## build Debian packages from the compiled wheel for Debian's Python in .ca
 deb-check: deb ## try the Debian packages in a new Debian, booted by systemd-nspawn (as root; minutes)
 	$(BIN)/python -m tests.packages.debian
 
+PYODIDE := 314.0.7
+SITE := .cache/site
+
+docs-fetch: setup ## fetch what the site is built with: Sphinx, its theme, Pyodide (needs npm, once)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@mkdir -p .cache && cd .cache && rm -rf pyodide && npm pack --silent pyodide@$(PYODIDE) >/dev/null && \
+		tar xzf pyodide-$(PYODIDE).tgz && mv package pyodide && rm pyodide-$(PYODIDE).tgz
+
+BUILD_SITE = PYTHONPATH=docs $(BIN)/python -m scache_docs $(SITE) --pyodide .cache/pyodide
+docs: ## build the site; fetches nothing
+	@test -d .cache/pyodide || { echo "the site needs Sphinx and Pyodide: make docs-fetch" >&2; exit 1; }
+	$(BUILD_SITE)
+
+docs-serve: ## build it, and serve it on this machine
+	@test -d .cache/pyodide || { echo "the site needs Sphinx and Pyodide: make docs-fetch" >&2; exit 1; }
+	$(BUILD_SITE) --serve 8000
+
+docs-test: docs ## load every page in a browser, and step through each example there (needs chromium)
+	$(BIN)/python -m tests.docs.browser $(SITE) $(ARGS)
+
 format: setup ## rewrite the sources in house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .

@@ -36,7 +36,8 @@ def build(out: Path, pyodide: Path | None) -> int:
             (static / "pyodide").mkdir()
             for each in PYODIDE:
                 shutil.copy(pyodide / each, static / "pyodide")
-        words = ["-q", "-W", "--keep-going", "-n", "-b", "html", "-c", str(HERE), str(source), str(out)]
+        shutil.copy(HERE / "conf.py", source)
+        words = ["-q", "-W", "--keep-going", "-b", "html", str(source), str(out)]
         return build_main(words)
 
 
@@ -64,7 +65,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m scache_docs", description="Build the site, and serve it.")
     parser.add_argument("out", type=Path, metavar="OUT", help="the folder to build it into")
     parser.add_argument("--pyodide", type=Path, metavar="FOLDER", help="Pyodide, for the specification in the page")
-    parser.add_argument("--serve", type=int, metavar="PORT", help="serve the folder on 127.0.0.1 afterwards; 0: any port")
+    parser.add_argument(
+        "--serve", type=int, metavar="PORT", help="serve the folder on 127.0.0.1 afterwards; 0: any port"
+    )
     chosen = parser.parse_args(arguments)
     if status := build(chosen.out, chosen.pyodide):
         return status

@@ -1,7 +1,7 @@
 """Pages made from the code: the specification, a page for each clause, the settings and the commands.
 
 `make_pages` writes MyST sources into a folder; Sphinx makes them into HTML. What is said about a clause beyond its own
-text is looked up: places in the sources, cases of the suite, conformance/RESULTS.md and MUTANTS.md, and docs/rationale.md.
+text is looked up: places in the sources, cases of the suite, conformance/RESULTS.md, MUTANTS.md and docs/rationale.md.
 """
 
 import re
@@ -9,10 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from scache_conformance.suite.registry import all_cases
 from scache_docs import pictures
-from scache_fast.settings.table import SETTINGS
+from scache_fast.settings.table import SETTINGS, Setting
 from scache_spec import render
 from scache_spec.clauses import AREAS, Clause, gather
 from scache_spec.conversation import TRANSITIONS
@@ -116,14 +117,18 @@ All of it on one page is the file `spec/SPEC.md` of the project.
 
 
 def _conversation(section: str) -> str:
-    text = _linked(section).replace("Every row of the table", pictures.conversation("clauses/{}.html") + "\n\nEvery row of the table")
-    return "# The conversation\n\nEach arrow is a row of the table, and leads to the clause that asks for it.\n\n" + text
+    text = _linked(section).replace(
+        "Every row of the table", pictures.conversation("clauses/{}.html") + "\n\nEvery row of the table"
+    )
+    return (
+        "# The conversation\n\nEach arrow is a row of the table, and leads to the clause that asks for it.\n\n" + text
+    )
 
 
 def _examples() -> str:
     parts = ["# Examples", "Each was made by running the specification."]
     for title in EXAMPLES:
-        parts += [f"## {title}", f"[Step through it](play.html#{title.replace(' ', '%20')})", pictures.example(title)]
+        parts += [f"## {title}", f'<a href="play.html#{quote(title)}">Step through it</a>', pictures.example(title)]
     return "\n\n".join(parts)
 
 
@@ -146,7 +151,11 @@ def _area(area: str, sections: dict[str, str]) -> str:
         lines += [f"**[{clause.id}](clauses/{clause.id}.md)** {_linked(clause.text)}{_tags(clause)}", ""]
     if area == "STAT":
         lines += ["", sections[f"{area}: {AREAS[area]}"].rpartition("\n\nAll of the lines")[1], ""]
-        lines += [sections[f"{area}: {AREAS[area]}"].rpartition("\n\nAll of the lines")[2].replace(", in this", "All of the lines, in this", 1)]
+        lines += [
+            sections[f"{area}: {AREAS[area]}"]
+            .rpartition("\n\nAll of the lines")[2]
+            .replace(", in this", "All of the lines, in this", 1)
+        ]
     return "\n".join([*lines, "```{toctree}", ":hidden:", "", tree, "```"])
 
 
@@ -173,12 +182,14 @@ def _clause(
     for title, found in places(clause.id).items():
         if found:
             lines += [f"{title[0].upper()}{title[1:]}:", ""]
-            lines += [f"* `{place.path.relative_to(ROOT)}:{place.line}`\n  ```python\n  {place.text}\n  ```" for place in found]
+            lines += [
+                f"* `{place.path.relative_to(ROOT)}:{place.line}`: ``{place.text.replace('`', '')}``" for place in found
+            ]
             lines += [""]
     tried = [case for case in all_cases() if clause.id in case.clauses]
     lines += ["## Cases of the suite", "", *(f"* `{case.slug}` ({case.level.name}): {case.title}" for case in tried)]
     lines += [] if tried else ["None: it cannot be seen from outside, or nothing is demanded."]
-    lines += ["", f"    scache-conformance --exec 'your-server {{socket}}' --clause {clause.id}", ""]
+    lines += ["", f"```text\nscache-conformance --exec 'your-server {{socket}}' --clause {clause.id}\n```", ""]
     if broken := mutants.get(clause.id):
         lines += ["## Servers that break it", "", *(f"* **{name}**: {text}" for name, text in broken), ""]
     if clause.id in results:
@@ -234,17 +245,24 @@ def _reference() -> dict[str, str]:
 
 def _help(module: str) -> str:
     words = [sys.executable, "-m", module, "--help"]
-    return subprocess.run(words, capture_output=True, text=True, check=True, env={"COLUMNS": "100", "PYTHONPATH": ":".join(sys.path)}).stdout
+    return subprocess.run(
+        words, capture_output=True, text=True, check=True, env={"COLUMNS": "100", "PYTHONPATH": ":".join(sys.path)}
+    ).stdout
 
 
 def _settings() -> str:
-    lines = ["# Settings", "", "Each is an option, a key of the file given with `--config`, and a variable of the environment."]
+    lines = [
+        "# Settings",
+        "",
+        "Each is an option, a key of the file given with `--config`, and a variable of the environment.",
+    ]
     for group in dict.fromkeys(setting.group for setting in SETTINGS):
         lines += ["", f"## {group.capitalize()}", "", "| option | key | default | meaning |", "|---|---|---|---|"]
-        lines += [
-            f"| `{each.option}` {each.metavar.replace('|', '&#124;')} | `{each.name}` | {f'`{each.default}`' if each.default else ''} "
-            f"| {each.help.replace('|', '&#124;')} |"
-            for each in SETTINGS
-            if each.group == group
-        ]
+        lines += [_setting(each) for each in SETTINGS if each.group == group]
     return "\n".join(lines)
+
+
+def _setting(setting: Setting) -> str:
+    default = f"`{setting.default}`" if setting.default else ""
+    cells = (f"`{setting.option}` {setting.metavar}", f"`{setting.name}`", default, setting.help)
+    return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"

@@ -7,14 +7,19 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
+from scache_docs.play import readable
 from scache_spec.conversation import TRANSITIONS, State
 from scache_spec.dances import EXAMPLES, Descriptors, Leaves, Waits, run
-from scache_docs.play import readable
 
 LANE_PX: Final = 150
 ROW_PX: Final = 40
 HEAD_PX: Final = 44
 LABEL_CHARACTERS_MAX: Final = 64
+
+HEAD: Final = (
+    '<defs><marker id="head" markerWidth="8" markerHeight="8" refX="7" refY="4" orient="auto">'
+    '<path class="head" d="M0 0 L8 4 L0 8 z"/></marker></defs>'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +39,7 @@ def draw(title: str, lanes: list[str], arrows: list[Arrow], clauses: str = "") -
     lines = [
         '<div class="picture">',
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">',
-        '<defs><marker id="head" markerWidth="8" markerHeight="8" refX="7" refY="4" orient="auto">'
-        '<path class="head" d="M0 0 L8 4 L0 8 z"/></marker></defs>',
+        HEAD,
     ]
     for name, x in middle.items():
         lines += [
@@ -76,7 +80,9 @@ def conversation(clauses: str, only: str = "") -> str:
         for (state, what), row in TRANSITIONS.items()
         if only in ("", row.clause)
     ]
-    return draw("The conversation: states, and what leads from one to another", [each.name for each in State], arrows, clauses)
+    return draw(
+        "The conversation: states, and what leads from one to another", [each.name for each in State], arrows, clauses
+    )
 
 
 def example(title: str) -> str:

@@ -29,7 +29,8 @@ from scache_spec.vocabulary import (
     Limits,
 )
 
-SHOWN: Final = str.maketrans({0: "␀", 10: "␊"})
+SHOWN: Final = str.maketrans({0: r"\0", 10: r"\n"})
+"""Written as in a program: not every font has signs for them."""
 
 TTL_LIMIT_S: Final = 60
 """Longer than a server's 2 s: whoever reads takes that long between two steps, but time passes only when told to."""
@@ -54,7 +55,9 @@ class _Rows(dict[tuple[State, Input], Transition]):
     def __getitem__(self, key: tuple[State, Input]) -> Transition:
         row = super().__getitem__(key)
         state, what = key
-        self._log.append(Happened("row", f"{state.name}: {what.value} → {row.action.value} → {row.next.name}", row.clause))
+        self._log.append(
+            Happened("row", f"{state.name}: {what.value} → {row.action.value} → {row.next.name}", row.clause)
+        )
         return row
 
 

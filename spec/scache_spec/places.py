@@ -10,6 +10,7 @@ import textwrap
 import tokenize
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -53,8 +54,18 @@ def citations(path: Path) -> Iterator[tuple[Place, tuple[str, ...]]]:
                 waiting = ()
 
 
+@cache
+def _citations(path: Path) -> tuple[tuple[Place, tuple[str, ...]], ...]:
+    return tuple(citations(path))
+
+
+@cache
+def _lines(path: Path) -> tuple[str, ...]:
+    return tuple(path.read_text(encoding="utf-8").splitlines())
+
+
 def _cited(path: Path, clause_id: str) -> Iterator[Place]:
-    return (place for place, cited in citations(path) if clause_id in cited)
+    return (place for place, cited in _citations(path) if clause_id in cited)
 
 
 def _stated(path: Path, clause_id: str) -> Iterator[Place]:
@@ -75,7 +86,7 @@ def _tested(path: Path, clause_id: str) -> Iterator[Place]:
 
 
 def _matching(path: Path, pattern: str) -> Iterator[Place]:
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(_lines(path), start=1):
         if re.search(pattern, line):
             yield Place(path, number, line.strip())
 

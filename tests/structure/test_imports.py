@@ -17,6 +17,7 @@ PACKAGES = {
     "conformance": "scache_conformance",
     "proof": "scache_proof",
     "bench": "scache_bench",
+    "docs": "scache_docs",
 }
 
 MAY_IMPORT = {
@@ -27,7 +28,7 @@ MAY_IMPORT = {
     "conformance": {"scache_spec", "hypothesis"},
     "proof": {"scache_spec", "z3"},
 }
-"""Besides the standard library and themselves. bench and tests may import anything."""
+"""Besides the standard library and themselves. bench, docs and tests may import anything."""
 
 FAKE_CACHE = "client/scache_client/testing.py"
 """May import the specification: it is the specification behind a client's interface, and no module imports it."""

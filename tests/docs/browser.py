@@ -1,0 +1,159 @@
+"""`python -m tests.docs.browser SITE [--pictures FOLDER]`: load every page of the built site in headless Chromium.
+
+Fails on errors in the console, on links within the site that lead nowhere, on a search that does not find a clause, and
+on an example that cannot be stepped through. With a folder it leaves pictures there of each kind of page, at the width
+of a desk and of a phone, light and dark.
+"""
+
+import argparse
+import functools
+import shutil
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Final
+from urllib.parse import urldefrag, urljoin
+
+from playwright.sync_api import ConsoleMessage, Page, sync_playwright
+
+from scache_spec.dances import EXAMPLES
+
+SWITCHES: Final = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+KINDS: Final = ("index", "tutorial", "spec/index", "spec/play", "spec/conversation", "spec/examples", "spec/FD",
+                "spec/clauses/FD-10", "reference/settings", "reference/client", "explanation/dance")  # fmt: skip
+"""A page of each kind, of which pictures are taken."""
+
+VIEWS: Final = {"desk": (1280, 900, False), "phone": (390, 844, True)}
+"""Width, height, and whether it is dark."""
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files, and says nothing about it."""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
+        """Say nothing."""
+
+
+class Patient(ThreadingHTTPServer):
+    """Takes no notice of a browser that leaves before it has everything."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: what a page lacks is seen in its console."""
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder on loopback; give its address."""
+    with Patient(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def listen(page: Page, said: list[str]) -> None:
+    """Note each error that a page tells its console."""
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            said.append(message.text)
+
+    page.on("console", note)
+    page.on("pageerror", lambda error: said.append(str(error)))
+
+
+def look_at(page: Page, address: str, names: list[str], said: list[str]) -> list[str]:
+    """Load every page; return what is wrong."""
+    wrong: list[str] = []
+    anchors: dict[str, set[str]] = {}
+    links: list[tuple[str, str]] = []
+    for name in names:
+        said.clear()
+        page.goto(address + name)
+        wrong += [f"{name}: console: {each}" for each in said]
+        anchors[address + name] = set(page.eval_on_selector_all("[id]", "all => all.map(each => each.id)"))
+        targets = page.eval_on_selector_all("a[href]", "all => all.map(each => each.getAttribute('href'))")
+        links += [(name, urljoin(address + name, target)) for target in targets]
+    for name, link in links:
+        target, anchor = urldefrag(link)
+        if target.startswith(address) and target.endswith(".html"):
+            if target not in anchors:
+                wrong.append(f"{name}: a link leads nowhere: {link}")
+            elif anchor and anchor not in anchors[target] and not target.endswith("spec/play.html"):
+                wrong.append(f"{name}: an anchor is missing: {link}")
+    return wrong
+
+
+def search(page: Page, address: str, words: str, wanted: str) -> list[str]:
+    """Search; return what is wrong."""
+    page.goto(f"{address}search.html?q={words}")
+    page.wait_for_selector("#search-results ul.search li")
+    found = page.eval_on_selector_all("#search-results a", "all => all.map(each => each.getAttribute('href'))")
+    return [] if any(wanted in each for each in found) else [f"a search for {words} does not find {wanted}"]
+
+
+def play(page: Page, address: str) -> list[str]:
+    """Step through each example; return what is wrong."""
+    wrong = []
+    page.goto(address + "spec/play.html")
+    page.wait_for_selector("#play[data-ready=yes]", timeout=120_000)
+    for title, steps in EXAMPLES.items():
+        page.select_option("[data-part=example]", title)
+        for _ in steps:
+            page.click("[data-part=next]")
+        if page.is_enabled("[data-part=next]"):
+            wrong.append(f"{title}: there are more steps than in the specification")
+        if not page.locator("#play li.play-row").count():
+            wrong.append(f"{title}: no row fired")
+    page.click("button[data-do=begin]")
+    page.click("button[data-do=request]")  # the form begins with a save
+    page.click("button[data-do=descriptors]")
+    if "60 s" not in page.inner_text("[data-part=state]"):
+        wrong.append("a session that was parked by the form is not shown")
+    return wrong
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m tests.docs.browser")
+    parser.add_argument("site", type=Path, metavar="SITE")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER")
+    chosen = parser.parse_args(arguments)
+    names = sorted(str(path.relative_to(chosen.site)) for path in chosen.site.rglob("*.html"))
+    wrong: list[str] = []
+    with served(chosen.site) as address, sync_playwright() as playwright:
+        chromium = shutil.which("chromium") or sys.exit("chromium is not installed: apt-get install chromium")
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(SWITCHES))
+        for view, (width, height, is_dark) in VIEWS.items():
+            context = browser.new_context(
+                viewport={"width": width, "height": height}, color_scheme="dark" if is_dark else "light"
+            )
+            page, said = context.new_page(), list[str]()
+            listen(page, said)
+            if view == "desk":
+                wrong += look_at(page, address, names, said)
+                wrong += search(page, address, "FD-10", "clauses/FD-10")
+                wrong += search(page, address, "handed out at most once", "clauses/ENDP-4")
+            said.clear()
+            wrong += play(page, address) + [f"play, {view}: console: {each}" for each in said]
+            for name in KINDS if chosen.pictures else ():
+                chosen.pictures.mkdir(parents=True, exist_ok=True)
+                page.goto(f"{address}{name}.html")
+                page.screenshot(path=chosen.pictures / f"{name.replace('/', '-')}-{view}.png", full_page=True)
+        browser.close()
+    print("\n".join([*wrong, f"{len(names)} pages, {len(wrong)} faults"]))
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
