@@ -12,9 +12,11 @@ from scache_spec.conversation import TRANSITIONS, State
 from scache_spec.dances import EXAMPLES, Descriptors, Leaves, Waits, run
 
 LANE_PX: Final = 150
+WIDE_LANE_PX: Final = 260
 ROW_PX: Final = 40
 HEAD_PX: Final = 44
-LABEL_CHARACTERS_MAX: Final = 64
+CHARACTER_PX: Final = 7
+"""About what one takes, of the style sheet's font."""
 
 HEAD: Final = (
     '<defs><marker id="head" markerWidth="8" markerHeight="8" refX="7" refY="4" orient="auto">'
@@ -32,13 +34,13 @@ class Arrow:
     clause: str = ""
 
 
-def draw(title: str, lanes: list[str], arrows: list[Arrow], clauses: str = "") -> str:
+def draw(title: str, lanes: list[str], arrows: list[Arrow], clauses: str = "", lane_px: int = LANE_PX) -> str:
     """Return the picture. `clauses` is the address of a clause's page, with {} for its id."""
-    width, height = LANE_PX * len(lanes), HEAD_PX + ROW_PX * len(arrows) + 16
-    middle = {name: LANE_PX * number + LANE_PX // 2 for number, name in enumerate(lanes)}
+    width, height = lane_px * len(lanes), HEAD_PX + ROW_PX * len(arrows) + 16
+    middle = {name: lane_px * number + lane_px // 2 for number, name in enumerate(lanes)}
     lines = [
         '<div class="picture">',
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">',
+        f'<svg width="{width}" height="{height}" role="img" aria-label="{escape(title)}">',
         HEAD,
     ]
     for name, x in middle.items():
@@ -54,7 +56,8 @@ def draw(title: str, lanes: list[str], arrows: list[Arrow], clauses: str = "") -
 
 
 def _arrow(arrow: Arrow, middle: dict[str, int], y: int, width: int, clauses: str) -> str:
-    text = arrow.text if len(arrow.text) <= LABEL_CHARACTERS_MAX else arrow.text[: LABEL_CHARACTERS_MAX - 1] + "…"
+    room = (width - 12) // CHARACTER_PX
+    text = arrow.text if len(arrow.text) <= room else arrow.text[: room - 1] + "…"
     if not arrow.source:
         return f'<text x="{width // 2}" y="{y}" text-anchor="middle" font-style="italic">{escape(text)}</text>'
     start, end = middle[arrow.source], middle[arrow.target]
@@ -65,7 +68,7 @@ def _arrow(arrow: Arrow, middle: dict[str, int], y: int, width: int, clauses: st
         line = f'<line x1="{start}" y1="{y}" x2="{end}" y2="{y}" marker-end="url(#head)"/>'
         x, text_y = min(start, end) + 6, y - 6
         anchor = "start"
-        if min(start, end) + 7 * len(text) > width:  # it would leave the picture on the right
+        if min(start, end) + CHARACTER_PX * len(text) > width:  # it would leave the picture on the right
             x, anchor = width - 6, "end"
     shown = f'<text x="{x}" y="{text_y}" text-anchor="{anchor}">{escape(text)}</text>'
     if arrow.clause:
@@ -103,7 +106,7 @@ def example(title: str) -> str:
                 arrows.append(Arrow(source, target, "closes"))
             case Waits(seconds=seconds):
                 arrows.append(Arrow("", "", f"{seconds} seconds pass"))
-    return draw(title, lanes, arrows)
+    return draw(title, lanes, arrows, lane_px=WIDE_LANE_PX)
 
 
 def _words(name: str) -> str:
