@@ -12,7 +12,7 @@ from scache_spec.conversation import TRANSITIONS, State
 from scache_spec.dances import EXAMPLES, Descriptors, Leaves, Waits, run
 
 LANE_PX: Final = 150
-WIDE_LANE_PX: Final = 260
+WIDE_LANE_PX: Final = 220
 ROW_PX: Final = 40
 HEAD_PX: Final = 44
 CHARACTER_PX: Final = 7
