@@ -20,6 +20,7 @@ from typing import Final
 
 from scache_conformance.generated import command as generated
 from scache_conformance.generated.rules import RuleSet
+from scache_conformance.reports import clauses
 from scache_conformance.reports import run as runs
 from scache_conformance.reports.html import to_html
 from scache_conformance.reports.junit import to_junit
@@ -31,6 +32,7 @@ from scache_conformance.servers.target import DEFAULTS, ServerDied, Target
 from scache_conformance.servers.unavailable import Unavailable
 from scache_conformance.suite import expectations
 from scache_conformance.suite.registry import CLAUSES, Case, all_cases, choose
+from scache_conformance.suite.roots import ttl_hint
 from scache_conformance.suite.runner import Runner
 from scache_conformance.suite.unobservable import UNOBSERVABLE
 from scache_conformance.suite.verdicts import Exit, exit_status
@@ -51,6 +53,7 @@ EPILOG: Final = """\
 SUBCOMMANDS
   report RUN.json… [--html FILE] [--markdown FILE]
                         the matrix clauses by servers of several runs
+  clause ID             a clause, its cases, and what the published servers do
   traces [FILE]         write every transition of the small scope as NDJSON, for tests in any language
   replay FILE           play such a file on a server, plugged in as above
 
@@ -61,6 +64,9 @@ PLACEHOLDERS IN A COMMAND
              a second, and measures everything by it: lifetimes, time-outs, idleness, statistics
   and each limit, with what it stands for where a case needs no other; --limit NAME=N changes it:
 %(limits)s
+
+  --exec runs the command without a shell: quotes are honoured; $VARIABLES, pipes and redirections are
+  not. Use sh -c '…' for them. The clock file is changed in place: map it or read it at each look.
 
 EXIT STATUS
   0   no MUST fails, but for those that are expected to (with --strict: no SHOULD either)
@@ -89,7 +95,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit with its status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    commands = {"report": report, "traces": export_traces, "replay": replay}
+    commands = {"report": report, "traces": export_traces, "replay": replay, "clause": clauses.show}
     command = commands.get(words[0]) if words else None
     before = {number: signal.getsignal(number) for number in _ENDING}
     for number, handler in before.items():
@@ -134,10 +140,11 @@ def run(words: Sequence[str]) -> Exit:
     try:
         with target:
             done = _run(target, cases, excuses, terminal, options)
+            hint = ttl_hint(target, done.results)
     except (ServerDied, Unavailable) as error:
         return _no_verdict(str(error))
     try:
-        terminal.summary(done)
+        terminal.summary(done, hint)
     finally:
         _write_reports(options, done)
     return exit_status(done.results, strict=options.strict)
@@ -228,6 +235,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_generated_options(parser)
     verdict = parser.add_argument_group("what counts")
     verdict.add_argument("--strict", action="store_true", help="a SHOULD that fails counts, too")
+    verdict.add_argument("--fail-fast", action="store_true", help="the first failure that counts ends the run")
     verdict.add_argument(
         "--expect-fail",
         metavar="FILE",
@@ -236,7 +244,12 @@ def _parser() -> argparse.ArgumentParser:
         "scache(8)'s that comes with the suite",
     )
     reports = parser.add_argument_group("reports")
-    reports.add_argument("-v", "--verbose", action="store_true", help="name every case while the run goes on")
+    reports.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="name every case while the run goes on, and show every failure in full at its end",
+    )
     reports.add_argument("--json", metavar="FILE", type=Path, help="everything, also what `report` reads")
     reports.add_argument("--junit", metavar="FILE", type=Path, help="JUnit XML, for continuous integration")
     reports.add_argument("--tap", metavar="FILE", type=Path, help="Test Anything Protocol 14")
@@ -252,7 +265,9 @@ def _limits() -> str:
 def _add_choice_options(parser: argparse.ArgumentParser) -> None:
     choice = parser.add_argument_group("which cases (default: all)")
     choice.add_argument("--run", metavar="GLOB", action="append", default=[], help="those of such slugs; repeatable")
-    choice.add_argument("--clause", metavar="ID", action="append", default=[], help="those of this clause; repeatable")
+    choice.add_argument(
+        "--clause", metavar="ID", action="append", default=[], help="those of this clause; repeatable", type=str.upper
+    )
     choice.add_argument("--list", action="store_true", help="name them, try nothing; needs no server")
 
 
@@ -288,8 +303,12 @@ def _list(parser: argparse.ArgumentParser, words: Sequence[str]) -> Exit:
         cases = _chosen(options)
     except ValueError as error:
         return _no_verdict(str(error))
+    slug_width = max((len(case.slug) for case in cases), default=0)
     for case in cases:
-        print(f"{case.slug:<40} {case.level.name:<6} {' '.join(case.clauses):<24} {case.title}")
+        if sys.stdout.isatty():  # for people; one case a line is for programs
+            print(f"{case.slug:<{slug_width}} {case.level.name:<6} {' '.join(case.clauses)}\n    {case.title}")
+        else:
+            print(f"{case.slug:<{slug_width}} {case.level.name:<6} {' '.join(case.clauses):<24} {case.title}")
     for clause in options.clause:
         if clause in UNOBSERVABLE:
             print(f"{clause} has no case: {UNOBSERVABLE[clause]}")
@@ -307,7 +326,7 @@ def _run(
 ) -> runs.Run:
     began_s, started = time.monotonic(), datetime.now().astimezone().isoformat(timespec="seconds")
     clock = "virtual" if target.has_clock else "real"
-    results = Runner(target, excuses, terminal.progress).run(cases)
+    results = Runner(target, excuses, terminal.progress, fail_fast=options.fail_fast, strict=options.strict).run(cases)
     return runs.Run(
         server=target.name,
         plugged_in=plug.describe(options),

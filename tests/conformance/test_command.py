@@ -320,3 +320,57 @@ def test_help_is_a_manual(capsys: pytest.CaptureFixture[str]) -> None:
     headings = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "SUBCOMMANDS", "PLACEHOLDERS IN A COMMAND"]
     headings += ["EXIT STATUS", "EXAMPLES"]
     assert [line for line in page.splitlines() if line in headings] == headings
+
+
+def test_server_that_is_broken_at_the_root_is_told_so_and_the_rest_is_not_tried(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    mutant = f"{sys.executable} -m tests.wrong replies-have-no-end --listen {{socket}}"
+    assert status_of("--exec", mutant, "--deadline", "0.1") == 1
+    said = capsys.readouterr().out
+    assert "FAIL replies are not terminated: " in said
+    assert "THIS DECIDED: expected a reply of status" in said
+    assert "not tried: replies are not terminated (find_endp of an unknown label)" in said
+    assert len(said.splitlines()) < 60
+
+
+def test_wrong_ttl_limit_is_guessed_and_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    under_clock = f"{sys.executable} {Path(__file__).parent / 'under_virtual_clock.py'} {{clock}}"
+    command = f"{under_clock} scache_reference --listen {{socket}} --ttl-limit 4"
+    assert status_of("--exec", command, "--run", "ttl/binding-cap", "--deadline", "0.5") == 1
+    assert "is its ttl limit 2 s?" in (said := capsys.readouterr().out)
+    assert "lives 4 s" in said
+
+
+def test_fail_fast_ends_the_run_at_the_first_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    mutant = f"{sys.executable} -m tests.wrong newest-first --listen {{socket}}"
+    assert status_of("--exec", mutant, "--run", "endp/*", "--fail-fast", "--deadline", "0.5") == 1
+    said = capsys.readouterr().out
+    assert said.count("FAIL  MUST   endp/") == 1
+    assert "--fail-fast was given" in said
+
+
+def test_clause_is_shown_with_its_cases_and_the_published_servers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("clause", "endp-3") == 0
+    said = capsys.readouterr().out
+    assert said.startswith("ENDP-3  A find hands out the oldest")
+    assert "MUST   endp/oldest-first" in said
+    assert "Postfix scache(8): " in said
+    assert status_of("clause", "CONN-999") == 2
+
+
+def test_clause_may_be_named_in_any_case(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("--list", "--clause", "conn-4") == 0
+    assert "CONN-4" in capsys.readouterr().out
+
+
+def test_log_of_a_server_that_died_at_the_start_is_shown_from_head_and_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = tmp_path / "talks.py"
+    program.write_text("print('the cause'); [print(f'frame {n}') for n in range(50)]; print('the consequence')")
+    assert status_of("--exec", f"{sys.executable} {program} {{socket}}") == 2
+    said = capsys.readouterr().err
+    assert "the cause | frame 0" in said
+    assert "the consequence" in said
+    assert "[44 lines left out]" in said

@@ -27,7 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="COMMAND",
         help="one that this command starts, in the foreground, and SIGTERM ends. In it {socket} stands for where to "
         "serve; {clock} for a clock file, {ttl_limit_s} and every other limit for its value (see below): with them "
-        "more cases can be tried. It is run several times at once",
+        "more cases can be tried. It is run several times at once, and without a shell: use sh -c '…' for one",
     )
     which.add_argument(
         "--postfix",
@@ -52,7 +52,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--clock-file",
         metavar="PATH",
         type=Path,
-        help="its clock, which the suite moves: eight bytes, a signed 64-bit number of whole seconds in native order",
+        help="its clock, which the suite moves: eight bytes, a signed 64-bit number of whole seconds in native order; "
+        "it is changed in place, never replaced",
     )
     declared.add_argument(
         "--pid", metavar="N", type=int, help="its process, if --socket is used, to count its descriptors"

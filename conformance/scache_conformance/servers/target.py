@@ -12,7 +12,7 @@ import signal
 import struct
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Final, Self
 
 from scache_conformance.servers.unavailable import Unavailable
 from scache_conformance.wire.peer import DEADLINE_S, Peer
-from scache_conformance.wire.transcript import Transcript
+from scache_conformance.wire.transcript import Transcript, show
 from scache_conformance.wire.unmet import Silence, Unmet
 from scache_spec.vocabulary import Limits
 
@@ -56,6 +56,19 @@ CLOCK_WORD: Final = struct.Struct("=q")
 
 
 _NO_PID: Final = "needs to know the server's process: use --exec, --postfix or --pid"
+
+
+LOG_LINES_SHOWN: Final = 4
+"""How many lines of a log are shown, of its head and of its end. Arbitrary."""
+
+
+def head_and_end(log: str) -> str:
+    """Show the head and the end of a log on one line: the head often has the cause, the end the consequence."""
+    lines = log.splitlines()
+    left_out = len(lines) - 2 * LOG_LINES_SHOWN
+    if left_out > 0:
+        lines[LOG_LINES_SHOWN:-LOG_LINES_SHOWN] = [f"[{left_out} lines left out]"]
+    return " | ".join(show(line.encode()) for line in lines) or "nothing"
 
 
 def _state_of(pid: int) -> str:
@@ -112,6 +125,8 @@ class Target(ABC):
         """Touch nothing yet."""
         self.name = name
         self.declared: Final = declared
+        self.remark: Callable[[str], None] = lambda text: None
+        """Where is told what was done to the server besides talking to it."""
 
     @property
     @abstractmethod
@@ -260,6 +275,7 @@ class Target(ABC):
         try:
             before = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)
             resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (count, before[1]))
+            self.remark(f"its limit of open files is lowered from {before[0]} to {count}")
         except (ProcessLookupError, PermissionError) as error:
             raise Unavailable(f"cannot limit process {self.pid}: {error}") from error
         try:

@@ -21,10 +21,10 @@ from scache_conformance.servers.target import (
     Declared,
     ServerDied,
     Target,
+    head_and_end,
 )
 from scache_conformance.servers.unavailable import Unavailable
 from scache_conformance.wire import processes
-from scache_conformance.wire.transcript import show
 
 _POLL_S: Final = 0.01
 
@@ -171,11 +171,11 @@ class CommandServer(Target):
         return self._value(name) if f"{{{name}}}" in self.command else super().limit(name)
 
     def fate(self) -> str:
-        """Say how the process ended, and the end of its log."""
+        """Say how the process ended, and the head and the end of its log."""
         status = self._process.poll() if self._process is not None else None
         state = "its process runs" if status is None else f"exit status {status}"
-        last = self.log().splitlines()[-5:] if self._folder is not None else []
-        return f"{state}; the end of its log: {show(' | '.join(last).encode()) or 'nothing'}"
+        log = self.log() if self._folder is not None else ""
+        return f"{state}; its log: {head_and_end(log)}"
 
     def _path(self, name: str) -> Path:
         assert self._folder is not None, "start() comes first"

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from scache_conformance.servers.postfix import MasterChild
-from scache_conformance.servers.target import Declared, Target
+from scache_conformance.servers.target import Declared, Target, head_and_end
 from scache_conformance.servers.unavailable import Unavailable
 from scache_conformance.wire.line import readable
-from scache_conformance.wire.transcript import show
 
 PARAMETERS: Final = {
     "ttl_limit_s": "connection_cache_ttl_limit",
@@ -128,8 +127,8 @@ class PostfixServer(Target):
         self._running.clock.advance(seconds)
 
     def fate(self) -> str:
-        """Say the end of its log."""
-        return f"the end of its log: {show(' | '.join(self.log().splitlines()[-5:]).encode()) or 'nothing'}"
+        """Say the head and the end of its log."""
+        return f"its log: {head_and_end(self.log())}"
 
     @property
     def _running(self) -> MasterChild:

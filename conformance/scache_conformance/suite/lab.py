@@ -164,7 +164,9 @@ class Lab:
         with ExitStack() as ending:
             with self.waiting():
                 target = ending.enter_context(self.target.another(**limits))
-            self.transcript.note("", f"started another server {limits or ''}")
+            told = ", ".join(f"{name}={value}" for name, value in limits.items())
+            self.transcript.note("", f"started another server{' with ' * bool(told)}{told}")
+            target.remark = lambda text: self.transcript.note("", text)
             yield target
 
     @contextmanager

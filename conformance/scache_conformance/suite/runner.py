@@ -17,6 +17,7 @@ from scache_conformance.servers.target import ServerDied, Target
 from scache_conformance.servers.unavailable import Unavailable
 from scache_conformance.suite.lab import Inconclusive, Lab, Skipped
 from scache_conformance.suite.registry import Case, Schedule
+from scache_conformance.suite.roots import TRIED_AT_A_BROKEN_ROOT, broken_root
 from scache_conformance.suite.verdicts import Level, Result, Verdict
 from scache_conformance.wire.unmet import Silence, Unmet
 
@@ -30,6 +31,10 @@ WAITING_TOGETHER_MAX: Final = 48
 """How many cases wait at once. They sleep most of the time; more would start each other too late. Arbitrary."""
 
 Progress = Callable[[Result], None]
+
+
+class Enough(Exception):  # noqa: N818 - a decision, not a mistake
+    """No further case is tried. The text says why."""
 
 
 class ServerGone(Exception):  # noqa: N818 - what a server did, not a mistake of this program
@@ -46,11 +51,16 @@ class _Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """Runs cases against one server that serves already; `excuses` are the reasons for expected failures, by slug."""
+    """Runs cases against one server that serves already; `excuses` are the reasons for expected failures, by slug.
+
+    With `fail_fast` the first failure that counts, under `strict`, ends the run: the other cases are skipped.
+    """
 
     target: Target
     excuses: Mapping[str, str]
     progress: Progress
+    fail_fast: bool = False
+    strict: bool = False
 
     def run(self, cases: Sequence[Case]) -> tuple[Result, ...]:
         """Return one result for each case, in the order of the cases. Raises ServerDied if it is gone at the start."""
@@ -67,19 +77,39 @@ class Runner:
         if undisturbed and not self._starts_twice():
             in_turn, undisturbed = [*in_turn, *undisturbed], []
         try:
+            root = broken_root(self.target) if len(cases) > TRIED_AT_A_BROKEN_ROOT else None
             for case in in_turn:
                 results[case.slug] = self._alone(case)
                 self.progress(results[case.slug])
+                self._insist_on_going_on(results, root)
+            if root is not None and any(result.verdict is Verdict.FAIL for result in results.values()):
+                raise Enough(_broken(root))
             self._together(by_schedule[Schedule.WAITING], self._attempt_until_conclusive, WAITING_TOGETHER_MAX, results)
             self._together(undisturbed, self._undisturbed, OWN_SERVERS_MAX, results)
             in_real_time, own = by_schedule[Schedule.REAL_TIME], by_schedule[Schedule.OWN_SERVERS]
             self._together([*in_real_time, *own], self._on_own_servers, len(in_real_time) + OWN_SERVERS_MAX, results)
+        except Enough as enough:
+            for case in cases:
+                if case.slug not in results:
+                    results[case.slug] = _result(case, Verdict.SKIP, reason=str(enough))
+                    self.progress(results[case.slug])
         except ServerGone as gone:
             for case in cases:
                 if case.slug not in results:
                     results[case.slug] = _result(case, Verdict.ERROR, reason=str(gone), server_died=True)
                     self.progress(results[case.slug])
         return tuple(results[case.slug] for case in cases)
+
+    def _insist_on_going_on(self, results: Mapping[str, Result], root: str | None = None) -> None:
+        """Raise Enough if what has failed so far says all that this run is to say."""
+        if self.fail_fast and any(self._ends_a_fast_run(result) for result in results.values()):
+            raise Enough("not tried: a case failed, and --fail-fast was given")
+        failed = sum(result.verdict is Verdict.FAIL for result in results.values())
+        if root is not None and failed >= TRIED_AT_A_BROKEN_ROOT:
+            raise Enough(_broken(root))
+
+    def _ends_a_fast_run(self, result: Result) -> bool:
+        return result.counts_as_failure(strict=self.strict) or result.verdict is Verdict.ERROR
 
     def _schedule(self, case: Case) -> Schedule:
         """Return when a case is run: a virtual clock is moved by one case after the other."""
@@ -169,10 +199,14 @@ class Runner:
                     results[result.slug] = result
                     if result.verdict is Verdict.PASS:
                         self.progress(result)
+                    if self.fail_fast and self._ends_a_fast_run(result):
+                        pool.shutdown(cancel_futures=True)
+                        break
             except KeyboardInterrupt:  # what was not begun is not worth waiting for
                 pool.shutdown(cancel_futures=True)
                 raise
-        failed = [case for case in cases if results[case.slug].verdict is not Verdict.PASS]
+        tried = [case for case in cases if case.slug in results]
+        failed = [case for case in tried if results[case.slug].verdict is not Verdict.PASS]
         try:
             self.target.check_alive()
         except ServerDied as died:  # Of which case it died, only one at a time can tell.
@@ -182,6 +216,7 @@ class Runner:
         finally:
             for case in failed:
                 self.progress(results[case.slug])
+        self._insist_on_going_on(results)
 
     def _revive(self, died: ServerDied) -> None:
         try:
@@ -214,6 +249,7 @@ class Runner:
                 verdict = Verdict.INFO if case.level is Level.INFO else Verdict.PASS
             except Unmet as unmet:
                 verdict, expected, actual = Verdict.FAIL, unmet.expected, unmet.actual
+                lab.transcript.decided(unmet.at_s, str(unmet))
                 delayed_s = time.monotonic() - began_s - lab.waited_s
                 is_conclusive = isinstance(unmet, Silence) or not self._may_have_expired(delayed_s)
                 if case.level is Level.INFO:
@@ -231,6 +267,10 @@ class Runner:
             excuse=self.excuses.get(case.slug),
         )
         return _Attempt(result, is_conclusive)
+
+
+def _broken(root: str) -> str:
+    return f"not tried: {root}, and nearly every case needs that; mend it first"
 
 
 def _result(

@@ -16,6 +16,10 @@ SHOWN_EVENTS_MAX: Final = 120
 """Of more events those in the middle are left out. Arbitrary: about three screens."""
 
 
+DECIDED: Final = "THIS DECIDED"
+"""What marks the step that decided."""
+
+
 class Direction(Enum):
     """Who spoke."""
 
@@ -58,6 +62,16 @@ class Transcript:
     def note(self, peer: str, text: str) -> None:
         """Keep a remark: a connection opened or closed, a wait."""
         self._add(peer, Direction.NOTE, text)
+
+    def decided(self, at_s: float, text: str) -> None:
+        """Mark the step that decided, at an instant of monotonic time; what came after it is the suite's clean-up."""
+        since_s = at_s - self._begin_s
+        with self._lock:
+            place = sum(event.at_s <= since_s for event in self._events)
+            marks = [Event(since_s, "", Direction.NOTE, f"{DECIDED}: {text}")]
+            if self._events[place:]:
+                marks.append(Event(since_s, "", Direction.NOTE, "what follows is the suite's own clean-up"))
+            self._events[place:place] = marks
 
     def lines(self) -> tuple[str, ...]:
         """Show the events, one a line: of many the first and the last."""

@@ -1,5 +1,6 @@
 """What a server was expected to do, and did not."""
 
+import time
 from typing import Final
 
 
@@ -11,6 +12,7 @@ class Unmet(Exception):  # noqa: N818 - what a server did, not a mistake of this
         super().__init__(f"expected {expected}; got {actual}")
         self.expected: Final = expected
         self.actual: Final = actual
+        self.at_s: Final = time.monotonic()
 
 
 class Silence(Unmet):

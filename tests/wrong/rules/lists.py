@@ -8,7 +8,7 @@ from tests.wrong import registry
 from tests.wrong.rules.changes import limited, parsed, rewritten
 from tests.wrong.rules.escapes import NO_LISTS, NOT_GENERATED
 
-from scache_spec import attributes, conversation, events
+from scache_spec import actions, attributes, conversation, events
 from scache_spec.attributes import Decoded, TooLong, Unfinished, decode
 from scache_spec.conversation import State
 from scache_spec.server import with_client
@@ -23,6 +23,12 @@ wrong = partial(registry.wrong, escapes=NO_LISTS)
 def greeting_has_no_end(right):
     """The greeting lacks the NUL that ends it."""
     return right[:-1]
+
+
+@wrong("WIRE-1", of=actions.encode)
+def replies_have_no_end(right, attributes):
+    """Every reply lacks the NUL that ends it."""
+    return right(attributes)[:-1]
 
 
 @wrong("WIRE-4", of=events.on_bytes)

@@ -1,0 +1,67 @@
+"""`scache-conformance clause ID`: a clause, the cases that try it, and what the published servers do.
+
+What the servers do is read from RESULTS.md, which comes with the suite.
+"""
+
+import argparse
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from scache_conformance.reports.run import clause_line
+from scache_conformance.suite.registry import CLAUSES, all_cases
+from scache_conformance.suite.unobservable import UNOBSERVABLE
+from scache_conformance.suite.verdicts import Exit
+
+WIDTH: Final = 100
+
+_PACKAGE: Final = Path(__file__).parents[1]
+
+RESULTS: Final = (_PACKAGE / "RESULTS.md", _PACKAGE.parent / "RESULTS.md")
+"""Where RESULTS.md is: in an installed package, and in a checkout."""
+
+
+def show(words: Sequence[str]) -> Exit:
+    """Print one or more clauses. The ids may be in any case."""
+    parser = argparse.ArgumentParser(
+        prog="scache-conformance clause", description="A clause, its cases, and what the published servers do."
+    )
+    parser.add_argument("clauses", metavar="ID", nargs="+", type=str.upper, help="such as ENDP-3")
+    wanted = parser.parse_args(words).clauses
+    if unknown := [each for each in wanted if each not in CLAUSES]:
+        print(f"scache-conformance: no clause {unknown[0]}; they are {', '.join(CLAUSES)}", file=sys.stderr)
+        return Exit.NO_VERDICT
+    for each in wanted:
+        print("\n".join(_shown(each)), end="\n\n")
+    return Exit.GOOD
+
+
+def _shown(clause_id: str) -> Iterator[str]:
+    yield textwrap.fill(clause_line(clause_id), WIDTH, subsequent_indent="  ")
+    cases = [case for case in all_cases() if clause_id in case.clauses]
+    yield (
+        f"\n{len(cases)} cases try it:" if cases else f"\nNo case tries it. {UNOBSERVABLE.get(clause_id, '')}".rstrip()
+    )
+    for case in cases:
+        line = f"{case.level.name:<6} {case.slug}: {case.title}"
+        yield textwrap.fill(line, WIDTH, initial_indent="  ", subsequent_indent="         ")
+    cells = list(_published(clause_id))
+    if cells:
+        yield "\nWhat the published servers do (cases passed of those tried):"
+        yield from cells
+
+
+def _published(clause_id: str) -> Iterator[str]:
+    """Yield a line for each server of RESULTS.md."""
+    path = next((path for path in RESULTS if path.is_file()), None)
+    if path is None:
+        return
+    servers: list[str] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        fields = [field.strip() for field in line.replace("\\|", "\0").strip("|").split("|")]
+        if not servers and fields[:1] == [""]:
+            servers = fields[1:]
+        elif fields[0] == clause_id and len(fields) == len(servers) + 2:
+            yield from (f"  {server}: {cell}" for server, cell in zip(servers, fields[2:], strict=True))
