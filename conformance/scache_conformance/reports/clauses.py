@@ -5,6 +5,7 @@ What the servers do is read from RESULTS.md, which comes with the suite.
 
 import argparse
 import sys
+import sysconfig
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,10 +18,11 @@ from scache_conformance.suite.verdicts import Exit
 
 WIDTH: Final = 100
 
-_PACKAGE: Final = Path(__file__).parents[1]
-
-RESULTS: Final = (_PACKAGE / "RESULTS.md", _PACKAGE.parent / "RESULTS.md")
-"""Where RESULTS.md is: in an installed package, and in a checkout."""
+RESULTS: Final = (
+    Path(__file__).parents[2] / "RESULTS.md",
+    Path(sysconfig.get_path("data")) / "share/doc/scached/RESULTS.md",
+)
+"""Where RESULTS.md is: in a checkout, and where the wheel puts it."""
 
 
 def show(words: Sequence[str]) -> Exit:
