@@ -35,10 +35,12 @@ def of_sdist() -> set[str]:
 
 
 def of_wheel() -> set[str]:
-    """Return what an installation has: the packages and the manual pages."""
+    """Return what an installation has: the packages, the manual pages, and the results that the suite shows."""
     packages = [ROOT / folder for folder in PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]]
     modules = {str(path.relative_to(package.parent)) for package in packages for path in files(package)}
-    return modules | {f"{NAME}.data/data/share/man/man{page.suffix[1:]}/{page.name}" for page in manual_pages()}
+    data = f"{NAME}.data/data/share"
+    pages = {f"{data}/man/man{page.suffix[1:]}/{page.name}" for page in manual_pages()}
+    return modules | pages | {f"{data}/doc/scached/RESULTS.md"}
 
 
 def of_compiled_wheel(suffix: str) -> set[str]:

@@ -25,7 +25,7 @@ def greeting_has_no_end(right):
     return right[:-1]
 
 
-@wrong("CONN-13", of=actions.encode)
+@wrong("CONN-13", of=(actions, "encode"))
 def replies_have_no_end(right, attributes):
     """Every reply lacks the NUL that ends it."""
     return right(attributes)[:-1]
