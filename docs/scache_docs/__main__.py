@@ -38,7 +38,8 @@ def build(out: Path, pyodide: Path | None) -> int:
                 shutil.copy(pyodide / each, static / "pyodide")
         shutil.copy(HERE / "conf.py", source)
         words = ["-q", "-W", "--keep-going", "-b", "html", str(source), str(out)]
-        return build_main(words)
+        status: int = build_main(words)
+        return status
 
 
 def _in_the_page() -> list[Path]:
