@@ -32,8 +32,10 @@ def stale_instants_max(count: int) -> Iterator[None]:
 class FastTable:
     """The production table, its counters, and the sessions found in it."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, share: int = ALL) -> None:
         self.limits = limits
+        self.share = share
+        """How many pieces of what is due are removed at a time."""
         self.table = Table(limits)
         self.held: dict[Handle, Session] = {}
         self.statistics = Statistics(start_s=0.0)
@@ -80,7 +82,13 @@ class FastTable:
         del self.held[handle]
 
     def expire(self, now_ns: int) -> tuple[Handle, ...]:
-        return tuple(sorted(Handle(session.descriptor) for session in self.table.pop_expired(now_ns, ALL)))
+        expired: list[Handle] = []
+        # Not next_expiry_ns: it would drop stale instants, and the states where they are there are to be seen.
+        while self.table._heap and self.table._heap[0] >> _SERIAL_BITS <= now_ns:
+            popped = self.table.pop_expired(now_ns, self.share)
+            assert len(popped) <= self.share
+            expired += [Handle(session.descriptor) for session in popped]
+        return tuple(sorted(expired))
 
     def next_expiry_ns(self) -> int | None:
         return self.table.next_expiry_ns
@@ -148,6 +156,7 @@ class FastTable:
     def _thaw(self, frozen: bytes, counters: Counters) -> Self:
         twin = type(self).__new__(type(self))
         twin.limits = self.limits
+        twin.share = self.share
         twin.statistics = Statistics(start_s=0.0)
         twin.table, twin.held = pickle.loads(frozen)
         twin.counters = counters

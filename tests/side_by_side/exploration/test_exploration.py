@@ -8,7 +8,7 @@ import pytest
 from tests.side_by_side.exploration.breadth_first import reachable
 from tests.side_by_side.exploration.catching import first_difference, setup, wrong_table
 from tests.side_by_side.exploration.explorer import Pair, Scope, enabled, explore, pair_key, script
-from tests.side_by_side.exploration.fast_table import FastTable, is_heap, stale_instants_max
+from tests.side_by_side.exploration.fast_table import ALL, FastTable, is_heap, stale_instants_max
 from tests.side_by_side.exploration.invariants import InspectedTable, check_state, check_step
 from tests.side_by_side.exploration.operations import FindEndp, Operation, SaveEndp, apply, instant_after, new_handle
 from tests.side_by_side.exploration.scopes import COMMITTED, ORDER, PEAKS, QUEUE, SMALL
@@ -22,13 +22,15 @@ OPERATIONS_MAX = 8
 """A counterexample longer than this is one that nobody reads."""
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_production_table_agrees_in_every_state_of_a_scope(name: str) -> None:
+@pytest.mark.parametrize(("name", "share"), [*((name, ALL) for name in SMALL), ("peaks", 1)])
+def test_production_table_agrees_in_every_state_of_a_scope(name: str, share: int) -> None:
     committed = COMMITTED[name]
     limits = committed.scope.limits
     with stale_instants_max(committed.stale_max):
-        explored = explore(committed.scope, SpecTable(limits), FastTable(limits))
-    print(f"{name}: {explored.states} states, {explored.transitions} transitions, depth {explored.depth}")
+        explored = explore(committed.scope, SpecTable(limits), FastTable(limits, share))
+    print(
+        f"{name}, share {share}: {explored.states} states, {explored.transitions} transitions, depth {explored.depth}"
+    )
     assert explored.difference is None, script(
         committed.scope, SpecTable, FastTable, explored.operations, committed.setup()
     )

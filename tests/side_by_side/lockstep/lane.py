@@ -14,15 +14,23 @@ import os
 import select
 import socket
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import Final
 
 from tests.side_by_side.lockstep.oracle import Expected
-from tests.support.servers import InProcessServer
+from tests.support.servers import Fast, InProcessServer
 
-from scache_spec.vocabulary import DESCRIPTOR_BYTE, ClientId, Handle
+from scache_spec.vocabulary import DESCRIPTOR_BYTE, ClientId, Handle, Limits
 
 TRIES: Final = 5
 """How many more turns an in-process server gets for what it owes. Arbitrary: none is needed as a rule."""
+
+
+TURNS_MAX: Final = 500
+"""How many more turns a server with a share of one gets. Arbitrary: a few dozen are needed."""
+
+QUIET_TURNS: Final = 3
+"""After so many turns with nothing put off, what came last has been read, the end of a client included."""
 
 
 class Mismatch(AssertionError):  # noqa: N818 - it is one, and no error of this code
@@ -260,3 +268,40 @@ class InProcessLane(Lane):
 
     def stop(self) -> None:
         self.server.close()
+
+
+class SmallShares(InProcessLane):
+    """The production server with a share of one: what is due, and what a client asks for, takes many turns.
+
+    What is due is still there when requests are served: TTL-5 says that nobody can tell, but for the peaks of the
+    statistics, which may count it.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.fast = Fast(limits, share=1)
+        super().__init__("fast with a share of 1", self.fast)
+
+    def let_run(self, expected: Expected) -> None:
+        super().let_run(expected)
+        quiet_turns = 0
+        for _ in range(TURNS_MAX):
+            quiet_turns = 0 if self.fast.server._backlog or self._is_overdue() else quiet_turns + 1
+            if quiet_turns == QUIET_TURNS:
+                return
+            self.server.step()
+        raise Mismatch(f"{self.name}: not done after {TURNS_MAX} turns")
+
+    def compare_log(self, expected: Expected) -> None:
+        printed = self.server.take_statistics()
+        if [*map(without_peaks, printed)] != [*map(without_peaks, expected.statistics)]:
+            raise Mismatch(f"{self.name}: printed {printed}, not {expected.statistics}")
+        super().compare_log(replace(expected, statistics=[]))
+
+    def _is_overdue(self) -> bool:
+        due_ns = self.fast.server.table.next_expiry_ns
+        return due_ns is not None and due_ns <= self.fast.clock.now_ns
+
+
+def without_peaks(line: str) -> str:
+    """Return a line of statistics without what it says of the most that there was at a time."""
+    return line.partition("max simultaneous")[0]

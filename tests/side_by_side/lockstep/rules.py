@@ -12,7 +12,7 @@ from tests.side_by_side.lockstep.run import Run
 from scache_conformance.generated.oracle import client_id
 from scache_conformance.generated.rules import RULES, Rule, RuleSet, write_in_two
 from scache_conformance.generated.scenario import CLIENTS, Turn
-from scache_conformance.generated.steps import SaveEndp
+from scache_conformance.generated.steps import SaveDest, SaveEndp
 from scache_conformance.wire import lists
 from scache_conformance.wire.lists import DUMMY_LIST
 from scache_spec.conversation import State
@@ -22,10 +22,12 @@ from scache_spec.vocabulary import NS_PER_S
 EVERY_RULE: Final = RULES[RuleSet.ALL] * 2
 WHOLE_DANCES: Final = [rule for rule in RULES[RuleSet.SEQUENTIAL] if rule.apply is not write_in_two]
 """For a server that nobody can look at while half a list is written, because it waits for the other half."""
+WHILE_SOMETHING_ENDS: Final[list[Rule]] = []
+"""More of time: requests that are read in the turn in which something ends, for servers that remove it in shares."""
 
 
 def _rule(
-    weight: int = 1, state: State | None = None, *, is_whole: bool = False
+    weight: int = 1, state: State | None = None, *, is_whole: bool = False, only: list[Rule] | None = None
 ) -> Callable[[Callable[[Run, Turn], None]], None]:
     def register(act: Callable[[Run, Turn], None]) -> None:
         def apply(turn: Turn) -> None:
@@ -33,7 +35,7 @@ def _rule(
             turn.scenario.tally.rules[act.__name__] += 1
             act(turn.scenario, turn)
 
-        for rules in (EVERY_RULE, WHOLE_DANCES) if is_whole else (EVERY_RULE,):
+        for rules in (EVERY_RULE, WHOLE_DANCES) if is_whole else (EVERY_RULE if only is None else only,):
             rules.extend([Rule(apply, state)] * weight)
 
     return register
@@ -88,6 +90,44 @@ def find_at_the_end_of_a_binding(run: Run, turn: Turn) -> None:
         run.take(SaveEndp(turn.client, 1, binding.endpoint, b"", run.new_session()))
     run.pass_ns(binding.expiry_ns + around(turn) - run.world.now_ns)
     turn.find_dest(binding.destination)
+
+
+@_rule(4, only=WHILE_SOMETHING_ENDS)
+def ask_while_something_ends(run: Run, turn: Turn) -> None:
+    """Write what is read in the very turn in which sessions and bindings end, or right before or after it."""
+    instants = {each.expiry_ns for each in (*turn.cache.sessions, *turn.cache.bindings)}
+    if not instants:
+        return
+    until_ns = turn.drawn_from(sorted(instants)) + around(turn)
+    if run.is_in(turn.client, State.DESCRIPTOR):
+        _ask_at(run, turn, until_ns, b"!", 1)
+    elif run.is_in(turn.client, State.REQUEST):
+        _ask_at(run, turn, until_ns, find_something(turn))
+
+
+@_rule(4, State.REQUEST, only=WHILE_SOMETHING_ENDS)
+def ask_while_bindings_end(run: Run, turn: Turn) -> None:
+    """Let several end at once, and then find by one of them, with a session that outlives them, or renew it."""
+    destination, last = turn.destination(), turn.drawn_from((0, 1, 2))
+    is_find, offset_ns, which = turn.drawn_from((True, False)), around(turn), turn.drawn_from((0, 1, 2))
+    for endpoint in run.names.endpoints:
+        run.take(SaveDest(turn.client, 1, destination, b"", endpoint))
+    until_ns = run.world.now_ns + NS_PER_S
+    run.pass_ns(NS_PER_S // 2)
+    if run.has(turn.client) and run.is_in(turn.client, State.REQUEST):
+        run.take(SaveEndp(turn.client, 1, run.names.endpoints[last], b"", run.new_session()))
+    again = lists.save_dest(2, destination, b"", run.names.endpoints[which])
+    if run.has(turn.client) and run.is_in(turn.client, State.REQUEST):
+        _ask_at(run, turn, until_ns + offset_ns, lists.find_dest(destination) if is_find else again)
+        turn.find_dest(destination)
+
+
+def _ask_at(run: Run, turn: Turn, until_ns: int, data: bytes, descriptors: int = 0) -> None:
+    """Write, and let time pass before it is read; not if a client would be too slow then: who goes first is open."""
+    since = [each.step_since_ns for each in run.server.clients.values() if each.step_since_ns is not None]
+    if all(each + run.limits.ipc_timeout_s * NS_PER_S > until_ns for each in since):
+        run.write(turn.client, data, descriptors)
+        run.pass_ns(until_ns - run.world.now_ns)
 
 
 @_rule(3, State.REQUEST, is_whole=True)
