@@ -95,7 +95,7 @@ def find_at_the_end_of_a_binding(run: Run, turn: Turn) -> None:
 @_rule(4, only=WHILE_SOMETHING_ENDS)
 def ask_while_something_ends(run: Run, turn: Turn) -> None:
     """Write what is read in the very turn in which sessions and bindings end, or right before or after it."""
-    instants = {each.expiry_ns for each in (*turn.cache.sessions, *turn.cache.bindings)}
+    instants = {each.expiry_ns for each in turn.cache.sessions} | {each.expiry_ns for each in turn.cache.bindings}
     if not instants:
         return
     until_ns = turn.drawn_from(sorted(instants)) + around(turn)

@@ -11,7 +11,6 @@ from tests.support.servers import SERVERS, START_NS
 
 from scache_spec.vocabulary import Limits
 
-
 RULES = [*EVERY_RULE, *WHILE_SOMETHING_ENDS]
 
 
