@@ -42,7 +42,7 @@ explore: setup ## every state of a larger scope, specification and fast table si
 	$(BIN)/python -m tests.side_by_side.exploration
 
 prove: setup ## prove the invariants of the table for any number of clients and sessions, try wrong rows (a minute)
-	$(BIN)/python -m scache_proof $(ARGS)
+	$(BIN)/python -m tests.proof
 
 RUNS := .cache/conformance
 SUITE = $(BIN)/scache-conformance --strict

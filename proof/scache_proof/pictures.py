@@ -10,9 +10,8 @@ from typing import Final, TypeVar
 from scache_proof import world
 from scache_proof.happenings import COUNTERS
 from scache_proof.logic import Few, Sort
-from scache_proof.scenes import DESTINATIONS, ENDPOINTS, NO_BINDING, Notes, Scene, Stimulus
+from scache_proof.scenes import DESTINATIONS, ENDPOINTS, NO_BINDING, Notes, Scene, Stimulus, bytes_of
 from scache_proof.world import CODE, PARTS, Given, World
-from scache_spec import cache as caches
 from scache_spec import events
 from scache_spec.attributes import Decoded, decode
 from scache_spec.conversation import Input, SaveEndp, State
@@ -149,7 +148,6 @@ def picture(scene: Scene) -> World:
     cached = [session.handle for session in cache.sessions]
     bound = [(each.destination, each.properties, each.endpoint) for each in cache.bindings]
     binding_expiry = dict(zip(bound, (each.expiry_ns for each in cache.bindings), strict=True))
-    sizes = caches.sizes(cache)
     said, owed, deadline = dict(notes.said), dict(notes.owed), dict(notes.deadline)
 
     def saving(client: ClientId) -> SaveEndp:
@@ -188,13 +186,13 @@ def picture(scene: Scene) -> World:
             "bindings_limit": lambda: limits.bindings_max,
             "destination_limit": lambda: limits.bindings_per_destination_max,
             "bytes_limit": lambda: limits.cached_bytes_max,
-            "sessions_count": lambda: sizes.sessions,
+            "sessions_count": lambda: len(cache.sessions),
             "endpoint_count": lambda e: sum(each.endpoint == e for each in cache.sessions),
             "endpoints_count": lambda: len({each.endpoint for each in cache.sessions}),
             "bindings_count": lambda: len(cache.bindings),
             "destination_count": lambda d: sum(each.destination == d for each in cache.bindings),
             "destinations_count": lambda: len({each.destination for each in cache.bindings}),
-            "bytes_count": lambda: caches.cached_bytes(cache),
+            "bytes_count": lambda: bytes_of(cache),
             **{part: (lambda name=name: getattr(counters, name)) for name, part in COUNTERS.items()},
             "connected": lambda c: c in notes.connected,
             "said": lambda c: said.get(c, world.NOTHING),

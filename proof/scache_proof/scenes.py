@@ -11,7 +11,6 @@ from random import Random
 from typing import Final, TypeVar
 
 from scache_proof.happenings import COUNTERS
-from scache_spec import cache as caches
 from scache_spec import events
 from scache_spec.attributes import encode
 from scache_spec.cache import Binding, Cache, Session
@@ -38,7 +37,7 @@ from scache_spec.vocabulary import (
 )
 
 T = TypeVar("T")
-NOW_NS: Final = 1000 * NS_PER_S
+NOW_NS: Final = 5000 * NS_PER_S
 ACTOR: Final = ClientId(1)
 """The client whose step it is."""
 
@@ -116,6 +115,12 @@ class Stimulus:
         return outcome
 
 
+def bytes_of(cache: Cache) -> int:
+    """Return how many bytes of labels and properties there are. Counted apart from the specification."""
+    sessions = sum(len(each.endpoint) + len(each.properties) for each in cache.sessions)
+    return sessions + sum(len(each.destination + each.properties + each.endpoint) for each in cache.bindings)
+
+
 # Making scenes up.
 
 
@@ -126,12 +131,12 @@ def made_up(random: Random, state: State, *, handles: Sequence[int] = range(12))
     limit_s = random.randint(1, 3)
 
     def some_session(least_ns: int) -> Session:
-        expiry_ns = NOW_NS + random.choice([least_ns, random.randint(least_ns, limit_s * NS_PER_S)])
+        expiry_ns = NOW_NS + random.choice([least_ns, NS_PER_S, random.randint(least_ns, limit_s * NS_PER_S)])
         return Session(random.choice(ENDPOINTS), Properties(random.choice([b"", b"p", b"qq"])), free.pop(), expiry_ns)
 
     cached = tuple(some_session(1) for _ in range(random.randint(0, 3)))
     bindings = {
-        (d, p, e): Binding(d, p, e, NOW_NS + random.randint(1, limit_s * NS_PER_S))
+        (d, p, e): Binding(d, p, e, NOW_NS + random.choice([NS_PER_S, random.randint(1, limit_s * NS_PER_S)]))
         for d, p, e in (
             (random.choice(DESTINATIONS), Properties(random.choice([b"", b"p"])), random.choice(ENDPOINTS))
             for _ in range(random.randint(0, 3))
@@ -145,7 +150,8 @@ def made_up(random: Random, state: State, *, handles: Sequence[int] = range(12))
         now = state if number == 1 else random.choice(list(State))
         if now is State.CLOSED:
             continue
-        client = Client(id_, now, step_since_ns=None if now is State.REQUEST else NOW_NS)
+        since_ns = NOW_NS - random.choice([0, 1, limit_s * NS_PER_S, 3600 * NS_PER_S])
+        client = Client(id_, now, step_since_ns=None if now is State.REQUEST else since_ns)
         if now is State.DESCRIPTOR:
             saving = SaveEndp(random.randint(1, 4), random.choice(ENDPOINTS), Properties(random.choice([b"", b"p"])))
             client = replace(client, saving=saving)
@@ -165,14 +171,14 @@ def made_up(random: Random, state: State, *, handles: Sequence[int] = range(12))
     owned = [*cached, *(client.held for client in clients.values() if client.held is not None)]
     gone = [free.pop() for _ in range(random.randint(0, 2))]
     counters = {name: random.randint(0, 3) for name in COUNTERS}
-    few = [0, 1, 2, 3, 99]
+    few = [0, 1, 2, 3, 99, 99, 99]
     limits = Limits(
         ttl_limit_s=limit_s,
         sessions_max=random.choice(few),
         sessions_per_endpoint_max=random.choice(few),
         bindings_max=random.choice(few),
         bindings_per_destination_max=random.choice(few),
-        cached_bytes_max=caches.cached_bytes(cache) + random.choice([-1, 0, 1, 2, 3, 4, 99]),
+        cached_bytes_max=bytes_of(cache) + random.choice([-1, 0, 1, 2, 3, 4, 99, 99, 99]),
     )
     server = Server(limits, NOW_NS, NOW_NS, NOW_NS, cache, Counters(**counters), clients)
     notes = Notes(
@@ -222,7 +228,7 @@ def stimulus(random: Random, scene: Scene, what: Input, *, handles: Sequence[int
         case Input.SAVE_DEST:
             known = [(each.destination, each.properties, each.endpoint) for each in scene.server.cache.bindings]
             new = (destination, Properties(random.choice([b"", b"p"])), label)
-            d, p, e = random.choice([*known, new])
+            d, p, e = random.choice([*known, new, new])
             attributes = ((REQUEST, SAVE_DEST), (TTL, ttl), (LABEL, d), (PROPERTY, p), (LABEL, e))
         case Input.FIND_HIT | Input.FIND_MISS:
             if hits(scene.server.cache, find) != (what is Input.FIND_HIT):

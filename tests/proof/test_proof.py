@@ -14,6 +14,16 @@ from tests.support.checkout import ROOT
 
 pytest.importorskip("z3", reason="z3-solver is not installed: pip install 'scached[proof]'")
 
+from tests.proof.wrong_rules import (
+    NOT_BROKEN,
+    caught_elsewhere,
+    descriptors,
+    first_broken_by,
+    scenes,
+    speaks_of_the_table_or_the_cache,
+)  # fmt: skip
+from tests.wrong.registry import rules
+
 from scache_proof import encoding, formulas
 from scache_proof.control import first_broken, wrong_rows
 from scache_proof.encoding import DiffersError, broken, check_action, check_happening, row_scenes
@@ -118,6 +128,17 @@ def test_wrong_row_breaks_an_invariant(state: State, what: Input, row: Transitio
     assert len(list(wrong_rows())) == len(TRANSITIONS) * (len(Action) - 1 + len(State) - 1)
     is_same = {row.action, TRANSITIONS[state, what].action} == {Action.IGNORE, Action.FORGET}
     assert (first_broken(row_case(state, what, row), "") is None) == is_same
+
+
+@pytest.mark.parametrize("slug", ["newest-first", "put-back-goes-last", "one-session-too-many", "misses-are-hits"])
+def test_wrong_rule_breaks_an_invariant(slug: str) -> None:
+    with descriptors(12) as handles:
+        assert first_broken_by(rules()[slug], scenes(handles)) is not None
+
+
+def test_wrong_rules_that_break_nothing_are_of_the_picture() -> None:
+    assert [slug for slug in NOT_BROKEN if not speaks_of_the_table_or_the_cache(rules()[slug])] == []
+    assert [slug for slug in NOT_BROKEN if not caught_elsewhere(slug)] == []
 
 
 WRONG = (State.READY, Input.GONE, Transition(State.CLOSED, Action.FORGET, "FD-10"))

@@ -84,7 +84,7 @@ def order_first_in_turn(step: Step) -> Term:
 
 
 @of_step("A find is answered with status 2 only where there is nothing to find.")
-def order_finds_what_thereis_in(step: Step) -> Term:
+def order_finds_what_there_is(step: Step) -> Term:
     if step.what not in (Input.FIND_HIT, Input.FIND_MISS):
         return True
     is_miss = step.post.said(step.given.actor) == FAILED

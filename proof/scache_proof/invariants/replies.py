@@ -58,6 +58,11 @@ def replies_done_is_done(step: Step) -> Term:
     return implies(step.row is not None, (post.said(c) == DONE) == either(parked, held, bound))
 
 
+@of_step("A save_endp that is well-formed is answered with the invitation, and nothing else is.")
+def replies_invitation(step: Step) -> Term:
+    return (step.post.said(step.given.actor) == DUMMY) == (step.what is Input.SAVE_ENDP)
+
+
 @of_step("Status 1 is said to what is no well-formed request, and to nothing else.")
 def replies_malformed(step: Step) -> Term:
     is_malformed = step.what in (Input.UNKNOWN_REQUEST, Input.MALFORMED_REQUEST)
