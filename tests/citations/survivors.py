@@ -5,12 +5,27 @@ FIRST = "a NUL that is the first byte of a list ends it, and is found before"
 SAME = "both sides of the comparison are the same there"
 MEMORY = "a label with nothing under it stays, which costs memory alone: test_memory_is_flat_under_churn"
 
+AGAIN = "who seems late is looked at once more, and seen to be at rest, which costs time alone"
+SPINS = "the end of the client's stream is looked at in each turn until it has read, which costs time alone"
+
 SURVIVORS: dict[tuple[str, str, str], str] = {
     (
         "engine/accepting.py",
         "if per_user is not None and self._clients_of.get(user, 0) >= per_user and user not in self._privileged:",
         "left out: per_user is not None",
     ): "a server without the limit would let nobody in, and the tests of the clause are of servers that have one",
+    ("engine/conversation.py", "client.is_backlogged = True", "deleted"): SPINS,
+    ("engine/conversation.py", "client.is_backlogged = True", "no test of FD-14 fails"): SPINS,
+    (
+        "engine/conversation.py",
+        "if client.is_in_flight and self._is_unread(client):",
+        "left out: client.is_in_flight",
+    ): "the flag saves a system call",
+    (
+        "engine/requests.py",
+        "while limit is not None and self._is_any_due():",
+        "left out: limit is not None",
+    ): "what was saved is saved again, which renews it by nothing",
     ("engine/attributes.py", "if len(value) < 10 and value.isdigit():", "never"): CHEAP,
     ("engine/attributes.py", "if end < 0:", "<= in place of: end < 0"): FIRST,
     ("engine/attributes.py", "if end < 0:", "1 in place of 0"): FIRST,
@@ -36,6 +51,13 @@ SURVIVORS: dict[tuple[str, str, str], str] = {
         "return now_ns + (ttl_s if ttl_s < limit_s else limit_s) * NS_PER_S",
         "<= in place of: ttl_s < limit_s",
     ): SAME,
+    ("engine/server.py", "client.step_since_ns = None", "deleted"): AGAIN,
+    ("engine/server.py", "client.step_since_ns = None", "no test of LIMIT-7 fails"): AGAIN,
+    (
+        "engine/table.py",
+        "if oldest is not None and binding.due >= horizon:",
+        "> in place of: binding.due >= horizon",
+    ): "serial numbers begin with 1, so that nothing is due at the horizon itself",
     ("engine/table.py", "if not record.bindings:", "never"): MEMORY,
     ("engine/table.py", "if not record.bindings and not record.sessions:", "never"): MEMORY,
 }

@@ -43,6 +43,7 @@ def test_LIMIT_11_bytes_are_counted_exactly_and_come_back() -> None:
         assert client.say(save_dest(b"ddd", b"pp", b"ee")) == DONE  # 7
         with closing(client.park(b"e", b"pp")), socket.socket() as spare:  # 10
             assert client.save(b"", spare.fileno(), b"") == DONE
+            assert client.say(save_dest(b"", b"", b"")) == DONE
             assert client.save(b"", spare.fileno(), b"1") == FAILED
             assert client.say(save_dest(b"", b"1", b"")) == FAILED
             assert client.say(save_dest(b"ddd", b"pp", b"ee")) == DONE, "a renewal needs no room"

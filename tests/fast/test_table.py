@@ -83,6 +83,17 @@ def test_TTL_2_ENDP_6_expiry_is_the_first_instant_without_it(later_ns: int, is_a
     check_links(cache)
 
 
+def test_TTL_5_binding_leads_nowhere_from_its_last_instant_on() -> None:
+    cache = table()
+    bind(cache, B, A)
+    save(cache, A, 1, ttl_s=50)
+    due_ns = T0 + 10 * NS_PER_S
+    assert cache.find_dest(B, due_ns) is None
+    found = cache.find_dest(B, due_ns - 1)
+    assert found is not None
+    assert found[1].descriptor == 1
+
+
 def test_STAT_1_labels_count_while_something_is_under_them() -> None:
     cache = table()
     save(cache, A, 11)

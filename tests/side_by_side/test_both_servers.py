@@ -190,6 +190,16 @@ def test_FD_14_client_that_does_not_read_is_too_slow_in_the_end(server: InProces
         assert server.client_count == 0
 
 
+def test_LIMIT_7_client_at_rest_stays_while_another_is_too_slow(server: InProcessServer) -> None:
+    rests, stalls = server.peer(), server.peer()
+    assert rests.say(find_endp(b"zz")) == MISSED
+    stalls.send(b"request")
+    server.turn()
+    server.advance(10)
+    assert server.client_count == 1
+    assert rests.say(find_endp(b"zz")) == MISSED
+
+
 @pytest.mark.parametrize("how", [socket.SHUT_WR, socket.SHUT_RDWR])
 def test_FD_14_client_that_shuts_its_end_keeps_its_place_until_it_has_read(server: InProcessServer, how: int) -> None:
     client = server.peer()

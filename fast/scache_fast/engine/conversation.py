@@ -205,7 +205,7 @@ class Conversations:
             if client.is_in_flight and self._is_unread(client):  # FD-14, CONN-3
                 return
             if is_all_served:
-                client.state = CLOSED  # CONN-11
+                client.state = CLOSED  # FD-14
                 return
             if not self._serve_one(client):
                 client.is_backlogged = False
