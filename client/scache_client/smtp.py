@@ -11,7 +11,7 @@ import json
 import smtplib
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import Final
 
@@ -71,11 +71,10 @@ def lease_smtp(
         if leased.reused:
             session.recall(leased.properties)
         leased.properties = session.remembered()
-        try:
+        with ExitStack() as unwinding:
+            unwinding.callback(session.smtp.close)
             yield session.smtp
-        except BaseException:
-            session.smtp.close()
-            raise
+            unwinding.pop_all()
         session.let_go(leased.connection)
 
 
@@ -89,11 +88,10 @@ class _Session:
 
     def open(self, host: str, port: int) -> socket.socket:
         self.smtp = smtplib.SMTP(host, port, local_hostname=self._name, timeout=self._timeout_s)
-        try:
+        with ExitStack() as unwinding:
+            unwinding.callback(self.smtp.close)
             self.smtp.ehlo_or_helo_if_needed()
-        except BaseException:
-            self.smtp.close()
-            raise
+            unwinding.pop_all()
         connection = self.smtp.sock
         assert connection is not None  # it was greeted
         return connection
