@@ -13,12 +13,14 @@ from urllib.parse import quote
 
 from scache_conformance.suite.registry import all_cases
 from scache_docs import pictures
+from scache_fast.settings.sizing import MEGABYTE, ROWS, total_bytes
 from scache_fast.settings.table import SETTINGS, Setting
 from scache_spec import render
 from scache_spec.clauses import AREAS, Clause, gather
 from scache_spec.conversation import TRANSITIONS
 from scache_spec.dances import EXAMPLES
 from scache_spec.places import places
+from scache_spec.vocabulary import Limits
 
 ROOT: Final = Path(__file__).parents[2]
 CLAUSES: Final = gather()
@@ -236,11 +238,39 @@ def _mutants() -> dict[str, list[tuple[str, str]]]:
 
 # Reference.
 
+SIZE: Final = """\
+A server with nothing parked takes about 16 MB. Each limit is a setting, and memory grows with what the limits allow,
+not with what clients send. `make memory` in a checkout fills the limits one after the other and measures."""
+
+DESCRIPTORS: Final = """\
+Each parked connection and each client is a descriptor. The limit on open files (`ulimit -n`, `LimitNOFILE=`) has to be
+above what is to be parked, plus `clients_max` and `descriptors_reserve`. When descriptors run out, saves are refused,
+and everything else goes on."""
+
 
 def _reference() -> dict[str, str]:
     commands = {"scached": "scache_fast", "scache-conformance": "scache_conformance"}
     helps = "\n\n".join(f"## {name}\n\n```text\n{_help(module)}\n```" for name, module in commands.items())
-    return {"reference/settings.md": _settings(), "reference/commands.md": f"# Commands\n\n{helps}"}
+    return {
+        "how-to/size.md": _size(),
+        "reference/settings.md": _settings(),
+        "reference/commands.md": f"# Commands\n\n{helps}",
+    }
+
+
+def _size() -> str:
+    limits, defaults = Limits(), {setting.name: setting.default for setting in SETTINGS}
+    rows = [
+        f"| {f'`{row.limit}` = {defaults[row.limit]}' if row.limit else ''} | {row.what} "
+        f"| {round(row.bytes_of(limits) / MEGABYTE) or ''} | {row.client_sees} |"
+        for row in ROWS
+    ]
+    head = [
+        "| limit and default | what takes memory | MB at most | what a client sees beyond it |",
+        "|---|---|---|---|",
+    ]
+    total = f"All of it together is at most {round(total_bytes(limits) / MEGABYTE)} MB with the defaults."
+    return "\n".join(["# How much memory it takes", "", SIZE, "", *head, *rows, "", total, "", DESCRIPTORS])
 
 
 def _help(module: str) -> str:
