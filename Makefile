@@ -36,7 +36,7 @@ check: setup ## types, lint, format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	MYPYPATH=spec:fast:client $(BIN)/mypy .make
+	MYPYPATH=spec:fast:client $(BIN)/mypy .make examples
 
 explore: setup ## every state of a larger scope, specification and fast table side by side (minutes)
 	$(BIN)/python -m tests.side_by_side.exploration
@@ -67,6 +67,9 @@ conformance: setup ## hold three servers against the specification, write confor
 bench: setup ## measure speed beside the real scache(8) (minutes; ARGS=--quick for one)
 	@$(MAKE) --no-print-directory compiled >/dev/null || echo "the compiled form is left out: make compiled says why"
 	PYTHONPATH=bench $(BIN)/python -m scache_bench $(ARGS)
+
+smtp-figures: setup ## mails a second and handshakes from 4 prefork workers, with the cache and without (a minute; Postfix as root)
+	$(BIN)/python -m tests.client.smtp_figures $(ARGS)
 
 generated: setup ## made-up runs, concurrent histories and every trace on three servers (minutes)
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m generated --full -rP --durations=0 $(ARGS)

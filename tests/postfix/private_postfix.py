@@ -139,6 +139,11 @@ class PrivatePostfix:
         return self._folder / "queue" / "private" / "scache"
 
     @property
+    def smtpd_address(self) -> tuple[str, int]:
+        """Name the host and port at which smtpd(8) takes mail."""
+        return self._smtpd
+
+    @property
     def master_pid(self) -> int:
         """Name the process of master(8)."""
         return int((self._folder / "queue" / "pid" / "master.pid").read_text())
