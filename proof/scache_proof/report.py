@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from textwrap import wrap
 from typing import Final
 
-from scache_proof import control, encoding
+from scache_proof import control, encoding, takeover
 from scache_proof.assumptions import ASSUMPTIONS
 from scache_proof.encoding import DiffersError
 from scache_proof.formulas import ACTIONS
@@ -17,6 +17,7 @@ from scache_proof.happenings import HAPPENINGS
 from scache_proof.induction import Verdict, cases, first_state, prove
 from scache_proof.invariants import AREAS, INVARIANTS
 from scache_proof.story import tell
+from scache_proof.takeover_control import try_takeover
 from scache_spec.conversation import TRANSITIONS, Action
 
 STATES: Final = 1000
@@ -31,6 +32,7 @@ class Figures:
     """What one run showed."""
 
     proved: int = 0
+    takeover_proved: int = 0
     compared: int = 0
     caught: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Mistakes that broke an invariant, and those that were made, by their kind."""
@@ -41,6 +43,7 @@ def run(figures: Figures, *, states: int = STATES, with_control: bool = True) ->
     """Yield the lines of the report; `figures` says afterwards what was shown."""
     yield from _invariants()
     yield from _proof(figures)
+    yield from _takeover(figures)
     yield from _encoding(figures, states)
     if with_control:
         yield from _control(figures)
@@ -84,6 +87,21 @@ def _proof(figures: Figures) -> Iterator[str]:
             yield f"{verdict.step} breaks {verdict.invariant}: {INVARIANTS[verdict.invariant].text}"
 
 
+def _takeover(figures: Figures) -> Iterator[str]:
+    verdicts = list(takeover.prove())
+    yield ""
+    yield "The takeover, proved by induction for any number of sessions, with death of either process at any step"
+    for name, (text, _) in takeover.INVARIANTS.items():
+        yield from wrap(f"{name}: {text}", 116, initial_indent="    ", subsequent_indent="      ")
+    for move in dict.fromkeys(each.move for each in verdicts):
+        of_move = [each for each in verdicts if each.move == move]
+        marks = "".join("+" if each.is_proved else "!" for each in of_move)
+        yield f"{move:60} {marks} {sum(each.seconds for each in of_move) * 1000:6.0f}"
+    figures.takeover_proved = sum(each.is_proved for each in verdicts)
+    figures.failed |= figures.takeover_proved < len(verdicts)
+    yield f"{figures.takeover_proved} of {len(verdicts)} pairs are proved"
+
+
 def _encoding(figures: Figures, states: int) -> Iterator[str]:
     yield ""
     yield f"The formulas are held to the program: on {states} concrete states each has one successor, the program's"
@@ -113,6 +131,7 @@ def _control(figures: Figures) -> Iterator[str]:
     kinds = {
         "single changes of a row": control.try_rows,
         "formulas without what they say of one part": control.try_without,
+        "takeovers without one condition or change": try_takeover,
     }
     for kind, tries in kinds.items():
         began = time.perf_counter()

@@ -4,11 +4,10 @@ The verdict that each search must reach, and how many states there are.
 """
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from tests.support.spin import search
 
 MODEL = Path(__file__).parents[2] / "spec" / "model" / "dance.pml"
 
@@ -38,27 +37,8 @@ SEARCH_ONLY_FOR_END_STATES = {"STALL"}
 pytestmark = pytest.mark.needs("spin", "compiler")
 
 
-def search(folder: Path, *, bug: str | None = None) -> str:
-    """Build the search for the model, with one mistake or none, run it in `folder` and return what it says."""
-    shutil.copy(MODEL, folder)
-    defines = [] if bug is None else [f"-DBUG_{bug}"]
-    flags = ["-A"] if bug in SEARCH_ONLY_FOR_END_STATES else []
-    commands = [
-        ["spin", *defines, "-a", MODEL.name],
-        # pan.c is Spin's, and so are its warnings. A mistake is found early: not worth an optimizing compiler.
-        ["cc", "-w", "-O2" if bug is None else "-O0", "-DSAFETY", "-DNOREDUCE", "-o", "pan", "pan.c"],
-        ["./pan", "-m50000", "-w20", *flags],
-    ]
-    said = ""
-    for command in commands:
-        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        said = result.stdout + result.stderr
-        assert result.returncode == 0, said
-    return said
-
-
 def test_dance_has_no_deadlock_no_leak_and_no_second_handout(tmp_path: Path) -> None:
-    said = search(tmp_path)
+    said = search(MODEL, tmp_path)
     assert "errors: 0" in said, said
     # A search cut off at its depth would pass for a complete one.
     assert "max search depth too small" not in said
@@ -72,7 +52,8 @@ def test_dance_has_no_deadlock_no_leak_and_no_second_handout(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("bug", sorted(BUGS))
 def test_built_in_mistake_is_found(bug: str, tmp_path: Path) -> None:
-    said = search(tmp_path, bug=bug)
+    flags = ("-A",) if bug in SEARCH_ONLY_FOR_END_STATES else ()
+    said = search(MODEL, tmp_path, bug=bug, flags=flags)
     assert "errors: 1" in said, said
     assert re.search(BUGS[bug], said), said
     assert (tmp_path / f"{MODEL.name}.trail").exists()
