@@ -17,7 +17,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from scache_spec import actions, attributes, cache, conversation, effects, events, server, statistics, vocabulary
+from scache_spec import (
+    actions,
+    attributes,
+    cache,
+    conversation,
+    effects,
+    events,
+    operation,
+    server,
+    statistics,
+    vocabulary,
+)
 
 MODULES: Final[tuple[ModuleType, ...]] = (
     vocabulary,
@@ -29,6 +40,7 @@ MODULES: Final[tuple[ModuleType, ...]] = (
     server,
     actions,
     events,
+    operation,
 )
 """In the order in which a reader wants them."""
 

@@ -10,6 +10,7 @@ from tests.support.servers import Fast
 
 from scache_fast.admin.connections import AdminSocket
 from scache_fast.admin.reading import Reading
+from scache_fast.admin.steering import Steering
 from scache_fast.admin.verbs import verbs
 
 _TURNS_MAX: Final = 100_000
@@ -22,7 +23,8 @@ def admin_socket(house: Fast, clock: Callable[[], int] | None = None) -> tuple[A
     listener.listen(16)
     address: bytes = listener.getsockname()
     reading = Reading(house.server, dict, house.clock)
-    return AdminSocket(listener, house.server, verbs(reading), house.log, clock or house.clock), address
+    steering = Steering(house.server, house.log, house.server.steering.set_verbose, dict)
+    return AdminSocket(listener, house.server, verbs(reading, steering), house.log, clock or house.clock), address
 
 
 class Operator:

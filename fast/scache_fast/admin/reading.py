@@ -24,7 +24,7 @@ Line = dict[str, object]
 KINDS: Final = ("endpoints", "destinations", "all")
 """What `list` and `flush` may be about: parked sessions, bindings, or both."""
 
-_STEPS_PER_LINE: Final = 64
+STEPS_PER_LINE: Final = 64
 """How many items are passed over before the answer lets others have their turn, with no line for them. Arbitrary."""
 
 _FAMILIES: Final = {int(each): each.name.removeprefix("AF_").lower() for each in socket.AddressFamily}
@@ -91,7 +91,7 @@ class Reading:
                 **sizes._asdict(),
                 "bytes": table.bytes,
                 "clients": server.clients,
-                "held": sum(client.session is not None for client in server.everybody),
+                "held": len(server.steering.held),
             },
             "limits": limits_of(server.limits),
             "requests": {
@@ -127,7 +127,7 @@ class Reading:
         table = self._server.table
         rows = 0
         for step, item in enumerate(table.items()):
-            if step % _STEPS_PER_LINE == 0:
+            if step % STEPS_PER_LINE == 0:
                 yield {}
             # Those that have gone meanwhile are left out; those that have come since are not among the items.
             if table.holds(item) and chosen.has(item):
@@ -155,7 +155,7 @@ class Reading:
     def clients(self, request: Request) -> Iterator[Line]:
         """Tell who is connected."""
         now_ns = self._clock()
-        everybody = self._server.everybody
+        everybody = self._server.steering.everybody
         for client in everybody:
             yield {"row": _client_row(client, now_ns)}
         yield {"v": VERSION, "ok": True, "rows": len(everybody)}

@@ -74,10 +74,9 @@ class Accepting:
         self._poller = poller
         self._log = context.log
         self._context = context
-        self._limits = context.limits
         self._statistics = context.statistics
         self._counters = context.counters
-        self._may_connect = context.hooks.may_connect
+        self.may_connect = context.hooks.may_connect
         self._clients_below = context.hooks.clients_below
         self._welcome = welcome
         self._privileged = frozenset({0, os.geteuid()})  # users who may have more than `clients_per_user_max`
@@ -187,7 +186,7 @@ class Accepting:
     def _greeted(self, sock: socket.socket) -> Client | None:
         """Greet a client; None: it is turned away, or has gone."""
         user, pid = wire.user_of(sock)
-        limits = self._limits
+        limits = self._context.limits
         per_user = limits.clients_per_user_max
         if self._clients >= limits.clients_max:  # LIMIT-5
             self._meet_limit(Limit.CLIENTS, user)
@@ -196,7 +195,7 @@ class Accepting:
         if per_user is not None and self._clients_of.get(user, 0) >= per_user and user not in self._privileged:
             self._meet_limit(Limit.CLIENTS_PER_USER, user)
             return None
-        if self._may_connect is not None and not self._may_connect(sock):
+        if self.may_connect is not None and not self.may_connect(sock):
             self._counters.clients_refused += 1
             return None
         sock.setblocking(False)
@@ -222,7 +221,9 @@ class Accepting:
     def _meet_limit(self, limit: Limit, user: int) -> None:
         self._counters.clients_refused += 1
         self._statistics.limit_hits[limit] += 1
-        self._log.warning(f"client closed: uid {user}: limit {limit.value}={getattr(self._limits, limit.value)}")
+        self._log.warning(
+            f"client closed: uid {user}: limit {limit.value}={getattr(self._context.limits, limit.value)}"
+        )
 
     def _pause(self, error: OSError, now_ns: int) -> None:
         # The listeners stay readable all the while: asking epoll about them now would be a loop without a wait.

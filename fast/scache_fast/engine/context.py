@@ -27,7 +27,7 @@ class Turn:
 class Context:
     """See above."""
 
-    __slots__ = ("closer", "counters", "faults", "hooks", "limits", "log", "statistics", "turn")
+    __slots__ = ("closer", "counters", "faults", "hooks", "limits", "log", "refusal", "statistics", "turn")
 
     def __init__(
         self, limits: Limits, log: Log, hooks: Hooks, faults: Faults, closer: Closer, statistics: Statistics
@@ -40,6 +40,8 @@ class Context:
         self.statistics = statistics
         self.counters = Counters()
         self.turn = Turn()
+        self.refusal = ""
+        """Why saves are refused just now; nothing: they are not."""
 
     def let_go(self, job: Job) -> None:
         """Give descriptors to the closer. Never raises: what the closer does not take is closed here."""

@@ -41,6 +41,7 @@ from scache_fast.engine.context import Context
 from scache_fast.engine.requests import Requests
 from scache_fast.engine.table import Table
 from scache_spec import vocabulary as words
+from scache_spec.vocabulary import Limits
 
 READ_BYTES_MAX: Final = 16_384
 """How much one turn reads from one client. Arbitrary: real requests stay below 1 000 bytes."""
@@ -78,16 +79,13 @@ class Conversations:
     """Serves the clients of one server, one call at a time."""
 
     def __init__(self, table: Table, requests: Requests, context: Context, share: int) -> None:
-        limits = context.limits
         self._requests = requests
         self._turn = context.turn
         self._table = table
         self._context = context
         self._statistics = context.statistics
         self._counters = context.counters
-        self._list_bytes_max = limits.attribute_list_bytes_max
-        self._attributes_max = limits.attributes_max
-        self._output_bytes_max = limits.output_bytes_max
+        self.set_limits(context.limits)
         self._log = context.log
         self._first_reserved = context.hooks.first_reserved
         self._faults = context.faults
@@ -95,6 +93,12 @@ class Conversations:
         self._share = share
         self.served = 0
         """How many lists were taken for requests since the start."""
+
+    def set_limits(self, limits: Limits) -> None:
+        """Have other limits from now on; lists that have begun keep theirs."""
+        self._list_bytes_max = limits.attribute_list_bytes_max
+        self._attributes_max = limits.attributes_max
+        self._output_bytes_max = limits.output_bytes_max
 
     # What the loop calls.
 

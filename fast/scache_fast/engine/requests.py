@@ -64,10 +64,9 @@ class Requests:
         self._turn = context.turn
         self._statistics = context.statistics
         self._counters = context.counters
-        self._limits = context.limits
         self._log = context.log
-        self._verbose = context.log.verbose
-        self._is_alive = context.hooks.is_alive
+        self.verbose = context.log.verbose
+        self.is_alive = context.hooks.is_alive
         self._faults = context.faults
         self._handlers: dict[bytes, Handler] = {
             words.SAVE_ENDP: self._save_endp,
@@ -85,7 +84,7 @@ class Requests:
             client.output += _UNKNOWN  # CONN-6
             return
         serve(client, fields)
-        if self._verbose and client.pending is None:
+        if self.verbose and client.pending is None:
             shown = " ".join(map(printable, fields[1 : 2 * _SHOWN_ATTRIBUTES_MAX : 2]))
             self._log.detail(f"client {client.fd}: {shown}: {_OUTCOMES[client.state]}")
 
@@ -176,10 +175,10 @@ class Requests:
             self._counters.expired += 1
             self.discard(session)
             return False
-        if self._is_alive is None:
+        if self.is_alive is None:
             return True
         try:
-            is_alive = self._is_alive(session)
+            is_alive = self.is_alive(session)
         except Exception as error:
             self._faults.contain("session closed, cannot be looked at", error)
             is_alive = False
@@ -253,5 +252,8 @@ class Requests:
 
     def meet_limit(self, limit: Limit, text: str) -> None:
         """Count that a limit was met, and log what came of it."""
+        if self._context.refusal and limit in (Limit.SESSIONS, Limit.BINDINGS):
+            self._log.warning(f"{text}: {self._context.refusal}")
+            return
         self._statistics.limit_hits[limit] += 1
-        self._log.warning(f"{text}: limit {limit.value}={getattr(self._limits, limit.value)}")
+        self._log.warning(f"{text}: limit {limit.value}={getattr(self._context.limits, limit.value)}")

@@ -57,6 +57,7 @@ from scache_fast.engine.log import Log, Silence
 from scache_fast.engine.poller import IN, OUT, Poller
 from scache_fast.engine.requests import Requests
 from scache_fast.engine.statistics import Statistics
+from scache_fast.engine.steering import Steering
 from scache_fast.engine.table import Table
 from scache_fast.engine.watched import Watched
 from scache_spec.vocabulary import NS_PER_S, Limit, Limits
@@ -112,6 +113,9 @@ class Server:
         self.watch_for = self._watched.watch_for
         self.unwatch = self._watched.unwatch
         self._accepting = Accepting(listeners, self._poller, context, self._welcome)
+        self.add_listener = self._accepting.add
+        self.remove_listener = self._accepting.remove
+        self.steering = Steering(self.table, self._requests, self._accepting, context, self._clients, self._set_limits)
         self._backlog: dict[Client, None] = {}
         self._paused: dict[Client, None] = {}
         self._now_ns = clock()
@@ -147,23 +151,10 @@ class Server:
         """Return how many listening sockets there are. One that somebody else has shut down is closed."""
         return len(self._accepting)
 
-    def add_listener(self, listener: socket.socket) -> None:
-        """Listen on one more socket, which the server owns from now on; raises OSError, and it does not own it then."""
-        self._accepting.add(listener)
-
-    def remove_listener(self, listener: socket.socket) -> None:
-        """Close a listening socket; does nothing if the server has closed it."""
-        self._accepting.remove(listener)
-
     @property
     def served(self) -> int:
         """Return how many lists were taken for requests since the start."""
         return self._conversations.served
-
-    @property
-    def everybody(self) -> list[Client]:
-        """Return the clients that are connected."""
-        return list(self._clients.values())
 
     def let_go(self, descriptors: list[int]) -> None:
         """Close descriptors of others where closing may wait."""
@@ -256,6 +247,14 @@ class Server:
         if not clients and self._is_idle_too_long():
             self.is_running = False
         self.turn = None
+
+    def _set_limits(self, limits: Limits) -> None:
+        self._conversations.set_limits(limits)
+        self._limits = limits
+        self._max_idle_ns = None if limits.max_idle_s is None else limits.max_idle_s * NS_PER_S
+        self._ipc_timeout_ns = limits.ipc_timeout_s * NS_PER_S
+        self._statistics_due_ns = min(self._statistics_due_ns, self._now_ns + limits.status_update_time_s * NS_PER_S)
+        self._steps_due_ns = self._now_ns  # Each step is judged anew, in the next turn.
 
     # Time.
 

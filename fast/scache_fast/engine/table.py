@@ -134,6 +134,10 @@ class Table:
         self.bytes = 0  # lengths of all labels and properties, of sessions and of bindings
         self.walked = 0  # how many bindings the last find_dest passed over
 
+    def set_limits(self, limits: Limits) -> None:
+        """Have other limits for what is saved from now on."""
+        self._limits = limits  # LIFE-7
+
     # The four verbs.
 
     def save_endp(
@@ -281,7 +285,7 @@ class Table:
         """
         if not self.holds(item):
             if isinstance(item, Session):
-                item.due = 0
+                item.due = 0  # LIFE-6
             return False
         del self._timed[item.due]
         if isinstance(item, Session):

@@ -4,12 +4,16 @@ import socket
 from collections.abc import Callable, Mapping
 
 from scache_fast.admin.connections import LOOK_S, AdminSocket
+from scache_fast.admin.protocol import RequestError
 from scache_fast.admin.reading import Reading
+from scache_fast.admin.steering import Steering, state_of
 from scache_fast.admin.verbs import verbs
 from scache_fast.engine import wire
 from scache_fast.engine.server import Server
 from scache_fast.process.closing import ClosingThreads
 from scache_fast.process.logger import Logger
+from scache_fast.process.reloading import Reloading
+from scache_fast.settings.sources import ConfigurationError
 
 
 class Administration:
@@ -20,6 +24,7 @@ class Administration:
         listener: socket.socket,
         server: Server,
         closing: ClosingThreads,
+        reloading: Reloading,
         descriptors: int,
         log: Logger,
         clock: Callable[[], int],
@@ -28,17 +33,34 @@ class Administration:
         self._closing = closing
         self._descriptors = descriptors
         self._log = log
-        self._socket = AdminSocket(listener, server, verbs(Reading(server, self._stats, clock)), log)
-        self.after_turn = self._socket.after_turn
+        self._reloading = reloading
+        self._server = server
+        self._steering = Steering(server, log, reloading.set_verbose, self._reload)
+        self._socket = AdminSocket(listener, server, verbs(Reading(server, self._stats, clock), self._steering), log)
         self.close = self._socket.close
         self.turn_s_max: float = LOOK_S
 
+    def after_turn(self, server: Server) -> None:
+        """Serve operators; the loop calls it after each turn."""
+        self._socket.after_turn(server)
+        self._steering.end_if_drained()
+
+    def _reload(self) -> Mapping[str, object]:
+        try:
+            return self._reloading.reload()
+        except ConfigurationError as error:
+            raise RequestError(f"the settings stay as they are: {error}") from None
+
     def _stats(self) -> Mapping[str, object]:
+        reloading = self._reloading
         return {
+            "state": state_of(self._server),
+            "reload": {"ok": reloading.was_last_ok, "last_s": reloading.last_s, "succeeded": reloading.succeeded,
+                       "failed": reloading.failed},
             "descriptors": {"used": self._used(), "max": self._descriptors},
             "closing": {"stuck": self._closing.stuck, "refused_users": len(self._closing.refused_users)},
             "log": {"suppressed": self._log.suppressed},
-        }
+        }  # fmt: skip
 
     def _used(self) -> int:
         """Return how many descriptors are in use, or a little less: the kernel gives out the lowest that is free."""

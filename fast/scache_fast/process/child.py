@@ -29,7 +29,7 @@ from scache_fast.process.privileges import Identity, drop, raise_descriptor_limi
 from scache_fast.process.serving import Supervisor, serve
 from scache_fast.process.socket_watch import LOOK_S, SocketWatch
 from scache_fast.settings.sources import ConfigurationError, Texts, merge
-from scache_fast.settings.table import SETTINGS
+from scache_fast.settings.table import SETTINGS, Settings
 from scache_fast.settings.toml_file import read_file
 
 _STATUS_FD: Final = 5
@@ -87,6 +87,7 @@ def run(
     descriptors = raise_descriptor_limit(log)
     supervisor = Master(invocation.generation, watchdog_s).supervisor()
     watch = SocketWatch([], listeners, settings, log, is_in_chroot=invocation.is_chrooted)
+    supervisor.read_settings = _no_reload
     supervisor.after_turn += [mail_log.sink.after_turn, watch.after_turn]
     supervisor.turn_s_max = min(supervisor.turn_s_max, LOOK_S)
     user = parameters.owner() if invocation.is_unprivileged else None
@@ -99,6 +100,10 @@ def run(
             log.warning(f"there is no admin socket: {error}")
     drop(Identity(user, chroot=parameters["queue_directory"] if invocation.is_chrooted else None))
     return serve(listeners, settings, log, supervisor, descriptors, admin)
+
+
+def _no_reload() -> Settings:
+    raise ConfigurationError("under master(8) settings are read at the start only: run 'postfix reload'")
 
 
 class Master:

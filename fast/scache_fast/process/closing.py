@@ -55,7 +55,7 @@ class ClosingThreads:
 
     def __init__(self, log: Log, farewell: Farewell | None = None, replacements_max: int = REPLACEMENTS_MAX) -> None:
         self._log = log
-        self._farewell = farewell
+        self.farewell = farewell
         self._replacements_max = replacements_max
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._finished: deque[Job | str] = deque()  # unwanted descriptors that are closed, and lines for the log
@@ -217,7 +217,7 @@ class ClosingThreads:
             self.wake_watch.set()
             for descriptor in job.descriptors:
                 worker.step += 1
-                part_with(descriptor, job, self._farewell, self)
+                part_with(descriptor, job, self.farewell, self)
             worker.job = None
             job.is_done = True
             if job.is_unwanted:

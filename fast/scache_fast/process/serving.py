@@ -13,15 +13,14 @@ from typing import Final
 
 from scache_fast.engine.hooks import Hooks
 from scache_fast.engine.server import Server
-from scache_fast.policy.access import Access, Doorkeeper
-from scache_fast.policy.farewell import Farewells
-from scache_fast.policy.liveness import HealthCheck, Liveness
 from scache_fast.process.administration import Administration
 from scache_fast.process.closing import ClosingThreads
 from scache_fast.process.errors import StartError
 from scache_fast.process.logger import Logger
+from scache_fast.process.reloading import Reloading, doorkeeper, farewell, health_check
 from scache_fast.process.signals import Signals
 from scache_fast.process.stalls import Watch
+from scache_fast.settings.sources import ConfigurationError
 from scache_fast.settings.table import Settings
 from scache_fast.settings.values import DESCRIPTORS_PASSED_MAX
 
@@ -39,6 +38,10 @@ _LAST_CLOSES_S: Final = 1.0
 """How long the end waits for descriptors to be closed. Arbitrary; master(8) does nothing else meanwhile."""
 
 
+def _no_settings() -> Settings:
+    raise ConfigurationError("settings are read at the start only")
+
+
 @dataclass(slots=True, kw_only=True)
 class Supervisor:
     """Whoever started the process, and what it wants to know about the loop; None: nothing."""
@@ -54,6 +57,9 @@ class Supervisor:
 
     stopping: Callable[[], None] | None = None
     """Called when the loop has ended."""
+
+    read_settings: Callable[[], Settings] = _no_settings
+    """Reads the settings again, from wherever they came; raises ConfigurationError, also if that is not possible."""
 
     turn_s_max: float = float("inf")
     """How long a turn may wait at most."""
@@ -79,14 +85,14 @@ def serve(
             "raise the limit of open files (ulimit -n, LimitNOFILE=), or lower descriptors_reserve"
         )
     try:
-        closing = ClosingThreads(log, Farewells(settings.farewells).say if settings.farewells else None)
+        closing = ClosingThreads(log, farewell(settings))
     except OSError as error:
         raise StartError(f"cannot wait for clients: {error.strerror}") from error
     hooks = Hooks(
-        may_connect=Doorkeeper(settings.access, log).may_connect if settings.access != Access() else None,
+        may_connect=doorkeeper(settings, log),
         # The kernel gives out the lowest number that is free: one this high means that all below it are in use.
         first_reserved=descriptors - settings.descriptors_reserve,
-        is_alive=HealthCheck(settings.liveness).is_alive if settings.liveness is not Liveness.OFF else None,
+        is_alive=health_check(settings),
         clients_below=descriptors - min(_KEPT_FROM_CLIENTS, descriptors // 4),
         closer=closing,
     )
@@ -99,10 +105,11 @@ def serve(
             hooks=hooks,
             polls_before_blocking=settings.busy_poll,
         )
-        signals = Signals(server, log)
+        reloading = Reloading(settings, supervisor.read_settings, server, closing, log)
+        signals = Signals(server, log, reloading.hang_up)
         administration = None
         if admin is not None:
-            administration = Administration(admin, server, closing, descriptors, log, _now_ns)
+            administration = Administration(admin, server, closing, reloading, descriptors, log, _now_ns)
             supervisor.after_turn.append(administration.after_turn)
             supervisor.turn_s_max = min(supervisor.turn_s_max, administration.turn_s_max)
     except OSError as error:

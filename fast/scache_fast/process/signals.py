@@ -7,6 +7,7 @@ the C handler, and the loop watches the other end.
 
 import signal
 import socket
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Final
 
@@ -19,13 +20,14 @@ _USED: Final = (*_HANDLED, signal.SIGUSR2)
 
 
 class Signals:
-    """While entered: TERM and INT stop a server, USR1 makes it print statistics, HUP is a line in the log."""
+    """While entered: TERM and INT stop a server, USR1 makes it print statistics, HUP reads the settings again."""
 
-    __slots__ = ("_log", "_noted", "_reader", "_server", "_writer")
+    __slots__ = ("_hang_up", "_log", "_noted", "_reader", "_server", "_writer")
 
-    def __init__(self, server: Server, log: Log) -> None:
+    def __init__(self, server: Server, log: Log, hang_up: Callable[[], None]) -> None:
         self._server = server
         self._log = log
+        self._hang_up = hang_up
         self._noted: set[int] = set()
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
@@ -70,4 +72,4 @@ class Signals:
             self._server.print_statistics()
         if signal.SIGHUP in self._noted:
             self._noted.discard(signal.SIGHUP)
-            self._log.info("SIGHUP: settings are read at the start only, restart the server to change them")
+            self._hang_up()

@@ -5,7 +5,8 @@ anything is opened, or a number that was not passed after all would be that of s
 """
 
 import os
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
+from functools import partial
 
 from scache_fast.process import inherited, systemd
 from scache_fast.process.errors import StartError
@@ -15,7 +16,7 @@ from scache_fast.process.privileges import Identity, drop, raise_descriptor_limi
 from scache_fast.process.serving import serve
 from scache_fast.process.sinks import Datagrams, to_stderr, to_syslog
 from scache_fast.process.socket_watch import LOOK_S, SocketWatch
-from scache_fast.settings.sources import complain, read
+from scache_fast.settings.sources import ConfigurationError, complain, read, read_again
 from scache_fast.settings.table import Settings
 
 
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
         supervisor = systemd.Notifier(environment, ready_fd, log).supervisor()
         systemd.forget(environment)
         names = [file.path for file in files] + [str(sock.getsockname()) for sock in passed]
+        supervisor.read_settings = partial(_read_again, arguments, environment, settings)
         supervisor.announcement = f"listening on {', '.join(names)}, pid {log.pid}"
         if isinstance(sink, Datagrams):
             supervisor.after_turn.append(sink.after_turn)
@@ -83,6 +85,12 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
                 Logger(sink).warning(complaint)
         if isinstance(sink, Datagrams):
             sink.finish()
+
+
+def _read_again(arguments: Sequence[str], environment: Mapping[str, str], settings: Settings) -> Settings:
+    if settings.chroot is not None:
+        raise ConfigurationError("in a chroot no file of settings is within reach: restart the server")
+    return read_again(arguments, environment)
 
 
 def _syslog(settings: Settings) -> Datagrams:

@@ -15,6 +15,7 @@ are nobody's mistake: Kubernetes gives SCACHED_PORT and the like to everybody ne
 
 import argparse
 import os
+import stat
 import sys
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
@@ -25,7 +26,7 @@ from scache_fast.settings import journal
 from scache_fast.settings.table import SETTINGS, Setting, Settings, settings_from
 from scache_fast.settings.toml_file import DEFAULT, FLAGS, ConfigurationError, Texts, read_file, show
 
-__all__ = ["ConfigurationError", "Texts", "complain", "merge", "read"]
+__all__ = ["ConfigurationError", "Texts", "complain", "merge", "read", "read_again"]
 
 _EPILOG: Final = """\
 Times are whole numbers with s, m, h, d or w (seconds, minutes, hours, days, weeks); without one they are seconds.
@@ -33,7 +34,8 @@ Times are whole numbers with s, m, h, d or w (seconds, minutes, hours, days, wee
 Every option --some-name is also a key some_name of the --config file (TOML) and a variable SCACHED_SOME_NAME of the
 environment. The command line wins over the file, the file over the environment, the environment over the default.
 
-Signals: TERM and INT print statistics, remove the sockets and end; USR1 prints statistics.
+Signals: TERM and INT print statistics, remove the sockets and end; USR1 prints statistics; HUP reads
+the settings again.
 Exit status: 0 ended as told or for being idle, 1 could not start (the line on standard error says why), 2 wrong usage.
 
 Started by Postfix's master(8), scached takes that program's options and parameters instead; started by systemd, it
@@ -64,10 +66,7 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
     path: str | None = given.pop("config", None)
     check, shown = given.pop("check_config", False), given.pop("print_config", False)
     try:
-        layers: dict[str, Texts] = {_ENVIRONMENT: _from_environment(environment)}
-        if path is not None:
-            layers[path] = read_file(path)
-        layers[_COMMAND_LINE] = {name: _as_texts(value) for name, value in given.items()}
+        layers = _layers(given, path, environment)
         settings = merge(layers)
     except ConfigurationError as error:
         complain(str(error))
@@ -77,6 +76,31 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
     if check:
         _end(f"{_PROGRAM}: the configuration is fine{f': {path}' if path else ''}\n")
     return settings
+
+
+def read_again(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
+    """Return the settings that the same sources amount to now; raises ConfigurationError.
+
+    The file has to be a regular one: a pipe was read at the start, and would be waited for now.
+    """
+    given = vars(_parser().parse_args(arguments))
+    path: str | None = given.pop("config", None)
+    if path is not None:
+        try:
+            mode = os.stat(path).st_mode
+        except OSError as error:
+            raise ConfigurationError(f"cannot read {path!r}: {error.strerror}") from None
+        if not stat.S_ISREG(mode):
+            raise ConfigurationError(f"{path!r} is not a regular file, and can be read at the start only")
+    return merge(_layers(given, path, environment))
+
+
+def _layers(given: Mapping[str, object], path: str | None, environment: Mapping[str, str]) -> dict[str, Texts]:
+    layers: dict[str, Texts] = {_ENVIRONMENT: _from_environment(environment)}
+    if path is not None:
+        layers[path] = read_file(path)
+    layers[_COMMAND_LINE] = {name: _as_texts(value) for name, value in given.items()}
+    return layers
 
 
 def merge(layers: Mapping[str, Texts]) -> Settings:

@@ -5,7 +5,7 @@ wins is in sources.py. There is one setting for each field of `Limits`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import SimpleNamespace
 from typing import Final
 
@@ -159,6 +159,24 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             "times (80 polls take about 40 µs), as long as polls find something. With one or two clients that answer "
             "at once this doubles the throughput, because waking a blocked process takes longer. 0 blocks at once"),
 )  # fmt: skip
+
+
+AT_RESTART: Final = frozenset(
+    {"listen", "mode", "owner", "admin", "user", "group", "chroot", "log", "syslog_facility", "syslog_name",
+     "descriptors_reserve", "ready_fd", "busy_poll"}
+)  # fmt: skip
+"""Settings that are read at the start alone; each of the others changes at a reload."""
+
+
+def by_name(settings: Settings) -> dict[str, object]:
+    """Return what was asked for by the name of its setting."""
+    found: dict[str, object] = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    limits: Limits = settings.limits
+    access, farewells = settings.access, settings.farewells
+    for name in ("limits", "access", "farewells"):
+        del found[name]
+    found |= {field.name.removesuffix("_s"): getattr(limits, field.name) for field in fields(limits)}
+    return {**found, "allow_uid": access.uids, "allow_gid": access.gids, "farewell": farewells}
 
 
 def settings_from(given: SimpleNamespace) -> Settings:
