@@ -2,8 +2,10 @@
  * The floor: the least a server can do for the dance, in C.
  *
  * Decides nothing about correctness: no limit, no expiry, no statistics, no malformed request, no client that misbehaves.
- * It makes the system calls that no server can avoid and keeps sessions in a hash table, so that the distance between it and
- * a real server is the price of everything else. For benchmarks only.
+ * It makes the system calls that scached makes for the dance, those that keep clients from holding it up included: room for
+ * descriptors in every read, a question for the family of a parked socket, one for whether the last descriptor was taken.
+ * It keeps sessions in a hash table. So the distance between it and a real server is the price of everything else. For
+ * benchmarks only.
  *
  *     floor SOCKET
  */
@@ -14,7 +16,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/sockios.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -26,6 +30,7 @@
 struct session {
     struct session *next;
     int descriptor;
+    int domain; /* its address family, -1 for what is no socket */
     char *properties;
     char endpoint[];
 };
@@ -43,6 +48,7 @@ struct client {
     int fd;
     enum state state;
     size_t size;
+    bool is_in_flight; /* a descriptor was sent, and was not seen to be taken */
     struct session *session; /* about to be parked, or about to be sent */
     char bytes[LIST_MAX];
 };
@@ -169,9 +175,11 @@ static void serve_request(struct client *client, const char *list, size_t size) 
     }
 }
 
+#define DESCRIPTORS_MAX 253 /* the kernel's SCM_MAX_FD */
+
 union control {
     struct cmsghdr header;
-    char room[CMSG_SPACE(sizeof(int))];
+    char room[CMSG_SPACE(DESCRIPTORS_MAX * sizeof(int))];
 };
 
 static void forget(struct client *client) {
@@ -190,6 +198,9 @@ static void take_descriptor(struct client *client) {
         return;
     }
     memcpy(&client->session->descriptor, CMSG_DATA(&control.header), sizeof(int));
+    socklen_t size = sizeof client->session->domain;
+    if (getsockopt(client->session->descriptor, SOL_SOCKET, SO_DOMAIN, &client->session->domain, &size) != 0)
+        client->session->domain = -1;
     park(client->session);
     client->state = REQUEST;
     reply(client->fd, done, sizeof done);
@@ -200,12 +211,13 @@ static void pass_descriptor(struct client *client) {
     memcpy(CMSG_DATA(&control.header), &client->session->descriptor, sizeof(int));
     struct iovec byte = {(void *)"", 1};
     struct msghdr message = {
-        .msg_iov = &byte, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
+        .msg_iov = &byte, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = CMSG_SPACE(sizeof(int))};
     check(sendmsg(client->fd, &message, MSG_NOSIGNAL) == 1, "sendmsg");
     check(close(client->session->descriptor) == 0, "close");
     free(client->session->properties);
     free(client->session);
     client->state = RECEIVED;
+    client->is_in_flight = true;
 }
 
 static void serve_list(struct client *client, const char *list, size_t size) {
@@ -235,10 +247,19 @@ static void serve(struct client *client) {
         take_descriptor(client);
         return;
     }
-    ssize_t received = recv(client->fd, client->bytes + client->size, sizeof client->bytes - client->size, 0);
+    union control control;
+    struct iovec piece = {client->bytes + client->size, sizeof client->bytes - client->size};
+    struct msghdr message = {
+        .msg_iov = &piece, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
+    ssize_t received = recvmsg(client->fd, &message, MSG_CMSG_CLOEXEC);
     if (received <= 0) {
         forget(client);
         return;
+    }
+    if (client->is_in_flight) {
+        int unread;
+        check(ioctl(client->fd, SIOCOUTQ, &unread) == 0, "ioctl"); /* whatever it says: here everybody takes it */
+        client->is_in_flight = false;
     }
     client->size += (size_t)received;
     size_t at = 0, size;

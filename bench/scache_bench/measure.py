@@ -17,6 +17,7 @@ from typing import Final
 
 from scache_bench.growth import Grown
 from scache_bench.load import Load, LoadError, Parked
+from scache_bench.longest_turn import Turn
 from scache_bench.probes import count_system_calls, resident_bytes
 from scache_bench.results import Churn, Memory, Results, Sample
 from scache_bench.scenarios import Plan, Scenario
@@ -50,6 +51,7 @@ class Measurement:
         self.results.servers = self._active.copy()
         if self.plan.growth and "fast" in self._active:
             self._measure_growth()
+            self._measure_turns()
         with ExitStack() as stack:
             for parked in self.plan.parked:
                 for name in self._active.copy():
@@ -129,13 +131,22 @@ class Measurement:
 
     def _measure_growth(self) -> None:
         self.progress("the table alone, without sockets", 0.0)
+        said = self._module_says("growth", *(str(size) for size in self.plan.growth))
+        self.results.growth = [Grown(**json.loads(line)) for line in said]
+
+    def _measure_turns(self) -> None:
+        self.progress("the longest turn, every limit full", 0.0)
+        self.results.turns = [Turn(**json.loads(line)) for line in self._module_says("longest_turn")]
+
+    def _module_says(self, name: str, *words: str) -> list[str]:
+        """Return the lines that a module of the benchmark prints, run as a process of its own."""
         result = subprocess.run(
-            [PYTHON, "-m", "scache_bench.growth", *(str(size) for size in self.plan.growth)],
+            [PYTHON, "-m", f"scache_bench.{name}", *words],
             capture_output=True,
             text=True,
             check=False,
             env={**os.environ, "PYTHONPATH": SOURCES},
         )
         if result.returncode != 0:
-            self.results.missing["growth"] = result.stderr.strip().rpartition("\n")[2]
-        self.results.growth = [Grown(**json.loads(line)) for line in result.stdout.splitlines()]
+            self.results.missing[name] = result.stderr.strip().rpartition("\n")[2]
+        return result.stdout.splitlines()

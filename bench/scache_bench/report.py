@@ -171,6 +171,12 @@ def growth_table(results: Results) -> str:
     return table(["entries", "save µs", "find µs", "bytes each beyond label and properties"], rows)
 
 
+def turns_table(results: Results) -> str:
+    """Lay out the longest turn of the loop beside each limit that is full."""
+    rows = [[turn.what, number(turn.turns), number(turn.longest_ms)] for turn in results.turns]
+    return table(["full", "turns", "longest, ms"], rows)
+
+
 def missing_list(results: Results) -> str:
     """List what could not be measured, and why."""
     return "".join(f"* **{name}**: {reason}\n" for name, reason in results.missing.items())
@@ -190,6 +196,11 @@ def sections(results: Results) -> list[tuple[str, str, str]]:
         ("Churn", "Memory while sessions come and go and none stays.", churn_table(results)),
         ("System calls", "For one operation, endp with 8 clients, counted by strace.", system_calls_table(results)),
         ("The table alone", "Of the production server, in one process, without sockets.", growth_table(results)),
+        (
+            "The longest turn",
+            "Of the production server, default limits full, in ms of the processor.",
+            turns_table(results),
+        ),
     ]
     if results.missing:
         parts.append(("Not measured", "", missing_list(results)))

@@ -12,6 +12,7 @@ from pathlib import Path
 from scache_bench.growth import Grown
 from scache_bench.latency import Histogram, merge
 from scache_bench.load import Run
+from scache_bench.longest_turn import Turn
 from scache_bench.scenarios import Scenario
 from scache_bench.spread import Spread
 
@@ -65,6 +66,7 @@ class Results:
     system_calls: dict[str, dict[str, float]] = field(default_factory=dict)
     """By server and name, for one operation of the endp mix with 8 clients."""
     growth: list[Grown] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
 
     def scenarios(self) -> list[Scenario]:
         """List what was measured, in the order of the plan."""
@@ -132,4 +134,5 @@ class Results:
         said["memory"] = [Memory(**memory) for memory in said["memory"]]
         said["churn"] = [Churn(**churn) for churn in said["churn"]]
         said["growth"] = [Grown(**grown) for grown in said["growth"]]
+        said["turns"] = [Turn(**turn) for turn in said.get("turns", ())]
         return cls(**said)

@@ -143,6 +143,7 @@ ATTACKS: Final[dict[str, Callable[[str], None]]] = {
 
 def attack(name: str, path: str) -> None:
     """Carry out one attack; whatever the server answers is right."""
+    os.setpriority(os.PRIO_PROCESS, 0, 0)
     signal.signal(signal.SIGALRM, lambda number, frame: None)
     signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
     try:
