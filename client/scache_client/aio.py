@@ -36,6 +36,14 @@ class AsyncClient:
       connection: close your copy without another word to the peer, as after an exception with `maybe_parked`.
     * A child of fork may go on using the client in an event loop of its own: in the child, the client's copy of the
       connection is closed, and the next request makes a new one. The parent notices nothing.
+
+    >>> from scache_client.testing import FakeCache
+    >>> async def main(client):
+    ...     async with client:
+    ...         print(await client.find_endp(b"nothing"), await client.find_dest(b"nothing"))
+    >>> with FakeCache() as cache:
+    ...     asyncio.run(main(cache.async_client()))
+    None None
     """
 
     def __init__(self, path: str | os.PathLike[str], *, timeout_s: float = TIMEOUT_S, pause_s: float = PAUSE_S) -> None:
@@ -58,12 +66,26 @@ class AsyncClient:
         """Park a connection (a socket or a descriptor) and close the caller's copy, as `Client.save_endp` does.
 
         A transport's socket belongs to its transport and is a TypeError.
+
+        >>> from scache_client.testing import FakeCache
+        >>> import socket
+        >>> mine, far = socket.socketpair()
+        >>> with far, FakeCache() as cache:
+        ...     asyncio.run(cache.async_client().save_endp(b"db", b"user=web", 30, mine))
+        ...     print(cache.sessions)
+        [(b'db', b'user=web')]
         """
         await self._request(dialogue.save_endp(endpoint, properties, ttl_s, descriptor_of(connection)), timeout_s)
         close_copy(connection)
 
     async def find_endp(self, endpoint: bytes, *, timeout_s: float | None = None) -> Found | None:
-        """Take up the connection parked longest under an endpoint; None when there is none."""
+        """Take up the connection parked longest under an endpoint; None when there is none.
+
+        >>> from scache_client.testing import FakeCache
+        >>> with FakeCache() as cache:
+        ...     print(asyncio.run(cache.async_client().find_endp(b"nothing is parked here")))
+        None
+        """
         return await self._request(dialogue.find_endp(endpoint), timeout_s)
 
     async def save_dest(
@@ -75,15 +97,31 @@ class AsyncClient:
         *,
         timeout_s: float | None = None,
     ) -> None:
-        """Bind a destination to an endpoint for `ttl_s` seconds; binding the same again renews it."""
+        """Bind a destination to an endpoint for `ttl_s` seconds; binding the same again renews it.
+
+        >>> from scache_client.testing import FakeCache
+        >>> with FakeCache() as cache:
+        ...     asyncio.run(cache.async_client().save_dest(b"example.org", b"", b"192.0.2.1:25", 30))
+        ...     print(cache.bindings)
+        [(b'example.org', b'', b'192.0.2.1:25')]
+        """
         await self._request(dialogue.save_dest(destination, properties, endpoint, ttl_s), timeout_s)
 
     async def find_dest(self, destination: bytes, *, timeout_s: float | None = None) -> FoundDest | None:
-        """Take up a connection from the first endpoint bound to a destination that has one; None when none has."""
+        """Take up a connection from the first endpoint bound to a destination that has one; None when none has.
+
+        >>> from scache_client.testing import FakeCache
+        >>> with FakeCache() as cache:
+        ...     print(asyncio.run(cache.async_client().find_dest(b"bound to nothing")))
+        None
+        """
         return await self._request(dialogue.find_dest(destination), timeout_s)
 
     async def close(self) -> None:
-        """Close the connection to the server, after the request that is under way; the next one makes a new one."""
+        """Close the connection to the server, after the request that is under way; the next one makes a new one.
+
+        >>> asyncio.run(AsyncClient("/run/scached/scached.sock").close())
+        """
         async with self._turn:
             self._connection.close()
 

@@ -30,6 +30,21 @@ async def lease_async(
     """Lend a connection as `lease` does: a non-blocking socket, to be used with the loop's `sock_…` calls.
 
     Streams and transports are no use here: they close the socket they are given, and may have read ahead.
+
+    >>> import asyncio
+    >>> from scache_client.testing import FakeCache
+    >>> mine, far = socket.socketpair()
+    >>> async def connect():
+    ...     return mine
+    >>> async def main(client):
+    ...     for _ in range(2):
+    ...         async with lease_async(client, b"db", connect=connect, ttl_s=30) as leased:
+    ...             await asyncio.get_running_loop().sock_sendall(leased.connection, b"hello")
+    ...             print(leased.reused)
+    >>> with far, FakeCache() as cache:
+    ...     asyncio.run(main(cache.async_client()))
+    False
+    True
     """
     bounds = Bounds(reuses_max, age_s_max, client.clock)
     leased = await _take_up(client, partial(client.find_endp, endpoint), bounds, usable)
@@ -53,7 +68,22 @@ async def lease_dest_async(
     reuses_max: int | None = None,
     age_s_max: int | None = None,
 ) -> AsyncIterator[Leased]:
-    """Lend a connection as `lease_dest` does: a non-blocking socket, to be used with the loop's `sock_…` calls."""
+    """Lend a connection as `lease_dest` does: a non-blocking socket, to be used with the loop's `sock_…` calls.
+
+    >>> import asyncio
+    >>> from scache_client.testing import FakeCache
+    >>> mine, far = socket.socketpair()
+    >>> async def connect():
+    ...     return b"192.0.2.1:25", mine
+    >>> async def main(client):
+    ...     for _ in range(2):
+    ...         async with lease_dest_async(client, b"example.org", connect=connect, ttl_s=30) as leased:
+    ...             print(leased.reused)
+    >>> with far, FakeCache() as cache:
+    ...     asyncio.run(main(cache.async_client()))
+    False
+    True
+    """
     bounds = Bounds(reuses_max, age_s_max, client.clock)
     endpoint = b""
 

@@ -47,6 +47,10 @@ class Client:
     * Failures of the cache are a `CacheError`. Trouble of this process alone, such as EMFILE, is an `OSError`.
 
     `pause_s` is for `lease`: how long the cache is left alone after a failure. The four verbs here always try.
+
+    >>> with Client("/run/scached/scached.sock", timeout_s=1) as client:
+    ...     print(client)
+    <Client /run/scached/scached.sock not connected>
     """
 
     def __init__(self, path: str | os.PathLike[str], *, timeout_s: float = TIMEOUT_S, pause_s: float = PAUSE_S) -> None:
@@ -72,12 +76,26 @@ class Client:
         as it was; if that exception has `maybe_parked` set, close it without another word to the peer.
         The server may cut `ttl_s`, in whole seconds, to its own limit. ValueError for a NUL in a label; TypeError for
         what cannot be parked, such as a TLS connection. Both are raised before a byte is sent.
+
+        >>> from scache_client.testing import FakeCache
+        >>> import socket
+        >>> mine, far = socket.socketpair()
+        >>> with far, FakeCache() as cache:
+        ...     cache.client().save_endp(b"db", b"user=web", 30, mine)
+        ...     print(cache.sessions)
+        [(b'db', b'user=web')]
         """
         self._request(dialogue.save_endp(endpoint, properties, ttl_s, descriptor_of(connection)), timeout_s)
         close_copy(connection)
 
     def find_endp(self, endpoint: bytes, *, timeout_s: float | None = None) -> Found | None:
-        """Take up the connection parked longest under an endpoint; None when there is none."""
+        """Take up the connection parked longest under an endpoint; None when there is none.
+
+        >>> from scache_client.testing import FakeCache
+        >>> with FakeCache() as cache:
+        ...     print(cache.client().find_endp(b"nothing is parked here"))
+        None
+        """
         return self._request(dialogue.find_endp(endpoint), timeout_s)
 
     def save_dest(
@@ -89,15 +107,42 @@ class Client:
         *,
         timeout_s: float | None = None,
     ) -> None:
-        """Bind a destination to an endpoint for `ttl_s` seconds; binding the same again renews it."""
+        """Bind a destination to an endpoint for `ttl_s` seconds; binding the same again renews it.
+
+        >>> from scache_client.testing import FakeCache
+        >>> with FakeCache() as cache:
+        ...     cache.client().save_dest(b"example.org", b"", b"192.0.2.1:25", 30)
+        ...     print(cache.bindings)
+        [(b'example.org', b'', b'192.0.2.1:25')]
+        """
         self._request(dialogue.save_dest(destination, properties, endpoint, ttl_s), timeout_s)
 
     def find_dest(self, destination: bytes, *, timeout_s: float | None = None) -> FoundDest | None:
-        """Take up a connection from the first endpoint bound to a destination that has one; None when none has."""
+        """Take up a connection from the first endpoint bound to a destination that has one; None when none has.
+
+        >>> from scache_client.testing import FakeCache
+        >>> import socket
+        >>> mine, far = socket.socketpair()
+        >>> with far, FakeCache() as cache, cache.client() as client:
+        ...     client.save_endp(b"192.0.2.1:25", b"of the session", 30, mine)
+        ...     client.save_dest(b"example.org", b"of the binding", b"192.0.2.1:25", 30)
+        ...     found = client.find_dest(b"example.org")
+        ...     with found:
+        ...         print(found.destination_properties, found.properties)
+        b'of the binding' b'of the session'
+        """
         return self._request(dialogue.find_dest(destination), timeout_s)
 
     def close(self) -> None:
-        """Close the connection to the server; the next request makes a new one."""
+        """Close the connection to the server; the next request makes a new one.
+
+        >>> from scache_client.testing import FakeCache
+        >>> with FakeCache() as cache:
+        ...     client = cache.client()
+        ...     client.close()
+        ...     print(client.find_endp(b"usable again"))
+        None
+        """
         with self._turn:
             self._connection.close()
 

@@ -22,6 +22,11 @@ class Found:
       ResourceWarning, as files and sockets of the standard library do. A dropped find is a connection lost to
       everybody, which is worth knowing and not worth a crash; a program tested with warnings as errors finds it.
     * The descriptor is close-on-exec.
+
+    >>> mine, far = sockets.socketpair()
+    >>> with far, Found(mine.detach(), Properties(b"user=web")) as found:
+    ...     print(found.properties, found.closed)
+    b'user=web' False
     """
 
     __slots__ = ("_fd", "properties")
@@ -36,18 +41,39 @@ class Found:
         return self._fd < 0
 
     def fileno(self) -> int:
-        """Return the descriptor, which stays with this object; ValueError when it has gone."""
+        """Return the descriptor, which stays with this object; ValueError when it has gone.
+
+        >>> mine, far = sockets.socketpair()
+        >>> with far, Found(mine.detach(), Properties(b"")) as found:
+        ...     print(os.write(found.fileno(), b"hello"))
+        5
+        """
         if self._fd < 0:
             raise ValueError("the descriptor was closed or moved on; find another")
         return self._fd
 
     def detach(self) -> int:
-        """Return the descriptor and leave closing it to the caller; ValueError when it has gone."""
+        """Return the descriptor and leave closing it to the caller; ValueError when it has gone.
+
+        >>> mine, far = sockets.socketpair()
+        >>> found = Found(mine.detach(), Properties(b""))
+        >>> with far:
+        ...     os.close(found.detach())
+        >>> found.closed
+        True
+        """
         fd, self._fd = self.fileno(), -1
         return fd
 
     def socket(self) -> sockets.socket:
-        """Return a blocking socket that owns the descriptor from now on; OSError when it is no socket."""
+        """Return a blocking socket that owns the descriptor from now on; OSError when it is no socket.
+
+        >>> mine, far = sockets.socketpair()
+        >>> with far, Found(mine.detach(), Properties(b"")).socket() as connection:
+        ...     connection.sendall(b"hello")
+        ...     print(far.recv(10))
+        b'hello'
+        """
         # Non-blocking mode belongs to the open file and so arrives with it: whoever parked the connection may have
         # used timeouts. Python would assume a blocking socket without looking, and fail with EAGAIN at the first wait.
         connection = sockets.socket(fileno=self.fileno())
@@ -56,7 +82,15 @@ class Found:
         return connection
 
     def close(self) -> None:
-        """Close the descriptor, if it is still here."""
+        """Close the descriptor, if it is still here.
+
+        >>> mine, far = sockets.socketpair()
+        >>> found = Found(mine.detach(), Properties(b""))
+        >>> found.close()
+        >>> with far:
+        ...     print(far.recv(10))
+        b''
+        """
         if self._fd >= 0:
             os.close(self.detach())
 
@@ -80,7 +114,13 @@ class Found:
 
 
 class FoundDest(Found):
-    """A connection found by its destination: it also brings the properties of the binding that led to it."""
+    """A connection found by its destination: it also brings the properties of the binding that led to it.
+
+    >>> mine, far = sockets.socketpair()
+    >>> with far, FoundDest(mine.detach(), Properties(b"session"), Properties(b"binding")) as found:
+    ...     print(found.destination_properties)
+    b'binding'
+    """
 
     __slots__ = ("destination_properties",)
 

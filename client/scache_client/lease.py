@@ -20,6 +20,13 @@ def is_quiet(connection: socket.socket) -> bool:
     """Say whether a connection is open and its peer has nothing to say.
 
     A parked connection is at rest: bytes that wait in it are an end of file, an error or a farewell of the peer.
+
+    >>> mine, far = socket.socketpair()
+    >>> with mine, far:
+    ...     before = is_quiet(mine)
+    ...     far.sendall(b"421 closing")
+    ...     print(before, is_quiet(mine))
+    True False
     """
     try:
         connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
@@ -55,6 +62,18 @@ def lease(
     When the cache fails, it is left alone for the client's `pause_s`: leases open connections and close them again.
     What the caller gets wrong is raised: TypeError from a `connect` that returns a TLS connection, ValueError for a NUL
     in a label.
+
+    >>> from scache_client.testing import FakeCache
+    >>> mine, far = socket.socketpair()
+    >>> def connect():
+    ...     return mine  # called once: the second lease takes up what the first has parked
+    >>> with far, FakeCache() as cache:
+    ...     for _ in range(2):
+    ...         with lease(cache.client(), b"db", connect=connect, ttl_s=30) as leased:
+    ...             leased.connection.sendall(b"hello")
+    ...             print(leased.reused)
+    False
+    True
     """
     bounds = Bounds(reuses_max, age_s_max, client.clock)
     leased = _take_up(client, partial(client.find_endp, endpoint), bounds, usable)
@@ -81,6 +100,17 @@ def lease_dest(
 
     `connect` returns the endpoint it chose along with the connection. A find by destination does not tell the endpoint,
     which has to be known for parking again; so the endpoint's label is what the binding carries as its properties.
+
+    >>> from scache_client.testing import FakeCache
+    >>> mine, far = socket.socketpair()
+    >>> def connect():
+    ...     return b"192.0.2.1:25", mine
+    >>> with far, FakeCache() as cache:
+    ...     for _ in range(2):
+    ...         with lease_dest(cache.client(), b"example.org", connect=connect, ttl_s=30) as leased:
+    ...             print(leased.reused)
+    False
+    True
     """
     bounds = Bounds(reuses_max, age_s_max, client.clock)
     endpoint = b""

@@ -19,7 +19,17 @@ _HISTORY: Final = re.compile(rb"lease reuses=(\d{1,18}) opened=(\d{1,18})\n")
 
 @dataclass(slots=True)
 class Leased:
-    """A connection for the time of a `with` block."""
+    """A connection for the time of a `with` block.
+
+    >>> from scache_client.testing import FakeCache
+    >>> from scache_client import lease
+    >>> mine, far = socket.socketpair()
+    >>> with far, FakeCache() as cache:
+    ...     with lease(cache.client(), b"db", connect=lambda: mine, ttl_s=30) as leased:
+    ...         leased.properties = b"user=web"
+    ...     print(cache.sessions)
+    [(b'db', b'user=web')]
+    """
 
     connection: socket.socket
     """A blocking socket; in `lease_async`, a non-blocking one."""

@@ -18,6 +18,8 @@ from typing import Final
 from scache_client.client import Client
 from scache_client.lease import is_quiet, lease
 
+__all__ = ["lease_smtp"]
+
 TIMEOUT_S: Final = 300.0
 """How long to wait for each reply. RFC 5321: 5 minutes for the greeting, MAIL and RCPT."""
 
