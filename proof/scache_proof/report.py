@@ -18,6 +18,7 @@ from scache_proof.induction import Verdict, cases, first_state, prove
 from scache_proof.invariants import AREAS, INVARIANTS
 from scache_proof.story import tell
 from scache_proof.takeover_control import try_takeover
+from scache_spec.assurance import Proved
 from scache_spec.conversation import TRANSITIONS, Action
 
 STATES: Final = 1000
@@ -37,6 +38,19 @@ class Figures:
     caught: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Mistakes that broke an invariant, and those that were made, by their kind."""
     failed: bool = False
+
+    def shown(self) -> Proved:
+        """Return the figures as SPEC.md has them."""
+        return Proved(
+            rows=len(TRANSITIONS),
+            happenings=len(HAPPENINGS),
+            invariants=len(INVARIANTS),
+            pairs=self.proved,
+            compared=self.compared,
+            takeover_moves=len(takeover.MOVES),
+            takeover_pairs=self.takeover_proved,
+            caught=tuple((kind, *numbers) for kind, numbers in self.caught.items()),
+        )
 
 
 def run(figures: Figures, *, states: int = STATES, with_control: bool = True) -> Iterator[str]:

@@ -10,7 +10,7 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import Final, assert_never
 
-from scache_spec import dances, events, statistics, vocabulary
+from scache_spec import assurance, dances, events, statistics, vocabulary
 from scache_spec.attributes import Decoded, decode, encode, parse_ttl
 from scache_spec.clauses import AREAS, MODULES, Clause, Tag, docstrings, gather, sources
 from scache_spec.conversation import TRANSITIONS, Action, Input, State, classify_list, request_name
@@ -68,6 +68,7 @@ def render() -> str:
         _limits(),
         _vectors(),
         _examples(),
+        assurance.page(),
         _sources(),
     ]
     return "\n".join(part.rstrip() + "\n" for part in parts)

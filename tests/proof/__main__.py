@@ -2,11 +2,13 @@
 
 import sys
 import time
+from dataclasses import replace
 
 from tests.proof.wrong_rules import try_rules
 
 from scache_proof.control import by_invariant
 from scache_proof.report import Figures, run
+from scache_spec.assurance import PROVED
 
 
 def main() -> None:
@@ -25,6 +27,11 @@ def main() -> None:
         elif each.reason:
             print(f"  STALE {each.name} is listed as breaking nothing, and breaks {each.broken}")
         figures.failed |= (each.broken is None) != bool(each.reason)
+    figures.caught["wrong rules of table and cache"] = len(caught), len(tried)
+    if (shown := figures.shown()) != PROVED:
+        # Of wrong rules there are more every week: their figures are corrected when the page is written anew.
+        figures.failed |= replace(shown, caught=shown.caught[:-1]) != replace(PROVED, caught=PROVED.caught[:-1])
+        print(f"\nSPEC.md has other figures: put these into scache_spec.assurance and make spec\n{shown}")
     print(f"\n{time.perf_counter() - began:.0f} s in all")
     sys.exit(figures.failed)
 
