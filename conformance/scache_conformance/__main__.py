@@ -43,8 +43,9 @@ NAME: Final = "scache-conformance - hold a shared connection cache server agains
 DESCRIPTION: Final = """\
 DESCRIPTION
   Tries a shared connection cache server, in whatever language, over its socket, clause by clause.
-  A case is MUST (every server of this protocol does so), SHOULD (this specification asks for it,
-  Postfix's own server need not do it) or INFO (what the server does is written down). Its verdict
+  A case is MUST (every server does so: one that does not costs other clients their connections or
+  their time), SHOULD (this specification asks for it; a server that does not costs only the client
+  that asks for it) or INFO (what the server does is written down). Its verdict
   is PASS, FAIL, SKIP, INFO or ERROR; XFAIL is a failure that was expected, XPASS one that was
   expected and did not come.
 """
@@ -104,6 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         status = command(words[1:]) if command is not None else run(words)
     except KeyboardInterrupt:
+        before = {}  # signals stay ignored until this process has ended: another one must not meet the default
         status = Exit.NO_VERDICT
     except BrokenPipeError:
         # Whoever read has seen enough. What is still buffered would fail again at the exit.

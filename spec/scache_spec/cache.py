@@ -97,7 +97,8 @@ def save_endp(cache: Cache, session: Session) -> Cache:
 def find_endp(cache: Cache, endpoint: Label) -> tuple[Cache, Session | None]:
     """Take up the session of an endpoint that is first in turn, None if it has none.
 
-    ENDP-3  A find hands out the oldest session of its endpoint, and no other endpoint's. [OBSERVED]
+    ENDP-3  A find hands out the oldest session of its endpoint, and no other endpoint's. The oldest is the one that was
+    saved first, whichever expires first; a session that was put back comes before it (ENDP-5). [OBSERVED]
 
     ENDP-4  A session is handed out at most once: finding it removes it.
     """
@@ -157,7 +158,7 @@ def expire(cache: Cache, now_ns: int) -> tuple[Cache, tuple[Handle, ...]]:
     """Drop what has expired; return the handles of the sessions among it.
 
     TTL-3  When a session expires, its descriptor is closed, and nothing is sent on it before, unless the server's
-    operator asked for a farewell.
+    operator asked for a farewell: bytes that the server sends on a connection before it closes the connection.
 
     TTL-4  When a binding expires, it is gone, and nothing else is.
     """

@@ -10,7 +10,8 @@ cannot happen, and code that brings it about has a bug (KeyError); below each ro
 CONN-14  Which of several clients that spoke at the same time is served first is left to the server. [FREE]
 
 FD-13  What a find hands out is the open file description that was saved: the same file, offset, status flags and
-options. The server never reads from it, writes to it or changes it.
+options. The server never reads from it, writes to it or changes it, but for a farewell (TTL-3), after which nobody can
+find it.
 
 Sources: scache(8) and scache_clnt(3), the two sides of the dance.
 """
@@ -111,8 +112,8 @@ TRANSITIONS[State.REQUEST, Input.UNKNOWN_REQUEST] = Transition(State.REQUEST, Ac
 """CONN-6  A request of an unknown name is answered with `status=1` alone, whatever else it holds."""
 
 TRANSITIONS[State.REQUEST, Input.MALFORMED_REQUEST] = Transition(State.REQUEST, Action.REPLY_MALFORMED, "CONN-7")
-"""CONN-7  A request of which an attribute is missing, or whose ttl is none, is answered with status 1 and has no
-effect; a save_endp then gets no invitation and no descriptor is awaited.
+"""CONN-7  A request of which an attribute is missing, or whose ttl is not one (WIRE-8), is answered with status 1 and
+has no effect; a save_endp then gets no invitation and no descriptor is awaited.
 """
 
 TRANSITIONS[State.REQUEST, Input.SAVE_DEST] = Transition(State.REQUEST, Action.BIND, "CONN-8")
@@ -123,7 +124,7 @@ TRANSITIONS[State.REQUEST, Input.FIND_MISS] = Transition(State.REQUEST, Action.R
 
 TRANSITIONS[State.REQUEST, Input.FIND_HIT] = Transition(State.READY, Action.HOLD, "CONN-10")
 """CONN-10  A find that finds a session is answered with status 0 and its properties; the session is then held for this
-client, and nobody else can find it.
+client, and nobody else can find it. It does not expire while it is held.
 """
 
 TRANSITIONS[State.REQUEST, Input.SAVE_ENDP] = Transition(State.DESCRIPTOR, Action.INVITE, "FD-2")
@@ -164,7 +165,11 @@ send it together with its next request.
 
 TRANSITIONS[State.REQUEST, Input.GONE] = Transition(State.CLOSED, Action.FORGET, "CONN-11")
 TRANSITIONS[State.DESCRIPTOR, Input.GONE] = Transition(State.CLOSED, Action.FORGET, "CONN-11")
-"""CONN-11  A client that goes away takes its unfinished request with it and nothing else: what it saved stays."""
+"""CONN-11  A client that goes away takes its unfinished request with it and nothing else: what it saved stays. A
+request whose last byte was sent before is not unfinished: it is served, and so is each of several, unless a descriptor
+is in flight to the client (FD-14). A client that shut down sending gets the replies to what it had sent; it has gone
+away when that is done.
+"""
 
 TRANSITIONS[State.READY, Input.GONE] = Transition(State.CLOSED, Action.PUT_BACK, "FD-10")
 TRANSITIONS[State.SENDING, Input.GONE] = Transition(State.CLOSED, Action.PUT_BACK, "FD-10")

@@ -71,7 +71,8 @@ def on_connect(server: Server, client_id: ClientId, user: UserId | None = None) 
 
     CONN-1  The server speaks first, once, at connect: `protocol=connection_cache_protocol`.
 
-    LIMIT-5  There are at most `clients_max` clients: one more is disconnected at once, without a greeting. [BEYOND]
+    LIMIT-5  There are at most `clients_max` clients: one more is disconnected at once, without a greeting.
+    A client counts from the moment it is let in until the server has disconnected it or has read its end. [BEYOND]
 
     LIMIT-12  A user has at most `clients_per_user_max` clients: one more is disconnected at once, without a greeting.
     Which users may have any number of clients is left to the server. [BEYOND] [FREE]
@@ -213,6 +214,7 @@ def on_stop(server: Server) -> Outcome:
     """Exit, as the server's operator or its idleness asks.
 
     LIFE-4  At exit every client is disconnected, every descriptor closed, and the statistics are printed.
+    A server that is asked to exit, under Postfix by its master and elsewhere by SIGTERM, exits so with status 0.
     """
     held = tuple(client.held for client in server.clients.values() if client.held is not None)
     stopped, printed = on_statistics(server)

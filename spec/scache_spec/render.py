@@ -97,6 +97,9 @@ def _messages() -> str:
             f"    {events.GREETING.hex(' ')}",
             f"    {_shown(events.GREETING)}",
             "",
+            "An empty value makes three NULs, as in `dummy␀␀␀`: the end of the name, the end of the value, the end of",
+            "the list. If one of them is missing, the list is unfinished.",
+            "",
             "| request | attributes after `request`, in this order | attributes of the reply |",
             "|---|---|---|",
             *rows,
@@ -164,7 +167,11 @@ def _owed() -> str:
 
 def _limits() -> str:
     meaning = {where.rpartition(".")[2]: " ".join(text.split()) for where, text in docstrings(vocabulary)}
-    rows = [f"| `{each.name}` | {getattr(Limits(), each.name)} | {meaning[each.name]} |" for each in fields(Limits)]
+    rows = []
+    for each in fields(Limits):
+        value = getattr(Limits(), each.name)
+        shown = NOT_THERE[each.name] if value is None else str(value)
+        rows.append(f"| `{each.name}` | {shown} | {meaning[each.name].partition('; None: ')[0]} |")
     return "\n".join(
         [
             "## Limits and periods",
@@ -178,8 +185,14 @@ def _limits() -> str:
     )
 
 
+TAB: Final = "\t"
+
+NOT_THERE: Final = {"max_idle_s": "never", "clients_per_user_max": "any number"}
+"""What stands for a limit that is not there."""
+
 TTL_VECTORS: Final = (
-    b"5", b" 5", b"+5", b"010", b"2147483647", b"0", b"-1", b"abc", b"5x", b"5 ", b"", b"0x10", b"5.0", b"2147483648",
+    b"5", b" 5", b"\t5", b"+5", b"++5", b"+ 5", b"010", b"2147483647",
+    b"0", b"-1", b"abc", b"5x", b"5 ", b"", b"0x10", b"5.0", b"2147483648",
     b"4294967295", b"4294967297", b"-4294967291", b"99999999999999999999",
 )  # fmt: skip
 
@@ -200,7 +213,8 @@ LIST_VECTORS: Final = (
 
 def _vectors() -> str:
     ttls = [
-        f"| `{value.decode() or ' '}` | {'refused' if (ttl := parse_ttl(value)) is None else f'{ttl} s'} |"
+        f"| `{value.decode().replace(TAB, '␉') or ' '}` | "
+        f"{'refused' if (ttl := parse_ttl(value)) is None else f'{ttl} s'} |"
         for value in TTL_VECTORS
     ]
     lists = []

@@ -50,6 +50,7 @@ def count_save(counters: Counters, request: bytes, after: Sizes) -> Counters:
 
     STAT-4  Peaks are taken at saves, of what the cache then holds: save_endp takes those of addresses and connections,
     save_dest those of domains and addresses. Sessions held for a hand-over are not in the cache.
+    A save that is refused takes no peak; a binding that is renewed takes them.
     """
     counters = replace(counters, endpoints_max=max(counters.endpoints_max, after.endpoints))
     if request == SAVE_DEST:
@@ -60,8 +61,8 @@ def count_save(counters: Counters, request: bytes, after: Sizes) -> Counters:
 def lines(counters: Counters, interval_start: str) -> tuple[str, ...]:
     """Return the lines to print; `interval_start` is local time such as `Nov 22 11:03:25`, the day padded with a blank.
 
-    STAT-5  The line of the interval's start is printed if any counter is not zero, each other line if one of its own is
-    not; after that all counters are zero and a new interval begins.
+    STAT-5  The line of the interval's start, in local time, is printed if any counter is not zero, each other line if
+    one of its own is not; after that all counters are zero and a new interval begins.
 
     STAT-6  The success percentage is hits * 100 / (hits + misses), rounded down.
     """

@@ -99,7 +99,7 @@ class Limits:
     """No session and no binding lives longer than this. Postfix: connection_cache_ttl_limit."""
 
     max_idle_s: int | None = None
-    """How long a server with no client and no session waits before it exits; None: for ever. Postfix: max_idle, 100."""
+    """How long a server with no client and no session waits before it exits. Postfix: max_idle, 100; None: for ever."""
 
     status_update_time_s: int = 600
     """How often statistics are printed. Postfix: connection_cache_status_update_time."""
@@ -136,4 +136,4 @@ class Limits:
     """Most connected clients. Arbitrary: ten times Postfix's default_process_limit of 100."""
 
     clients_per_user_max: int | None = None
-    """Most connected clients of one user; None: no limit, for under Postfix all clients are one user's."""
+    """Most connected clients of one user. Under Postfix all clients are one user's; None: no limit."""

@@ -18,7 +18,6 @@ from scache_conformance.suite.lab import Lab, Skipped
 from scache_conformance.suite.many_dances import DANCES, dances, park_many, receive_dance, unhurried
 from scache_conformance.suite.registry import Schedule, add, case
 from scache_conformance.suite.requirements import require, require_found, require_other_end
-from scache_conformance.suite.verdicts import Level
 from scache_conformance.wire import lists, processes
 from scache_conformance.wire.line import Line
 from scache_conformance.wire.lists import DUMMY_LIST, FAILED, GREETING
@@ -179,7 +178,7 @@ def _died_holding(lab: Lab, *, say_ready: bool = False) -> Line:
     return line
 
 
-@case("deaths/put-back", "FD-10", "ENDP-5", level=Level.SHOULD)
+@case("deaths/put-back", "FD-10", "ENDP-5")
 def put_back(lab: Lab) -> None:
     """A session whose finder went away before it said ready is first in turn again."""
     line = _died_holding(lab)
@@ -188,7 +187,7 @@ def put_back(lab: Lab) -> None:
     other.finds_endp("e", b"2")
 
 
-@case("deaths/put-back-in-order", "FD-10", "ENDP-5", level=Level.SHOULD)
+@case("deaths/put-back-in-order", "FD-10", "ENDP-5")
 def put_back_in_order(lab: Lab) -> None:
     """A session whose finder went away is first in turn also before what was parked while it was held."""
     saver, finder = lab.peer("S"), lab.peer("F")
@@ -201,7 +200,7 @@ def put_back_in_order(lab: Lab) -> None:
     saver.finds_endp("e", b"2")
 
 
-@case("deaths/put-back-too-late", "FD-10", "ENDP-6", level=Level.SHOULD, schedule=Schedule.UNDISTURBED)
+@case("deaths/put-back-too-late", "FD-10", "ENDP-6", schedule=Schedule.UNDISTURBED)
 def put_back_too_late(lab: Lab) -> None:
     """A session whose ttl ended while it was held is not put back: it is closed."""
     finder, ttl_s = lab.peer("F"), lab.short_ttl_s()
@@ -217,7 +216,7 @@ def put_back_too_late(lab: Lab) -> None:
     lab.peer("B").misses_endp("e")
 
 
-@case("deaths/put-back-keeps-its-end", "ENDP-5", level=Level.SHOULD, schedule=Schedule.UNDISTURBED)
+@case("deaths/put-back-keeps-its-end", "ENDP-5", schedule=Schedule.UNDISTURBED)
 def put_back_keeps_its_end(lab: Lab) -> None:
     """A session that was put back ends when it would have ended anyway."""
     finders, ttl_s = (lab.peer("F"), lab.peer("G")), lab.short_ttl_s()
@@ -233,7 +232,7 @@ def put_back_keeps_its_end(lab: Lab) -> None:
     require_one_found_and_both_ended(life, lab.peer("B"), lines)
 
 
-@case("deaths/put-back-ends-by-itself", "ENDP-5", "TTL-6", level=Level.SHOULD, schedule=Schedule.UNDISTURBED)
+@case("deaths/put-back-ends-by-itself", "ENDP-5", "TTL-6", schedule=Schedule.UNDISTURBED)
 def put_back_ends_by_itself(lab: Lab) -> None:
     """A session that was put back is closed when it would have ended anyway, though nobody asks for it."""
     finder, ttl_s = lab.peer("F"), lab.short_ttl_s()
@@ -268,7 +267,7 @@ def before_received(lab: Lab) -> None:
     line.insist_on_hangup("the connection, which its finder was the last to have,", peer.deadline_s)
 
 
-@case("deaths/dances-unread", "FD-10", "ENDP-5", level=Level.SHOULD)
+@case("deaths/dances-unread", "FD-10", "ENDP-5")
 def dances_unread(lab: Lab) -> None:
     """When a client with a full socket goes away, what the socket had not taken is in the cache, in order."""
     with unhurried(lab) as (server, ttl_s):

@@ -2,10 +2,10 @@
 
 from scache_conformance.cases.endp import near
 from scache_conformance.suite.lab import Lab
-from scache_conformance.suite.registry import case
+from scache_conformance.suite.registry import add, case
 from scache_conformance.suite.requirements import require_found
 
-LONG_BYTES = 20_000
+LONG_BYTES = 7_000
 """Above the usual sizes of a buffer; a list of this size is far below any sane limit."""
 
 
@@ -104,6 +104,37 @@ def same_endpoint_other_properties(lab: Lab) -> None:
         peer.finds_dest("d", b"first", b"%d" % number)
 
 
+def _same_but_for(*differing: str) -> None:
+    parts = ("destination", "endpoint", "properties")
+
+    def function(lab: Lab) -> None:
+        peer = lab.peer()
+        first = dict.fromkeys(parts, "1")
+        second = {**first, **dict.fromkeys(differing, "2")}
+        bindings = {"first": first, "second": second}
+        for each in bindings.values():
+            peer.bind(f"d{each['destination']}", f"e{each['endpoint']}", each["properties"].encode())
+        for name, each in bindings.items():
+            if name == "second" and "endpoint" not in differing and "destination" not in differing:
+                continue  # the first is tried before it, and finds what it would
+            line = peer.park(f"e{each['endpoint']}", name.encode())
+            properties = each["properties"].encode()
+            peer.finds_dest(f"d{each['destination']}", properties, name.encode(), line=line)
+
+    what = " and ".join(differing)
+    add(
+        f"dest/other-{'-'.join(differing)}", f"Two bindings that differ in {what} alone are two, and each leads on.",
+        ("DEST-2", "DEST-3"), function,
+    )  # fmt: skip
+
+
+for _differing in (
+    ("destination",), ("endpoint",), ("properties",), ("destination", "endpoint"), ("destination", "properties"),
+    ("endpoint", "properties"), ("destination", "endpoint", "properties"),
+):  # fmt: skip
+    _same_but_for(*_differing)
+
+
 @case("dest/renewal-keeps-place", "DEST-2")
 def renewal_keeps_place(lab: Lab) -> None:
     """Saving a binding again leaves its place in the order."""
@@ -167,7 +198,7 @@ def bindings_run_together(lab: Lab) -> None:
 
 @case("dest/long-labels-to-the-byte", "DEST-4", "DEST-3", "WIRE-3")
 def long_labels_to_the_byte(lab: Lab) -> None:
-    """Destinations, and endpoints of one destination, whose labels of 20 000 bytes differ in the last are different."""
+    """Destinations, and endpoints of one destination, whose labels of 7 000 bytes differ in the last are different."""
     peer, long = lab.peer(), b"x" * LONG_BYTES
     destinations, endpoints = ([lab.label(each) + long + b"%d" % n for n in range(2)] for each in "de")
     for number in range(2):

@@ -1,13 +1,21 @@
 """Cases: sessions under endpoints: order, identity of labels, at most once."""
 
 import threading
+from contextlib import nullcontext
 
 from scache_conformance.suite.lab import Lab
 from scache_conformance.suite.registry import case
 from scache_conformance.suite.requirements import require, require_found, require_miss
 from scache_conformance.wire import lists
+from scache_conformance.wire.line import readable
 from scache_conformance.wire.lists import DONE
 from scache_conformance.wire.unmet import Unmet
+
+FINDERS = 8
+"""So many ask for one session at once. Arbitrary."""
+
+ROUNDS = 240
+"""How often they do: what goes wrong may have to be done within some nanoseconds. Arbitrary."""
 
 
 @case("endp/found-session-is-gone", "ENDP-4")
@@ -65,6 +73,17 @@ def oldest_first_with_finds_between(lab: Lab) -> None:
         peer.finds_endp("e", *oldest)
 
 
+@case("endp/oldest-is-not-the-first-to-end", "ENDP-3")
+def oldest_is_not_the_first_to_end(lab: Lab) -> None:
+    """The sessions of an endpoint are handed out in the order of saving, though a later one ends sooner."""
+    peer = lab.peer()
+    ttls_s = [each for each in (3, 1, 2, 1, 3) if each <= lab.ttl_s]
+    lines = [peer.park("e", b"%d" % number, ttl_s) for number, ttl_s in enumerate(ttls_s)]
+    for number, line in enumerate(lines):
+        peer.finds_endp("e", b"%d" % number, line)
+    peer.misses_endp("e")
+
+
 @case("endp/equal-sessions", "ENDP-2")
 def equal_sessions(lab: Lab) -> None:
     """Sessions of equal label and properties do not replace each other."""
@@ -99,8 +118,8 @@ def labels_to_the_byte(lab: Lab) -> None:
 
 @case("endp/long-labels-to-the-byte", "ENDP-3", "WIRE-3")
 def long_labels_to_the_byte(lab: Lab) -> None:
-    """Endpoints whose labels of 20 000 bytes differ in one byte, the first, the middle or the last, are different."""
-    half = lab.label("e") + b"x" * 10_000
+    """Endpoints whose labels of 10 000 bytes differ in one byte, the first, the middle or the last, are different."""
+    half = lab.label("e") + b"x" * 5_000
     others = b"y" + half[1:] + half, half + b"y" + half[1:], half + half[:-1] + b"y"
     _require_different(lab, [half + half, *others])
 
@@ -174,6 +193,31 @@ def concurrent_finders(lab: Lab) -> None:
     for failure in failures:
         raise failure
     require("what was found, sorted", sorted(found), sessions)
+
+
+@case("endp/one-session-many-finders", "ENDP-4", "CONN-10")
+def one_session_many_finders(lab: Lab) -> None:
+    """Of eight clients that ask at once for one session, one gets it, and the others none, in hundreds of rounds."""
+    peer, finders = lab.peer(), [lab.peer(f"F{number}") for number in range(FINDERS)]
+    for number in range(ROUNDS):
+        endpoint, properties = f"e{number}", b"%d" % number
+        line = peer.park(endpoint, properties)
+        request = lists.find_endp(lab.label(endpoint))
+        # A server that was stopped meanwhile begins with all of them at the same instant.
+        with lab.late_server() if number % 2 == 0 else nullcontext():
+            for finder in finders:
+                finder.send_bytes(request)
+        # A server that serves one dance at a time answers the others when the first has its descriptor.
+        hits, waiting = 0, {finder.fileno(): finder for finder in finders}
+        while waiting:
+            fd, *_ = readable(waiting, peer.deadline_s) or waiting
+            finder = waiting.pop(fd)
+            if finder.receive_reply(1).status == DONE:
+                hits += 1
+                finder.takes_end_of(line)
+                finder.close_received()
+        require("how many of the clients find the session", hits, 1)
+        line.close()
 
 
 @case("endp/held-is-nobody-elses", "CONN-10", "ENDP-4")

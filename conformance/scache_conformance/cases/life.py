@@ -7,7 +7,6 @@ from scache_conformance.servers.target import Target
 from scache_conformance.suite.lab import Inconclusive, Lab
 from scache_conformance.suite.registry import Schedule, case
 from scache_conformance.suite.requirements import require
-from scache_conformance.suite.verdicts import Level
 from scache_conformance.wire.unmet import Silence
 
 IDLE_S = 1
@@ -87,7 +86,7 @@ def idle_is_without_clients(lab: Lab) -> None:
         peer.misses_endp()
 
 
-@_case("life/no-idle-exit-with-sessions", "LIFE-3", level=Level.SHOULD)
+@_case("life/no-idle-exit-with-sessions", "LIFE-3")
 def no_idle_exit_with_sessions(lab: Lab) -> None:
     """A server without a client does not exit while a session is parked."""
     with lab.server(max_idle_s=IDLE_S, ttl_limit_s=4) as server:

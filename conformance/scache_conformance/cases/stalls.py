@@ -6,24 +6,22 @@ from scache_conformance.suite import places
 from scache_conformance.suite.client import Client
 from scache_conformance.suite.lab import Lab
 from scache_conformance.suite.registry import add
-from scache_conformance.suite.verdicts import Level
 
 
-def _stall(slug: str, where: str, stall: Callable[[Client], None], level: Level = Level.SHOULD) -> None:
+def _stall(slug: str, where: str, stall: Callable[[Client], None]) -> None:
     def function(lab: Lab) -> None:
-        patience_s = lab.target.declared.deadline_s if level is Level.MUST else lab.patience_s
-        stalled, other = lab.peer("S"), lab.peer("B", deadline_s=patience_s)
+        stalled, other = lab.peer("S"), lab.peer("B", deadline_s=lab.patience_s)
         stall(stalled)
         stalled.wait_until_taken()
         line = other.park("e", b"p")
         other.bind("d", "e", b"q")
         other.finds_dest("d", b"q", b"p", line=line)
-        lab.peer("C", deadline_s=patience_s).misses_endp("e")
+        lab.peer("C", deadline_s=lab.patience_s).misses_endp("e")
 
-    add(f"stalls/{slug}", f"A client that stalls {where} keeps nobody waiting.", ("CONN-2",), function, level=level)
+    add(f"stalls/{slug}", f"A client that stalls {where} keeps nobody waiting.", ("CONN-2",), function)
 
 
-_stall("at-rest", "at rest", places.at_rest, Level.MUST)
+_stall("at-rest", "at rest", places.at_rest)
 _stall("mid-name", "in the middle of a name", places.mid_name)
 _stall("mid-value", "in the middle of a value", places.mid_value)
 _stall("mid-list", "before the end of a list", places.mid_list)

@@ -12,7 +12,7 @@ from scache_conformance.suite.lab import Lab, Skipped
 from scache_conformance.suite.registry import Schedule, add, case
 from scache_conformance.suite.requirements import require
 from scache_conformance.suite.verdicts import Level
-from scache_conformance.wire.lists import MALFORMED
+from scache_conformance.wire.lists import FAILED, MALFORMED
 from scache_conformance.wire.unmet import Unmet
 
 _case = partial(case, schedule=Schedule.OWN_SERVERS)
@@ -267,6 +267,38 @@ def next_start_line(lab: Lab) -> None:
         require("how many lines of a start there are", len(starts), 2)
         if starts[0] == starts[1]:
             raise Unmet("two starts of intervals, at different times", starts[0])
+
+
+@_case("stats/refused-save-takes-no-peak", "STAT-4", "LIMIT-2", level=Level.SHOULD)
+def refused_save_takes_no_peak(lab: Lab) -> None:
+    """A save that is refused at a limit takes no peak, of sessions as of bindings."""
+    with lab.server(status_update_time_s=1, ttl_limit_s=60, sessions_max=1, bindings_max=1) as server:
+        with lab.peer(target=server) as peer:
+            peer.park("e", b"", 60)
+            peer.bind("d", "e", b"", 60)
+            _pass_an_interval(lab, server)
+            _insist_on_printing(lab, server, "1 connection", lambda log: "connection=1" in log)
+            peer.begin_save("e", b"", 60)
+            peer.sends_descriptors([lab.line().far.fileno()], FAILED)
+            status = peer.save_dest(60, lab.label("d"), b"other", lab.label("e"))
+            require("status of save_dest", status, FAILED)
+            peer.misses_endp("nothing")
+        server.ask_to_exit()
+        peaks = [line for line in _logged(lab, server) if line.startswith(PEAKS)]
+        require("the lines of peaks", peaks, [PEAKS + "domains=1 addresses=1 connection=1"])
+
+
+@_case("stats/renewal-takes-peaks", "STAT-4", "DEST-2")
+def renewal_takes_peaks(lab: Lab) -> None:
+    """A binding that is renewed takes the peaks of domains and addresses, as any save_dest that is done."""
+    with lab.server(status_update_time_s=1, ttl_limit_s=60) as server:
+        with lab.peer(target=server) as peer:
+            peer.park("e", b"", 60)
+            peer.bind("d", "e", b"", 60)
+            _pass_an_interval(lab, server)
+            _insist_on_printing(lab, server, "1 connection", lambda log: "connection=1" in log)
+            peer.bind("d", "e", b"", 60)
+        _require_last_peaks(lab, server, "domains=1 addresses=1 connection=0")
 
 
 def _has_times(line: str, count: int, log: str) -> bool:

@@ -35,7 +35,7 @@ _in_real_time(
 )  # fmt: skip
 _in_real_time(
     "put-back", "In real time, a session that was put back is closed when it would have ended anyway.",
-    ("ENDP-5", "TTL-6"), deaths.put_back_ends_by_itself, SHOULD,
+    ("ENDP-5", "TTL-6"), deaths.put_back_ends_by_itself,
 )  # fmt: skip
 _in_real_time(
     "unfinished-list", "In real time, a client that leaves a list unfinished for ipc_timeout_s is disconnected.",

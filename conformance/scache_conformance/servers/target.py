@@ -164,6 +164,10 @@ class Target(ABC):
         """Return a second server of the same kind, not started yet, with the machine's clock. Raises Unavailable."""
         raise Unavailable("needs a server that the suite can start: use --exec or --postfix")
 
+    def without_standard_input(self) -> "Target":
+        """Return a second server of the same kind, not started yet, that has no descriptor 0. Raises Unavailable."""
+        raise Unavailable("needs a server that a command starts: use --exec")
+
     def begin_exit(self) -> None:
         """Ask the server to exit in good order. Raises Unavailable."""
         raise Unavailable("needs a server that the suite can end: use --exec or --postfix")
@@ -247,6 +251,15 @@ class Target(ABC):
             if before and tasks != before:
                 time.sleep(_BETWEEN_LOOKS_S)
             before = tasks
+
+    def is_running(self) -> bool:
+        """Tell whether a thread of its process is on a processor, or waits for one. Raises Unavailable."""
+        if self.pid is None:
+            raise Unavailable(_NO_PID)
+        try:
+            return any(task.state == "R" for task in _tasks_of(self.pid).values())
+        except OSError as error:
+            raise Unavailable(f"cannot look into process {self.pid}: {error}") from error
 
     def poke(self) -> None:
         """Return when the server has gone through its loop once more. A connection leaves no trace in statistics.

@@ -47,6 +47,7 @@ class CommandServer(Target):
         limits: Mapping[str, int] | None = None,
         is_main: bool = True,
         real_time: bool = False,
+        prefix: Sequence[str] = (),
     ) -> None:
         """Touch nothing yet. Raises ValueError where the command cannot be used."""
         try:
@@ -66,6 +67,7 @@ class CommandServer(Target):
         self._limits: Final = dict(limits or {})
         self._is_main: Final = is_main
         self._real_time: Final = real_time
+        self._prefix: Final = prefix
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._listening_pid = 0
@@ -139,9 +141,20 @@ class CommandServer(Target):
             raise Unavailable("needs a server without a clock of the suite's: put {clock} into the command of --exec")
         return self._another(self._limits, real_time=True)
 
-    def _another(self, limits: Mapping[str, int], *, real_time: bool) -> Target:
+    def without_standard_input(self) -> Target:
+        """Return a second server of the same command, started with descriptor 0 closed."""
+        prefix = ["sh", "-c", 'exec "$@" <&-', "sh"]
+        return self._another(self._limits, real_time=self._real_time, prefix=prefix)
+
+    def _another(self, limits: Mapping[str, int], *, real_time: bool, prefix: Sequence[str] = ()) -> Target:
         return CommandServer(
-            self.command, self.declared, name=self.name, limits=limits, is_main=False, real_time=real_time
+            self.command,
+            self.declared,
+            name=self.name,
+            limits=limits,
+            is_main=False,
+            real_time=real_time,
+            prefix=prefix or self._prefix,
         )
 
     def begin_exit(self) -> None:
@@ -184,7 +197,7 @@ class CommandServer(Target):
     def _filled_in(self) -> Sequence[str]:
         values = {name: str(self._value(name)) for name in LIMIT_NAMES}
         values |= {"socket": str(self.socket_path), "clock": str(self.clock_path or "")}
-        words = []
+        words = list(self._prefix)
         for word in self._words:
             for name, value in values.items():
                 word = word.replace(f"{{{name}}}", value)  # not str.format: other braces are the command's own

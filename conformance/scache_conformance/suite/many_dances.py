@@ -20,10 +20,10 @@ LONG_TTL_S = 60
 
 
 @contextmanager
-def unhurried(lab: Lab) -> Iterator[tuple[Target, int]]:
+def unhurried(lab: Lab, **limits: int) -> Iterator[tuple[Target, int]]:
     """Yield a server and a long ttl that it grants; where none can be started, the one there is and its ttl limit."""
     try:
-        server = lab.target.another(ttl_limit_s=LONG_TTL_S)
+        server = lab.target.another(ttl_limit_s=LONG_TTL_S, **limits)
     except Unavailable:
         yield lab.target, lab.ttl_s
         return

@@ -8,8 +8,8 @@ from enum import Enum, IntEnum
 class Level(Enum):
     """What a case demands."""
 
-    MUST = "every server of this protocol does so, or is none"
-    SHOULD = "this specification asks for it, a Postfix server need not do it"
+    MUST = "every server does so: one that does not costs other clients their connections or their time, or is none"
+    SHOULD = "this specification asks for it; a server that does not costs only the client that asks for it"
     INFO = "nothing is demanded: what the server does is written down"
 
 

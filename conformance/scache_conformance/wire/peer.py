@@ -91,13 +91,17 @@ class Peer:
             raise Unmet(f"the server to take a connection at {path}", str(error)) from error
         self.transcript.note(name, "connected")
         if greeted:
-            self._insist_on_greeting()
+            self.insist_on_greeting()
 
     def server_pid(self) -> int:
         """Return the process that listens on the socket, as the kernel knows it; 0 if it is in no namespace of ours."""
         credentials = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         pid: int = _CREDENTIALS.unpack(credentials)[0]
         return pid
+
+    def fileno(self) -> int:
+        """Return the descriptor of the connection, to wait for what comes."""
+        return self._socket.fileno()
 
     # What is sent.
 
@@ -288,11 +292,15 @@ class Peer:
             self.transcript.note(self.name, "hung up")
             processes.close(self._socket)
 
+    def close_received(self) -> None:
+        """Close every descriptor that came over the connection, and keep the connection."""
+        while self._fds:
+            os.close(self._fds.pop())
+
     def close(self) -> None:
         """Close the connection and every descriptor that came over it."""
         self.hang_up()
-        while self._fds:
-            os.close(self._fds.pop())
+        self.close_received()
 
     def __enter__(self) -> Self:
         return self
@@ -305,7 +313,8 @@ class Peer:
         byte_count: int = struct.unpack("i", fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4)))[0]
         return byte_count
 
-    def _insist_on_greeting(self) -> None:
+    def insist_on_greeting(self) -> None:
+        """Raise Unmet, and close the connection, unless the next list is the greeting."""
         try:
             greeting = self.receive("the greeting")
         except Unmet:

@@ -4,4 +4,4 @@ from tests.wrong.registry import threaded_server, wrong_server
 from tests.wrong.strangers.slips import SLIPS
 
 for _name, _slip in SLIPS.items():
-    wrong_server(_name, *_slip.clauses, what=_slip.what, command=threaded_server(_name), server="threaded")
+    wrong_server(f"c-{_name}", *_slip.clauses, what=_slip.what, command=threaded_server(_name), server="threaded")

@@ -4,6 +4,7 @@
 """
 
 import os
+import signal
 import sys
 
 from tests.wrong.strangers.program import compiled
@@ -14,6 +15,7 @@ def main(arguments: list[str]) -> None:
     """Run the command."""
     name, *others = arguments
     program = compiled(() if name == "right" else SLIPS[name].edits)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and the program would inherit that
     os.execv(program, [str(program), *others])
 
 

@@ -217,7 +217,7 @@ def _not_ready(slug: str, data: bytes) -> None:
     title = f"{what.capitalize()} where ready is awaited is swallowed, no descriptor is sent."
     add(f"fd/not-ready-{slug}", title, ("FD-7", "FD-1"), swallowed)
     title = f"After {what} where ready is awaited the session is first in turn again."
-    add(f"fd/put-back-after-{slug}", title, ("FD-7", "ENDP-5"), put_back, level=Level.SHOULD)
+    add(f"fd/put-back-after-{slug}", title, ("FD-7", "ENDP-5"), put_back)
 
 
 _ready("any-value", lists.encode((b"dummy", b"any value\n")))

@@ -43,7 +43,7 @@ def one_in_flight(lab: Lab) -> None:
     peer.receives(FAILED, b"")
 
 
-@case("fd/too-many-in-flight", "FD-10", level=Level.SHOULD, schedule=Schedule.OWN_SERVERS)
+@case("fd/too-many-in-flight", "FD-10", schedule=Schedule.OWN_SERVERS)
 def too_many_in_flight(lab: Lab) -> None:
     """When the kernel sends no more descriptors, too many being unread, sessions are put back, finders disconnected."""
     with lab.server() as server:

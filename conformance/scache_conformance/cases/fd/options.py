@@ -26,7 +26,7 @@ OPTIONS = {
     "TCP_NODELAY": (_TCP, socket.TCP_NODELAY, _ON),
     "TCP_KEEPIDLE": (_TCP, socket.TCP_KEEPIDLE, struct.pack("i", 77)),
 }
-"""What is set on the connection before it is passed, and must be so afterwards."""
+"""What is set on the connection before it is passed, or is not, and must be so afterwards."""
 
 
 def _state_of(connection: socket.socket) -> dict[str, object]:
@@ -66,29 +66,55 @@ def _ride_along(lab: Lab, peer: Client, fd: int) -> None:
     peer.receives(FAILED, b"")
 
 
+def _at_a_limit(lab: Lab, peer: Client, fd: int) -> None:
+    with lab.server(sessions_max=1) as server, lab.peer(target=server) as other:
+        other.park("e")
+        other.begin_save("e")
+        other.sends_descriptors([fd], FAILED)
+        server.poke()
+        server.come_to_rest()
+
+
+def _expire_held(lab: Lab, peer: Client, fd: int) -> None:
+    ttl_s = lab.short_ttl_s()
+    with lab.lifetime(ttl_s) as life:
+        peer.saves(fd, lab.label("e"), b"p", ttl_s)
+    with life.in_time():
+        peer.holds_endp("e")
+    lab.set_clock_forward(ttl_s)
+    life.reach_end()
+    peer.hang_up()
+
+
 def _untouched(slug: str, when: str, clause: str, use: Use, schedule: Schedule = Schedule.IN_TURN) -> None:
     def function(lab: Lab) -> None:
-        peer = lab.peer()
-        with (
-            socket.create_server(("127.0.0.1", 0)) as listener,
-            socket.create_connection(listener.getsockname()) as near,
-        ):
-            far, _ = listener.accept()
-            with far:
+        for is_set in (True, False):
+            _use_untouched(lab, use, is_set=is_set)
+
+    title = f"When {when}, options and flags of another copy stay as they are, be they set or not."
+    add(f"fd/options-after-{slug}", title, (clause, "FD-13"), function, schedule=schedule)
+
+
+def _use_untouched(lab: Lab, use: Use, *, is_set: bool) -> None:
+    peer = lab.peer()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as near,
+    ):
+        far, _ = listener.accept()
+        with far:
+            if is_set:
                 for level, option, value in OPTIONS.values():
                     far.setsockopt(level, option, value)
-                os.set_blocking(far.fileno(), False)
-                before = _state_of(far)
-                use(lab, peer, far.fileno())
-                lab.target.poke()
-                lab.target.come_to_rest()
-                require("the options of the copy that was kept", _state_of(far), before)
-                far.send(b"there")
-                near.send(b"back")
-                require("what passes", (near.recv(100), _received(far)), (b"there", b"back"))
-
-    title = f"When {when}, options and flags of another copy stay as they are."
-    add(f"fd/options-after-{slug}", title, (clause, "FD-13"), function, schedule=schedule)
+            os.set_blocking(far.fileno(), not is_set)
+            before = _state_of(far)
+            use(lab, peer, far.fileno())
+            lab.target.poke()
+            lab.target.come_to_rest()
+            require("the options of the copy that was kept", _state_of(far), before)
+            far.send(b"there")
+            near.send(b"back")
+            require("what passes", (near.recv(100), _received(far)), (b"there", b"back"))
 
 
 def _received(connection: socket.socket) -> bytes:
@@ -99,4 +125,9 @@ def _received(connection: socket.socket) -> bytes:
 _untouched("expiry", "a parked connection expires", "TTL-3", _expire, Schedule.WAITING)
 _untouched("hand-over", "a connection is handed over", "FD-8", _find)
 _untouched("refusal", "two copies on one byte are refused", "FD-4", _refuse)
+_untouched("limit", "a connection is refused at a limit", "LIMIT-2", _at_a_limit, Schedule.OWN_SERVERS)
+_untouched(
+    "expiry-while-held", "a connection expires while it is held, and its finder goes away", "ENDP-6", _expire_held,
+    Schedule.UNDISTURBED,
+)  # fmt: skip
 _untouched("riding-along", "a connection rode where none belongs", "FD-1", _ride_along)

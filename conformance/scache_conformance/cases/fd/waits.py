@@ -20,7 +20,6 @@ from scache_conformance.suite.files.fuse import FILE_BYTES, FLUSH, READ, Fuse
 from scache_conformance.suite.lab import Lab
 from scache_conformance.suite.registry import Schedule, add
 from scache_conformance.suite.requirements import require
-from scache_conformance.suite.verdicts import Level
 from scache_conformance.wire import lists
 from scache_conformance.wire.lists import DUMMY_LIST
 
@@ -145,7 +144,7 @@ def _case(kind: str, slug: str, happens: str, clause: str, way: Callable[[Lab, T
             require("how many descriptors the server has open when nobody waits any more", left, before)
 
     title = f"Other users are served while {WHAT[kind]} {happens}."
-    add(f"fd/{kind}-{slug}", title, ("FD-15", clause), function, level=Level.SHOULD, schedule=Schedule.OWN_SERVERS)
+    add(f"fd/{kind}-{slug}", title, ("FD-15", clause), function, schedule=Schedule.OWN_SERVERS)
 
 
 def _at_exit(kind: str) -> None:
@@ -167,7 +166,7 @@ def _at_exit(kind: str) -> None:
 
     title = f"A server at its exit closes all else while {WHAT[kind]} keeps it waiting."
     clauses = "FD-15", "LIFE-4"
-    add(f"fd/{kind}-at-exit", title, clauses, function, level=Level.SHOULD, schedule=Schedule.OWN_SERVERS)
+    add(f"fd/{kind}-at-exit", title, clauses, function, schedule=Schedule.OWN_SERVERS)
 
 
 for _kind in WAITING:

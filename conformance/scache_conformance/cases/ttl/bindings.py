@@ -38,6 +38,22 @@ def binding_lives_to_the_end(lab: Lab) -> None:
             peer.finds_dest(f"d{number}", b"q", b"p")
 
 
+@_waiting("ttl/later-binding-ends-first", "TTL-4", "DEST-4")
+def later_binding_ends_first(lab: Lab) -> None:
+    """When the second of a destination's bindings ends, the first leads on and the second does not."""
+    peer = lab.peer()
+    lab.short_ttl_s()
+    with lab.lifetime(1) as short, lab.lifetime(2) as long:
+        peer.bind("d", "e1", b"first", 2)
+        peer.bind("d", "e2", b"second", 1)
+    short.reach_end()
+    peer.park("e2", b"2")
+    peer.park("e1", b"1")
+    with long.in_time(exact=True):
+        peer.finds_dest("d", b"first", b"1")
+    peer.misses_dest("d")
+
+
 @_waiting("ttl/binding-ends", "TTL-2", "TTL-4", "DEST-1")
 def binding_ends(lab: Lab) -> None:
     """A binding leads nowhere when its ttl is over; the session it led to is there still."""

@@ -10,10 +10,9 @@ from scache_conformance.suite.client import Client
 from scache_conformance.suite.lab import Lab, Lifetime
 from scache_conformance.suite.registry import Schedule, case
 from scache_conformance.suite.requirements import require
-from scache_conformance.suite.verdicts import Level
 from scache_conformance.wire.line import Line, identity
 
-_case = partial(case, level=Level.SHOULD, schedule=Schedule.UNDISTURBED)
+_case = partial(case, schedule=Schedule.UNDISTURBED)
 
 
 def _decline(peer: Client) -> None:

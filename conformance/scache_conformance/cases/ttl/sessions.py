@@ -118,6 +118,26 @@ def sooner_saved_later(lab: Lab) -> None:
     _require_closed_in_silence(first, peer.deadline_s)
 
 
+@_waiting("ttl/middle-one-ends-first", "TTL-2", "TTL-3", "ENDP-3")
+def middle_one_ends_first(lab: Lab) -> None:
+    """When the second of three sessions of an endpoint ends, the first and the third are there, in their order."""
+    peer = lab.peer()
+    lab.short_ttl_s()
+    with lab.lifetime(1) as short:
+        second = None
+        with lab.lifetime(2) as long:
+            first = peer.park("e", b"first", 2)
+            second = peer.park("e", b"second", 1)
+            third = peer.park("e", b"third", 2)
+    short.reach_end()
+    lab.target.poke()
+    second.insist_on_hangup("the second connection", peer.deadline_s)
+    with long.in_time(exact=True):
+        peer.finds_endp("e", b"first", first)
+        peer.finds_endp("e", b"third", third)
+        peer.misses_endp("e")
+
+
 def _require_open(line: Line) -> None:
     if line.hung_up(0):
         raise Unmet("the connection to be open before the session's end", "it is closed")
