@@ -12,9 +12,9 @@ import threading
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / folder) for folder in ("spec", "fast", "client")]
+sys.path[:0] = [str(ROOT / folder) for folder in ("spec", "fast", "client", "ctl")]
 
-from scache_client.echo import Echo  # noqa: E402 - the folders come first
+from scache_ctl.echo import Echo  # noqa: E402 - the folders come first
 from scache_fast import __main__ as scached  # noqa: E402
 
 TEXT = """\
@@ -22,8 +22,8 @@ Starting scached on {socket}
 It keeps open connections for other processes. Leave it running, open another terminal in this folder, and type:
 
     {client} park demo 127.0.0.1:{port}
-    {client} find demo --send hello --again 60
-    {client} find demo --send 'hello again'
+    {client} find-endp --send hello --again 60 demo
+    {client} find-endp --send 'hello again' demo
 
 The first line opens a connection to a peer that is started here, and parks it. The second one, another process, takes
 the connection up, uses it and parks it again. The third one uses it once more: still the same connection.
@@ -33,17 +33,21 @@ Press Ctrl-C here to stop it.
 
 CLIENT = """\
 #!/bin/sh
-# The command line of scache_client, for the server that `make run` started last.
-SCACHE_SOCKET={socket} PYTHONPATH={path} exec {python} -m scache_client "$@"
+# scachectl, for the server that `make run` started last.
+SCACHE_SOCKET={socket} PYTHONPATH={path} exec {python} -m scache_ctl "$@"
 """
 
 
 def main(socket: Path) -> int:
     """Run the server until it is told to end; return its exit status."""
-    client = Path(".run/client")
+    client = Path(".run/scachectl")
     for path in (client, socket):
         path.parent.mkdir(parents=True, exist_ok=True)
-    values = {"socket": socket.absolute(), "path": f"{ROOT}/client:{ROOT}/spec", "python": sys.executable}
+    values = {
+        "socket": socket.absolute(),
+        "path": ":".join(f"{ROOT}/{folder}" for folder in ("ctl", "client", "fast", "spec")),
+        "python": sys.executable,
+    }
     client.write_text(CLIENT.format_map({name: shlex.quote(str(value)) for name, value in values.items()}))
     client.chmod(0o755)
     peer = Echo(("127.0.0.1", 0))

@@ -1,7 +1,7 @@
 """Python client of a shared connection cache: park open connections, take them up in another process.
 
 Start with `Client`, or `AsyncClient` in an event loop; `lease` does the whole round of taking up, using and parking.
-`python -m scache_client --help` lets you try the four verbs by hand.
+scachectl does the four verbs from a shell.
 """
 
 from scache_client.aio import AsyncClient

@@ -249,7 +249,7 @@ and everything else goes on."""
 
 
 def _reference() -> dict[str, str]:
-    commands = {"scached": "scache_fast", "scache-conformance": "scache_conformance"}
+    commands = {"scached": "scache_fast", "scachectl": "scache_ctl", "scache-conformance": "scache_conformance"}
     helps = "\n\n".join(f"## {name}\n\n```text\n{_help(module)}\n```" for name, module in commands.items())
     return {
         "how-to/size.md": _size(),

@@ -14,6 +14,7 @@ PACKAGES = {
     "reference": "scache_reference",
     "fast": "scache_fast",
     "client": "scache_client",
+    "ctl": "scache_ctl",
     "conformance": "scache_conformance",
     "proof": "scache_proof",
     "bench": "scache_bench",
@@ -25,6 +26,7 @@ MAY_IMPORT = {
     "reference": {"scache_spec"},
     "fast": {"scache_spec.vocabulary"},
     "client": {"scache_spec.vocabulary"},
+    "ctl": {"scache_client", "scache_fast.admin.client", "scache_fast.admin.protocol"},
     "conformance": {"scache_spec", "hypothesis"},
     "proof": {"scache_spec", "z3"},
 }

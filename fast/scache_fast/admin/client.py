@@ -33,6 +33,10 @@ class AdminUnavailableError(Exception):
     """There is no server, it does not answer in time, or what it says is not this protocol."""
 
 
+class AdminTimeoutError(AdminUnavailableError):
+    """The server does not answer in time."""
+
+
 class AdminClient:
     """One connection to the admin socket of a server; raises AdminUnavailableError from every method."""
 
@@ -48,7 +52,7 @@ class AdminClient:
         except OSError as error:
             self._sock.close()
             # Python has a text and no number for a path that is too long, and for its own timeout.
-            raise AdminUnavailableError(f"cannot connect to {path!r}: {error.strerror or error}") from None
+            raise _unavailable(f"cannot connect to {path!r}", error) from None
 
     def __enter__(self) -> Self:
         return self
@@ -98,7 +102,7 @@ class AdminClient:
         try:
             self._sock.sendall(data)
         except OSError as error:
-            raise AdminUnavailableError(f"{self._path!r}: cannot send: {error.strerror or error}") from None
+            raise _unavailable(f"{self._path!r}: cannot send", error) from None
 
     def _line(self) -> dict[str, object]:
         scanned = 0
@@ -108,11 +112,11 @@ class AdminClient:
             if scanned > _ANSWER_BYTES_MAX:
                 raise AdminUnavailableError(f"{self._path!r}: a line has more than {_ANSWER_BYTES_MAX} bytes")
             if time.monotonic() > deadline_s:
-                raise AdminUnavailableError(f"{self._path!r}: no line within {self._timeout_s} s")
+                raise AdminTimeoutError(f"{self._path!r}: no line within {self._timeout_s} s")
             try:
                 data = self._sock.recv(_READ_BYTES)
             except OSError as error:
-                raise AdminUnavailableError(f"{self._path!r}: cannot read: {error.strerror or error}") from None
+                raise _unavailable(f"{self._path!r}: cannot read", error) from None
             if not data:
                 raise AdminUnavailableError(f"{self._path!r}: the server closed the connection")
             self._read += data
@@ -122,3 +126,9 @@ class AdminClient:
             return dict(decode(line))
         except RequestError as error:
             raise AdminUnavailableError(f"{self._path!r}: a line that cannot be read: {error}") from None
+
+
+def _unavailable(what: str, error: OSError) -> AdminUnavailableError:
+    # A server that accepts nobody for a while has a full queue, which a socket with a timeout learns as EAGAIN.
+    kind = AdminTimeoutError if isinstance(error, TimeoutError | BlockingIOError) else AdminUnavailableError
+    return kind(f"{what}: {error.strerror or error}")

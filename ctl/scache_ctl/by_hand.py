@@ -1,27 +1,31 @@
-"""What each command does, and what it prints.
+"""The four verbs of the cache as commands.
 
-Here are the words on standard output and the exit statuses: 0 done, 1 nothing was parked there, or a connection was
-closed that was to be parked again. How a command line is written is in __main__.py. Errors are the caller's to catch.
+A connection is parked and taken up from a shell, and used by hand or by a program. How a command line is written is in
+__main__.py. Errors are the caller's to catch.
 """
 
 import os
 import select
+import shutil
+import signal
 import socket
 import sys
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NoReturn
 
 from scache_client.client import Client
-from scache_client.echo import Echo
-from scache_client.found import Found
+from scache_client.found import Found, FoundDest
 from scache_client.labels import printable
+from scache_ctl.echo import Echo
+from scache_ctl.exits import DONE, NOTHING_THERE
 
 ANSWER_WAIT_S: Final = 5.0
 """How long `--send` waits for an answer. Arbitrary."""
 
 _PIECE_BYTES: Final = 65_536
 
-NOTHING_THERE: Final = 1
-NOT_CLEAN: Final = 1
+_PROGRAM_FD: Final = 3
+"""Where a program has the connection: the first descriptor that no program uses for anything else."""
 
 
 def park(client: Client, endpoint: bytes, address: tuple[str, int], ttl_s: int, properties: bytes) -> int:
@@ -41,18 +45,53 @@ def park(client: Client, endpoint: bytes, address: tuple[str, int], ttl_s: int, 
     return 0
 
 
-def bind(client: Client, destination: bytes, endpoint: bytes, ttl_s: int, properties: bytes) -> int:
+def save_endp(client: Client, endpoint: bytes, ttl_s: int, properties: bytes) -> int:
+    """Park what standard input is."""
+    if os.isatty(0):
+        raise ValueError("standard input is a terminal; say which connection to park: <&3 is descriptor 3 of the shell")
+    client.save_endp(endpoint, properties, ttl_s, os.dup(0))
+    return DONE
+
+
+def save_dest(client: Client, destination: bytes, endpoint: bytes, ttl_s: int, properties: bytes) -> int:
     """Bind a destination to an endpoint."""
     client.save_dest(destination, properties, endpoint, ttl_s)
-    print(f"bound      {printable(destination)}\nto         {printable(endpoint)}")
-    return 0
+    return DONE
 
 
-def find(client: Client, endpoint: bytes, line: bytes | None, talk: bool, again_ttl_s: int | None) -> int:
-    """Take up a connection by its endpoint, use it if asked to, and close it or park it again."""
+def hand_to_program(found: Found, program: Sequence[str]) -> NoReturn:
+    """Become a program that has the connection as descriptor 3, and its properties in its environment."""
+    variables = {**os.environ, "SCACHE_PROPERTIES": printable(found.properties)}
+    if isinstance(found, FoundDest):
+        variables["SCACHE_DESTINATION_PROPERTIES"] = printable(found.destination_properties)
+    descriptor = found.detach()
+    if descriptor != _PROGRAM_FD:
+        os.dup2(descriptor, _PROGRAM_FD)
+    os.set_inheritable(_PROGRAM_FD, True)
+    os.set_blocking(_PROGRAM_FD, True)  # The mode came with the connection, and a shell cannot wait for another one.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and a program would inherit that.
+    os.execvpe(program[0], list(program), variables)
+
+
+def check_program(program: Sequence[str]) -> None:
+    """Raise ValueError for a program that cannot be run: what is found for it would be lost."""
+    if program[0].startswith("-"):
+        raise ValueError(f"{program[0]} stands behind the label, where the program is named: options stand before it")
+    if shutil.which(program[0]) is None:
+        raise ValueError(f"there is no program {program[0]!r} that can be run; nothing was taken up")
+
+
+def find_endp(
+    client: Client, endpoint: bytes, program: Sequence[str], line: bytes | None, talk: bool, again_ttl_s: int | None
+) -> int:
+    """Take up a connection by its endpoint, have it used, and close it or park it again."""
+    if program:
+        check_program(program)
     found = client.find_endp(endpoint)
     if found is None:
         return _say_nothing_there("endpoint", endpoint)
+    if program:
+        hand_to_program(found, program)
     with _taken_up(found) as connection:
         is_clean = _use(connection, line, talk)
         if again_ttl_s is None:
@@ -60,17 +99,21 @@ def find(client: Client, endpoint: bytes, line: bytes | None, talk: bool, again_
         # The next user would take whatever comes late for the answer to its own request.
         if not is_clean:
             print("closed, not parked again: an answer may still be on its way", file=sys.stderr)
-            return NOT_CLEAN
+            return NOTHING_THERE
         client.save_endp(endpoint, found.properties, again_ttl_s, connection)
         print(f"parked     again, for {again_ttl_s} s")
     return 0
 
 
-def find_dest(client: Client, destination: bytes, line: bytes | None, talk: bool) -> int:
-    """Take up a connection by its destination, use it if asked to, and close it."""
+def find_dest(client: Client, destination: bytes, program: Sequence[str], line: bytes | None, talk: bool) -> int:
+    """Take up a connection by its destination, have it used, and close it."""
+    if program:
+        check_program(program)
     found = client.find_dest(destination)
     if found is None:
         return _say_nothing_there("destination", destination)
+    if program:
+        hand_to_program(found, program)
     print(f"binding    {printable(found.destination_properties) or '(no properties)'}")
     with _taken_up(found) as connection:
         _use(connection, line, talk)

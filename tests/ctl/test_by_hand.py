@@ -14,8 +14,8 @@ from tests.support.processes import environment, module, run, standing
 from tests.support.scripted import Pair
 
 from scache_client import AsyncClient, Client
-from scache_client.__main__ import ECHO_ADDRESS, SOCKET_VARIABLE, main
-from scache_client.echo import Echo
+from scache_ctl.__main__ import ECHO_ADDRESS, SOCKET_VARIABLE, main
+from scache_ctl.echo import Echo
 
 
 @pytest.fixture(scope="module", params=["scache_reference", "scache_fast"])
@@ -37,7 +37,7 @@ def address() -> Iterator[str]:
 
 def run_client(path: str, *words: str, status: int = 0) -> str:
     """Run one command in a process of its own and return what it prints."""
-    done = run("--socket", path, *words, command=module("scache_client"))
+    done = run("--socket", path, *words, command=module("scache_ctl"))
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout if status == 0 else done.stderr
@@ -45,22 +45,22 @@ def run_client(path: str, *words: str, status: int = 0) -> str:
 
 def test_connection_goes_from_process_to_process(server: str, address: str) -> None:
     label = r"from process\nto process"
-    assert run_client(server, "park", label, address, "--properties", r"tls=0\n").startswith("parked     127.0.0.1:")
-    first = run_client(server, "find", label, "--send", "hello", "--again", "60")
+    assert run_client(server, "park", label, address, "--property", r"tls=0\n").startswith("parked     127.0.0.1:")
+    first = run_client(server, "find-endp", "--send", "hello", "--again", "60", label)
     number = first.partition("came back  connection ")[2].partition(",")[0]
     assert r"properties tls=0\n" in first
     assert f"connection {number}, line 1: hello" in first
-    run_client(server, "bind", r"dest\n", label, "--properties", "by way of dest")
-    second = run_client(server, "find-dest", r"dest\n", "--send", "once more")
+    run_client(server, "save-dest", r"dest\n", label, "--property", "by way of dest")
+    second = run_client(server, "find-dest", "--send", "once more", r"dest\n")
     assert "binding    by way of dest" in second
     assert f"connection {number}, line 2: once more" in second
     assert "nothing is parked" in run_client(server, "find-dest", r"dest\n", status=1)
-    assert r"endpoint from process\nto process;" in run_client(server, "find", label, status=1)
+    assert r"endpoint from process\nto process;" in run_client(server, "find-endp", label, status=1)
 
 
 def test_talk_passes_lines_both_ways(server: str, address: str) -> None:
     run_client(server, "park", "talk", address)
-    words = [*module("scache_client"), "--socket", server, "find", "talk", "--talk"]
+    words = [*module("scache_ctl"), "--socket", server, "find-endp", "--talk", "talk"]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()) as talking:
         assert talking.stdin is not None
         assert talking.stdout is not None
@@ -101,13 +101,15 @@ def test_only_a_clean_connection_is_parked_again(
             pair.far.send(answer)
 
     # Only silence is waited for: the peer answers at once, or it says nothing.
-    monkeypatch.setattr("scache_client.commands.ANSWER_WAIT_S", 0.01 if answer == b"" else PATIENCE_S)
+    monkeypatch.setattr("scache_ctl.by_hand.ANSWER_WAIT_S", 0.01 if answer == b"" else PATIENCE_S)
     with Client(server) as client:
         client.save_endp(b"clean", b"", 60, pair.mine)
         pair.far.send(before)
         peer = threading.Thread(target=answer_once)
         peer.start()
-        assert main(["--socket", server, "find", "clean", "--send", "hello", "--again", "60"]) == (0 if is_clean else 1)
+        assert main(["--socket", server, "find-endp", "--send", "hello", "--again", "60", "clean"]) == (
+            0 if is_clean else 1
+        )
         peer.join()
         assert ("closed, not parked again" in capsys.readouterr().err) == (not is_clean)
         found = client.find_endp(b"clean")
@@ -120,7 +122,7 @@ def test_connection_whose_peer_has_closed_is_not_parked_again(server: str, pair:
     with Client(server) as client:
         client.save_endp(b"closed", b"", 60, pair.mine)
         pair.far.close()
-        assert "closed, not parked again" in run_client(server, "find", "closed", "--again", "60", status=1)
+        assert "closed, not parked again" in run_client(server, "find-endp", "--again", "60", "closed", status=1)
         assert client.find_endp(b"closed") is None
 
 
@@ -149,8 +151,8 @@ def test_what_one_client_parks_the_other_takes_up(server: str, pair: Pair) -> No
 
 
 def test_errors_are_one_line_that_says_what_to_do(tmp_path: Path) -> None:
-    gone = run_client(str(tmp_path / "none"), "find", "e", status=2)
-    assert gone.startswith("scache_client: ")
+    gone = run_client(str(tmp_path / "none"), "find-endp", "e", status=4)
+    assert gone.startswith("scachectl: ")
     assert gone.count("\n") == 1
     assert "start the server" in gone
 
@@ -167,8 +169,8 @@ def test_port_where_nobody_listens_is_named(tmp_path: Path, capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["find", "e"], f"--socket PATH, or set {SOCKET_VARIABLE}"),
-        (["--socket", "s", "find", r"\q"], "no escape"),
+        (["find-endp", "e"], f"--socket PATH, or set {SOCKET_VARIABLE}"),
+        (["--socket", "s", "find-endp", r"\q"], "no escape"),
         (["--socket", "s", "park", "e", "127.0.0.1"], "no HOST:PORT"),
         (["--socket", "s", "park", "e", "127.0.0.1:65536"], "no HOST:PORT"),
         (["--socket", "s", "park", "e", ":25"], "no HOST:PORT"),
@@ -190,5 +192,5 @@ def test_help_shows_a_whole_try_out(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert caught.value.code == 0
     shown = capsys.readouterr().out
-    for words in ("scache_client echo", f"park demo {ECHO_ADDRESS}", "find demo --send hello --again", r"smtp\n127"):
+    for words in ("scachectl echo", f"demo {ECHO_ADDRESS}", "--send hello --again 60 demo", r"smtp\n127"):
         assert words in shown

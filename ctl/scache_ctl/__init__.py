@@ -1,0 +1,1 @@
+"""scachectl: watch and steer a running server, and park and find connections from a shell."""
