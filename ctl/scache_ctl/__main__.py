@@ -168,7 +168,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--admin", metavar="PATH", default=hidden,
                         help=f"the admin socket (default: ${ADMIN_VARIABLE}, or {ADMIN_PATH})")  # fmt: skip
     parser.add_argument("--socket", metavar="PATH", default=hidden,
-                        help=f"the socket of the cache, for save, find and park (default: ${SOCKET_VARIABLE})")  # fmt: skip
+                        help=f"the cache's socket, for save, find and park (default: ${SOCKET_VARIABLE})")  # fmt: skip
     parser.add_argument("--timeout", metavar="SECONDS", type=_timeout, default=hidden,
                         help=f"how long each answer is waited for (default: {TIMEOUT_S:g})")  # fmt: skip
     parser.add_argument("--json", action="store_true", default=hidden,

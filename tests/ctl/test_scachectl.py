@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from tests.support.processes import environment, module, running
 
-from scache_client import Client
+from scache_client import Client, Refused
 from scache_client.labels import printable
 from scache_ctl.__main__ import main
 from scache_ctl.peers import peers
@@ -228,3 +228,32 @@ def test_list_is_whole_under_load(house: Path) -> None:
             stop.set()
             for thread in threads:
                 thread.join()
+
+
+def test_steering_is_undone_as_its_answer_says(house: Path) -> None:
+    for verb in ("pause", "drain"):
+        with Client(str(house / "s")) as cache, socket.socket() as mine:
+            cache.save_endp(b"keeps it running", b"", 60, mine.dup())
+            assert json.loads(ctl(house, verb, "--json"))["undo"] == "resume"
+            assert ctl(house, "save-dest", "d", "e") == ""
+            with pytest.raises(Refused):
+                cache.save_endp(b"refused", b"", 60, mine)
+            assert re.search(r"^state +serving$", ctl(house, "resume"), re.MULTILINE)
+
+
+def test_flush_takes_typed_labels_and_globs_of_bytes(house: Path) -> None:
+    with Client(str(house / "s")) as cache, socket.socket() as mine:
+        for label in (ODD, b"glob\n1", b"glob\xff2", b"other"):
+            cache.save_endp(label, b"", 60, mine.dup())
+        assert json.loads(ctl(house, "flush", "--json", "--label", printable(ODD)))["sessions"] == 1
+        assert json.loads(ctl(house, "flush", "endpoints", "--json", "--glob", r"glob[\n\xff]?"))["sessions"] == 2
+        assert ctl(house, "list", "--json", "--glob", "glob*") == ""
+        assert cache.find_endp(b"glob\n1") is None
+        ctl(house, "flush")
+        assert json.loads(ctl(house, "stats", "--json"))["now"]["sessions"] == 0
+
+
+def test_reload_and_loglevel(house: Path) -> None:
+    assert json.loads(ctl(house, "reload", "--json"))["changed"] == []
+    assert re.search(r"^level +verbose$", ctl(house, "loglevel", "verbose"), re.MULTILINE)
+    assert re.search(r"^level +normal$", ctl(house, "loglevel", "normal"), re.MULTILINE)
