@@ -56,13 +56,20 @@ OURS = --listen {socket} --ttl-limit {ttl_limit_s}s --max-idle {max_idle_s} --ip
 	--attributes-max {attributes_max} --bindings-per-destination-max {bindings_per_destination_max} \
 	--cached-bytes-max {cached_bytes_max} --clients-per-user-max {clients_per_user_max}
 
-conformance: setup ## hold three servers against the specification, write conformance/RESULTS.md
+CLIENT = $(BIN)/scache-conformance client --timeout 3
+SCRIPTED = $(BIN)/python tests/client/scripted_client.py
+
+conformance: setup ## hold three servers and two clients against the specification, write conformance/RESULTS.md
 	@mkdir -p $(RUNS)
 	$(SUITE) --name reference --expect-fail scache-reference --exec '$(VIRTUAL) scache_reference $(OURS)' --json $(RUNS)/reference.json
 	$(SUITE) --name scached --exec '$(VIRTUAL) scache_fast $(OURS)' --json $(RUNS)/scached.json
 	$(SUITE) --name 'Postfix scache(8)' --postfix --expect-fail postfix-scache --json $(RUNS)/postfix.json
 	$(BIN)/scache-conformance report $(RUNS)/reference.json $(RUNS)/scached.json $(RUNS)/postfix.json \
 		--markdown conformance/RESULTS.md --html $(RUNS)/matrix.html
+	$(CLIENT) --name 'blocking client' --exec '$(SCRIPTED) blocking {socket} {script} {timeout_s}' --json $(RUNS)/blocking.json
+	$(CLIENT) --name 'asyncio client' --exec '$(SCRIPTED) asyncio {socket} {script} {timeout_s}' --json $(RUNS)/asyncio.json
+	$(BIN)/scache-conformance report $(RUNS)/blocking.json $(RUNS)/asyncio.json --markdown $(RUNS)/clients.md
+	(echo; cat $(RUNS)/clients.md) >> conformance/RESULTS.md
 
 bench: setup ## measure speed beside the real scache(8) (minutes; ARGS=--quick for one)
 	@$(MAKE) --no-print-directory compiled >/dev/null || echo "the compiled form is left out: make compiled says why"

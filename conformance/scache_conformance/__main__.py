@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from scache_conformance.clients import command as client
 from scache_conformance.generated import command as generated
 from scache_conformance.generated.rules import RuleSet
 from scache_conformance.reports import clauses
@@ -55,6 +56,8 @@ SUBCOMMANDS
   report RUN.json… [--html FILE] [--markdown FILE]
                         the matrix clauses by servers of several runs
   clause ID             a clause, its cases, and what the published servers do
+  client --exec 'COMMAND {socket} {script}'
+                        hold a client against the specification: the suite is the server
   traces [FILE]         write every transition of the small scope as NDJSON, for tests in any language
   replay FILE           play such a file on a server, plugged in as above
 
@@ -96,7 +99,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit with its status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    commands = {"report": report, "traces": export_traces, "replay": replay, "clause": clauses.show}
+    commands = {
+        "report": report,
+        "traces": export_traces,
+        "replay": replay,
+        "clause": clauses.show,
+        "client": client.run,
+    }
     command = commands.get(words[0]) if words else None
     before = {number: signal.getsignal(number) for number in _ENDING}
     for number, handler in before.items():

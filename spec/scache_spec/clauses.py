@@ -21,6 +21,7 @@ from scache_spec import (
     actions,
     attributes,
     cache,
+    clients,
     conversation,
     effects,
     events,
@@ -41,6 +42,7 @@ MODULES: Final[tuple[ModuleType, ...]] = (
     actions,
     events,
     operation,
+    clients,
 )
 """In the order in which a reader wants them."""
 
@@ -54,7 +56,11 @@ AREAS: Final[dict[str, str]] = {
     "STAT": "Statistics",
     "LIFE": "The server's own life",
     "LIMIT": "Limits",
+    "CLNT": "What a client does",
 }
+
+OF_CLIENTS: Final = "CLNT"
+"""The area whose clauses bind clients; all others bind servers."""
 
 
 class Tag(Enum):

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 from tests.support.checkout import ROOT, files
+from tests.wrong.clients import SLIPS
 from tests.wrong.registry import by_clause
 
+from scache_conformance.clients.cases import CASES as CLIENT_CASES
 from scache_conformance.suite.registry import all_cases
 from scache_conformance.suite.unobservable import UNOBSERVABLE
 from scache_spec import clauses, places
-from scache_spec.clauses import AREAS
+from scache_spec.clauses import AREAS, OF_CLIENTS
 from scache_spec.conversation import TRANSITIONS
 from scache_spec.render import render
 
@@ -82,7 +84,14 @@ PARTS: dict[str, tuple[Callable[[], Iterable[str]], dict[str, str]]] = {
 @pytest.mark.parametrize("part", PARTS)
 def test_every_clause_is(part: str) -> None:
     find, exceptions = PARTS[part]
-    assert {*clauses.gather()} - {*find()} == {*exceptions}
+    of_servers = {name for name, clause in clauses.gather().items() if clause.area != OF_CLIENTS}
+    assert of_servers - {*find()} == {*exceptions}
+
+
+def test_every_clause_of_clients_is_tried_and_broken_on_purpose() -> None:
+    of_clients = {name for name, clause in clauses.gather().items() if clause.area == OF_CLIENTS}
+    assert {clause for case in CLIENT_CASES for clause in case.clauses} == of_clients
+    assert {clause for slip in SLIPS.values() for clause in slip.clauses} == of_clients
 
 
 def test_clauses_are_there() -> None:

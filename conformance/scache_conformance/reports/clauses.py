@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from scache_conformance.clients.cases import CASES
 from scache_conformance.reports.run import clause_line
 from scache_conformance.suite.registry import CLAUSES, all_cases
 from scache_conformance.suite.unobservable import UNOBSERVABLE
@@ -43,15 +44,19 @@ def show(words: Sequence[str]) -> Exit:
 def _shown(clause_id: str) -> Iterator[str]:
     yield textwrap.fill(clause_line(clause_id), WIDTH, subsequent_indent="  ")
     cases = [case for case in all_cases() if clause_id in case.clauses]
-    yield (
-        f"\n{len(cases)} cases try it:" if cases else f"\nNo case tries it. {UNOBSERVABLE.get(clause_id, '')}".rstrip()
-    )
+    of_clients = [case for case in CASES if clause_id in case.clauses]
+    count = len(cases) + len(of_clients)
+    yield f"\n{count} cases try it:" if count else f"\nNo case tries it. {UNOBSERVABLE.get(clause_id, '')}".rstrip()
+    for client_case in of_clients:
+        yield textwrap.fill(
+            f"{client_case.slug}: {client_case.title}", WIDTH, initial_indent="  ", subsequent_indent="    "
+        )
     for case in cases:
         line = f"{case.level.name:<6} {case.slug}: {case.title}"
         yield textwrap.fill(line, WIDTH, initial_indent="  ", subsequent_indent="         ")
     cells = list(_published(clause_id))
     if cells:
-        yield "\nWhat the published servers do (cases passed of those tried):"
+        yield "\nWhat the published servers or clients do (cases passed of those tried):"
         yield from cells
 
 
@@ -63,7 +68,7 @@ def _published(clause_id: str) -> Iterator[str]:
     servers: list[str] = []
     for line in path.read_text(encoding="utf-8").splitlines():
         fields = [field.strip() for field in line.replace("\\|", "\0").strip("|").split("|")]
-        if not servers and fields[:1] == [""]:
+        if fields[0] == "" and len(fields) > 1:
             servers = fields[1:]
         elif fields[0] == clause_id and len(fields) == len(servers) + 2:
             yield from (f"  {server}: {cell}" for server, cell in zip(servers, fields[2:], strict=True))

@@ -11,7 +11,7 @@ from scache_conformance.reports.run import Run
 from scache_conformance.suite.registry import CLAUSES
 from scache_conformance.suite.unobservable import UNOBSERVABLE
 from scache_conformance.suite.verdicts import Level, Result, Verdict
-from scache_spec.clauses import AREAS, Clause
+from scache_spec.clauses import AREAS, OF_CLIENTS, Clause
 
 
 class State(Enum):
@@ -59,11 +59,19 @@ class Row:
 def rows(runs: Sequence[Run]) -> dict[str, list[Row]]:
     """Return the rows by title of the area, in the order of the specification."""
     by_area: dict[str, list[Row]] = {}
+    of_clients = is_of_clients(runs)
     for clause in CLAUSES.values():
+        if (clause.area == OF_CLIENTS) is not of_clients:
+            continue  # runs of clients say nothing of servers
         cells = tuple(_cell(clause.id, run) for run in runs)
         row = Row(clause, cells, UNOBSERVABLE.get(clause.id, ""))
         by_area.setdefault(AREAS[clause.area], []).append(row)
     return by_area
+
+
+def is_of_clients(runs: Sequence[Run]) -> bool:
+    """Tell whether clients were held against the specification, and not servers."""
+    return any(clause.startswith(OF_CLIENTS) for run in runs for each in run.results for clause in each.clauses)
 
 
 def _cell(clause_id: str, run: Run) -> Cell:

@@ -42,7 +42,8 @@ _POLL_S: Final = 0.000_2
 _NOT_TAKEN_S: Final = 0.5  # arbitrary: a server that reads at all has read by then
 _READ_BYTES: Final = 65_536
 _DESCRIPTORS_MAX: Final = 253  # SCM_MAX_FD: the kernel passes no more with one message
-_CONTROL_BYTES: Final = socket.CMSG_SPACE(_DESCRIPTORS_MAX * array.array("i").itemsize)
+CONTROL_BYTES: Final = socket.CMSG_SPACE(_DESCRIPTORS_MAX * array.array("i").itemsize)
+"""Room for the control data of any message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,7 +334,7 @@ class Peer:
         """Return what one read gives: bytes, none at the end of the stream, and the descriptors they carried."""
         self._socket.settimeout(max(deadline_s - time.monotonic(), 0.000_001))  # 0 would mean non-blocking
         try:
-            data, control, flags, _ = self._socket.recvmsg(byte_count, _CONTROL_BYTES, socket.MSG_CMSG_CLOEXEC)
+            data, control, flags, _ = self._socket.recvmsg(byte_count, CONTROL_BYTES, socket.MSG_CMSG_CLOEXEC)
         except TimeoutError as error:
             so_far = f", only {show(self._unread)}" if self._unread else ""
             self.transcript.note(self.name, "the deadline passed")
@@ -342,7 +343,7 @@ class Peer:
             data, control, flags = b"", [], 0
         finally:
             self._socket.settimeout(self.deadline_s)
-        fds = _descriptors(control)
+        fds = descriptors(control)
         self._fds.extend(fds)
         self.transcript.received(self.name, data, len(fds)) if data else self.transcript.note(
             self.name, "end of stream"
@@ -352,7 +353,8 @@ class Peer:
         return data, fds
 
 
-def _descriptors(control: Sequence[tuple[int, int, bytes]]) -> list[int]:
+def descriptors(control: Sequence[tuple[int, int, bytes]]) -> list[int]:
+    """Return the descriptors of the control data that recvmsg gave."""
     fds = array.array("i")
     for level, kind, data in control:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):

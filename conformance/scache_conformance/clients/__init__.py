@@ -1,0 +1,1 @@
+"""A client held against the specification: the suite is the server."""

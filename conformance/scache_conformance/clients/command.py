@@ -1,0 +1,231 @@
+"""`scache-conformance client`: hold a client against the specification.
+
+The suite starts the client once for each case, plays its server, and judges three things: what the client sends, what
+it says of each step, and that it ends in time with as many open descriptors as before.
+"""
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Final
+
+from scache_conformance.clients.cases import CASES, ClientCase
+from scache_conformance.clients.stage import Stage
+from scache_conformance.reports import run as runs
+from scache_conformance.reports.terminal import Terminal
+from scache_conformance.suite.verdicts import Exit, Level, Result, Verdict, exit_status
+from scache_conformance.wire import processes
+from scache_conformance.wire.line import readable
+from scache_conformance.wire.transcript import Transcript, show
+from scache_conformance.wire.unmet import Silence, Unmet
+
+TIMEOUT_S: Final = 1.0
+"""How long the client may wait for the server in one attempt, unless told otherwise."""
+
+ATTEMPTS_MAX: Final = 2
+"""How often a client may try a step, as Postfix's does."""
+
+SLACK_S: Final = 5.0
+"""What a client may take beyond its own time: to start, to pause between attempts, on a busy machine. Arbitrary."""
+
+AT_ONCE: Final = 4
+"""How many clients run at once. Arbitrary: they wait most of the time."""
+
+HELP: Final = """\
+The client is run once for each case, without a shell: its own process is looked at. {socket} stands for
+the path of the server, {script} for a file that says what to do, {timeout_s} for how long to wait for the
+server at most. The client takes one line of the script after the other, and prints one line for each:
+
+  save_endp ENDPOINT PROPERTIES TTL PATH   connect to the socket at PATH and park that connection
+                                           -> saved, or failed
+  save_dest DESTINATION PROPERTIES ENDPOINT TTL
+                                           -> saved, or failed
+  find_endp ENDPOINT                       take a session; write one byte, `!`, into it and close it
+                                           -> found, nothing, or failed
+  find_dest DESTINATION                    the same for a destination
+  close                                    close the connection to the server -> closed
+  pause                                    print paused, then read one line from standard input
+
+After the last line it exits with status 0, whatever failed. Descriptors are counted at the first and the
+last pause, in /proc/PID/fd.
+"""
+
+
+def run(words: Sequence[str]) -> Exit:
+    """Hold the client against every case that was chosen."""
+    parser = argparse.ArgumentParser(
+        prog="scache-conformance client",
+        description="Hold a client against the specification: the suite is the server.",
+        epilog=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--exec", metavar="COMMAND", required=True, help="such as 'my-client {socket} {script}'")
+    parser.add_argument("--timeout", metavar="S", type=float, default=TIMEOUT_S, help="see {timeout_s} (default: 1)")
+    parser.add_argument("--name", metavar="NAME", help="what reports call it")
+    parser.add_argument("--run", metavar="GLOB", action="append", default=[], help="cases of such slugs; repeatable")
+    parser.add_argument("-v", "--verbose", action="store_true", help="name every case, show every failure in full")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="everything, also what `report` reads")
+    options = parser.parse_args(words)
+    cases = [each for each in CASES if not options.run or any(fnmatchcase(each.slug, glob) for glob in options.run)]
+    try:
+        command = shlex.split(options.exec)
+        if "{socket}" not in options.exec or "{script}" not in options.exec:
+            raise ValueError("--exec needs {socket} and {script}")
+        if not cases:
+            raise ValueError("no case fits")
+        if options.json is not None:
+            options.json.open("ab").close()
+    except (ValueError, OSError) as error:
+        print(f"scache-conformance client: {error}", file=sys.stderr)
+        return Exit.NO_VERDICT
+    terminal = Terminal(sys.stdout, len(cases), verbose=options.verbose)
+    began_s, started = time.monotonic(), datetime.now().astimezone().isoformat(timespec="seconds")
+    results = []
+    with ThreadPoolExecutor(AT_ONCE, "client") as pool:
+        for result in pool.map(lambda case: hold(case, command, options.timeout), cases):
+            results.append(result)
+            terminal.progress(result)
+    done = runs.Run(
+        server=options.name or Path(command[0]).name,
+        plugged_in=f"client --exec '{options.exec}'",
+        ttl_limit_s=2,
+        clock="real",
+        started=started,
+        seconds=round(time.monotonic() - began_s, 1),
+        strict=False,
+        results=tuple(results),
+    )
+    terminal.summary(done)
+    if options.json is not None:
+        options.json.write_text(runs.to_json(done), encoding="utf-8")
+    return exit_status(results, strict=False)
+
+
+def hold(case: ClientCase, command: Sequence[str], timeout_s: float) -> Result:
+    """Hold a client against one case."""
+    transcript, began_s = Transcript(), time.monotonic()
+    verdict, reason, expected, actual = Verdict.PASS, "", "", ""
+    try:
+        _hold(case, command, timeout_s, transcript)
+    except Unmet as unmet:
+        verdict, expected, actual = Verdict.FAIL, unmet.expected, unmet.actual
+        transcript.decided(unmet.at_s, str(unmet))
+    except OSError as error:
+        verdict, reason = Verdict.ERROR, f"{type(error).__name__}: {error}"
+    return Result(
+        slug=case.slug,
+        title=case.title,
+        clauses=case.clauses,
+        level=Level.MUST,
+        verdict=verdict,
+        reason=reason,
+        expected=expected,
+        actual=actual,
+        seconds=round(time.monotonic() - began_s, 3),
+        transcript=transcript.lines(),
+    )
+
+
+def _hold(case: ClientCase, command: Sequence[str], timeout_s: float, transcript: Transcript) -> None:
+    patience_s = ATTEMPTS_MAX * timeout_s + SLACK_S
+    with ExitStack() as closing:
+        folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="scache-conformance-")))
+        stage = Stage(folder, transcript, patience_s, closing)
+        script = folder / "script"
+        steps = [step.format(peer=stage.peer_path) for step in case.script]
+        script.write_text("\n".join(["pause", *steps, "close", "pause"]) + "\n", encoding="ascii")
+        values = {"socket": str(stage.socket_path), "script": str(script), "timeout_s": str(timeout_s)}
+        client = _Client([_filled_in(word, values) for word in command], patience_s, transcript, closing)
+        client.says({"paused"})
+        before = client.descriptor_count()
+        client.goes_on()
+        case.serve(stage)
+        for words in case.words:
+            client.says(words)
+        client.says({"closed"})
+        client.says({"paused"})
+        if (after := client.descriptor_count()) != before:
+            raise Unmet(f"as many open descriptors as before, {before}", f"{after}")
+        client.goes_on()
+        client.exits()
+
+
+def _filled_in(word: str, values: dict[str, str]) -> str:
+    for name, value in values.items():
+        word = word.replace(f"{{{name}}}", value)
+    return word
+
+
+class _Client:
+    """The process of the client."""
+
+    def __init__(self, command: Sequence[str], patience_s: float, transcript: Transcript, closing: ExitStack) -> None:
+        self._patience_s: Final = patience_s
+        self._transcript: Final = transcript
+        with processes.STARTING:
+            self._process: Final = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+        closing.callback(self._end)
+        self._said = b""
+
+    def says(self, words: frozenset[str] | set[str]) -> None:
+        """Insist that the next line is one of these words."""
+        expected = f"the client to say {' or '.join(sorted(words))}"
+        assert self._process.stdout is not None
+        fd = self._process.stdout.fileno()
+        deadline_s = time.monotonic() + self._patience_s
+        while b"\n" not in self._said:
+            if not readable([fd], deadline_s - time.monotonic()):
+                raise Silence(expected, f"nothing within {self._patience_s} s")
+            more = os.read(fd, 4096)
+            if not more:
+                raise Unmet(expected, f"it ended with status {self._process.wait()}")
+            self._said += more
+        line, _, self._said = self._said.partition(b"\n")
+        self._transcript.note("", f"the client says {show(line)}")
+        if line.decode(errors="replace") not in words:
+            raise Unmet(expected, show(line))
+
+    def goes_on(self) -> None:
+        """End a pause."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise Unmet("the client to go on after a pause", "it has closed its standard input") from error
+
+    def descriptor_count(self) -> int:
+        """Count the open descriptors of the process."""
+        return len(os.listdir(f"/proc/{self._process.pid}/fd"))
+
+    def exits(self) -> None:
+        """Insist on exit status 0."""
+        try:
+            status = self._process.wait(self._patience_s)
+        except subprocess.TimeoutExpired as error:
+            raise Silence("the client to exit", f"it runs {self._patience_s} s later") from error
+        if status != 0:
+            raise Unmet("exit status 0", str(status))
+
+    def _end(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.kill()
+        self._process.wait()
+        try:
+            self._process.stdin.close()
+        except BrokenPipeError:
+            pass  # what was not read before it ended
+        self._process.stdout.close()
