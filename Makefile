@@ -102,9 +102,18 @@ compiled: setup ## compile the hot modules with mypyc into .cache/compiled (opti
 	$(BIN)/python .make/build_hook.py $(COMPILED)
 	@echo "run it: PYTHONPATH=$(COMPILED) $(BIN)/python -m scache_fast --listen …"
 
-test-compiled: compiled ## lockstep and the server's own tests, with the hot modules compiled
-	$(BIN)/python -m pytest -n 2 --dist worksteal -o pythonpath='. $(COMPILED) spec reference client conformance proof bench' \
-		--compiled tests/side_by_side/lockstep tests/fast $(ARGS)
+ACCELERATED := .cache/accelerated
+
+accelerated: setup ## compile the accelerator alone, into .cache/accelerated (optional; needs a C compiler)
+	$(BIN)/python .make/build_hook.py $(ACCELERATED) --accelerator
+
+TEST_IN = $(BIN)/python -m pytest -n 2 --dist worksteal -o pythonpath='. $(1) spec reference client conformance proof bench'
+
+# The fourth combination, plain Python without the accelerator, is what `make test` tests.
+test-compiled: compiled accelerated ## lockstep and the server's own tests: compiled, accelerated, both
+	$(call TEST_IN,$(COMPILED)) --compiled tests/side_by_side/lockstep tests/fast $(ARGS)
+	SCACHED_ACCELERATOR=off $(call TEST_IN,$(COMPILED)) --compiled tests/side_by_side/lockstep/test_lockstep.py $(ARGS)
+	$(call TEST_IN,$(ACCELERATED)) tests/side_by_side/lockstep/test_lockstep.py tests/fast/test_wire.py tests/fast/test_hostile.py $(ARGS)
 
 # The sdist, the pure wheel made from it, and the compiled wheel where there is a C compiler.
 dist: setup ## make the sdist, the wheel and the compiled wheel in dist/
@@ -143,6 +152,19 @@ docs-serve: ## build it, and serve it on this machine
 
 docs-test: docs ## load every page in a browser, and step through each example there (needs chromium)
 	$(BIN)/python -m tests.docs.browser $(SITE) $(ARGS)
+
+# gcc's: they are loaded before Python, whose own allocator would hide the end of an object from them.
+SANITIZED := .cache/sanitized
+sanitize: setup ## the tests of the accelerator, under AddressSanitizer and UBSan
+	CFLAGS='-fsanitize=address,undefined -fno-sanitize-recover=all -O1' LDFLAGS='-fsanitize=address,undefined' \
+		$(BIN)/python .make/build_hook.py $(SANITIZED) --accelerator
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" PYTHONMALLOC=malloc \
+		ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m pytest -p no:cacheprovider \
+		-o pythonpath='. $(SANITIZED) spec reference client conformance proof bench' tests/fast/test_wire.py tests/fast/test_loop.py \
+		tests/side_by_side/lockstep/test_lockstep.py $(ARGS)
+
+fuzz: setup ## libFuzzer on the accelerator's splitter, after two seeded faults (minutes; ARGS=RUNS for fewer; needs clang)
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 format: setup ## rewrite the sources in house format
 	$(BIN)/ruff check --fix .

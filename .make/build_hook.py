@@ -1,10 +1,10 @@
-"""Compile the engine of the production server with mypyc: for a wheel, and for `make compiled`.
+"""Compile the engine of the production server with mypyc, and its accelerator: for a wheel, and for `make compiled`.
 
-    python .make/build_hook.py FOLDER
+    python .make/build_hook.py FOLDER [--accelerator]
 
 copies the sources to FOLDER and compiles them there. As a build hook of hatchling it adds what was compiled to the
 wheel, whose name then says for which Python and which machine it is. A wheel is pure Python unless the environment has
-`HATCH_BUILD_HOOKS_ENABLE=1`.
+`HATCH_BUILD_HOOKS_ENABLE=1`. With --accelerator only the module in C is compiled.
 """
 
 import shutil
@@ -23,10 +23,15 @@ PACKAGES: Final = ("fast/scache_fast", "spec/scache_spec")
 """What is compiled is of the first one; its types come from both."""
 
 SETUP: Final = """
+import sys
 from glob import glob
 from mypyc.build import mypycify
-from setuptools import setup
-setup(name="scached", ext_modules=mypycify(sorted(glob("scache_fast/engine/*.py")), group_name="scache_fast"))
+from setuptools import Extension, setup
+sources = [] if sys.argv.pop() == "--accelerator" else sorted(glob("scache_fast/engine/*.py"))
+modules = mypycify(sources, group_name="scache_fast") if sources else []
+options = ["-O3", "-Wall", "-Wextra", "-Werror"]
+accelerator = Extension("scache_fast.engine._wire", ["scache_fast/engine/_wire.c"], extra_compile_args=options)
+setup(name="scached", ext_modules=[*modules, accelerator])
 """
 """Run by an interpreter of its own in the folder, where mypy looks for what is imported."""
 
@@ -51,12 +56,12 @@ class CompiledEngine(BuildHookInterface[Any]):
             shutil.rmtree(self._folder)
 
 
-def compile_engine(folder: Path) -> None:
+def compile_engine(folder: Path, what: str = "--all") -> None:
     """Leave the sources in an empty folder, and beside them what they were compiled to; raises SystemExit."""
     for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / Path(package).name, ignore=shutil.ignore_patterns("__pycache__"))
     built = subprocess.run(
-        [sys.executable, "-c", SETUP, "build_ext", "--inplace"], cwd=folder, capture_output=True, text=True
+        [sys.executable, "-c", SETUP, "build_ext", "--inplace", what], cwd=folder, capture_output=True, text=True
     )
     shutil.rmtree(folder / "build", ignore_errors=True)
     if built.returncode != 0:
@@ -71,4 +76,4 @@ if __name__ == "__main__":
     target = Path(sys.argv[1])
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    compile_engine(target)
+    compile_engine(target, *sys.argv[2:])

@@ -24,6 +24,7 @@ from tests.support.processes import run, running
 
 from scache_fast import __version__
 from scache_fast.engine import server
+from scache_fast.engine.calls import ACCELERATED
 from scache_fast.settings.sources import read
 from scache_fast.settings.table import Settings
 from scache_fast.settings.values import parse_time_s
@@ -175,8 +176,9 @@ def test_version_is_the_projects() -> None:
 def test_version_says_which_form_of_the_engine_runs() -> None:
     form = "plain Python" if server.__file__.endswith(".py") else "compiled"
     for arguments in (["--version", "-v"], ["-v", "--version"]):
-        version, engine, interpreter = run(*arguments).stdout.splitlines()
+        version, engine, accelerator, interpreter = run(*arguments).stdout.splitlines()
         assert (version, engine) == (f"scached {__version__}", f"engine: {form}")
+        assert accelerator == f"accelerator: {'not installed' if ACCELERATED is None else 'installed'}"
         assert interpreter.startswith("interpreter: ")
 
 

@@ -58,6 +58,7 @@ VALUES = {
     "clients_per_user_max": Values("7", "off", "50%", "101%", "is not a part: write a whole number"),
     "descriptors_reserve": Values("333", "334", "9999", "332", "is too small a reserve"),
     "farewell": Values(r"a*=1\r\n", r'q"\x5c*=2\x00', "ü=3", r"a=\q", r"holds a \ that begins no escape"),
+    "accelerator": Values("off", "auto", "off", "on", "'on' is none of auto, off"),
     "liveness": Values("hup", "rdhup", "off", "dead", "'dead' is none of off, hup, rdhup"),
     "busy_poll": Values("0", "1", "200", "-1", "is not a number: write digits"),
     "ready_fd": Values("3", "4", "5", "2", "2 is a standard descriptor"),
@@ -201,7 +202,7 @@ def test_names_and_numbers_are_the_same_users() -> None:
     [
         ("ttl-limit = 5", "unknown key 'ttl-limit': did you mean 'ttl_limit'?"),
         ("TTL_LIMT = 5", "did you mean 'ttl_limit'?"),
-        ("qqqq = 5", "unknown key 'qqqq': there are admin, allow_gid, allow_uid, "),
+        ("qqqq = 5", "unknown key 'qqqq': there are accelerator, admin, allow_gid, "),
         ("[limits]\nttl_limit = 5", "unknown key 'limits'"),
         ("ttl_limit", "is not TOML: "),
         ("ttl_limit = 1\nttl_limit = 2", "is not TOML: "),

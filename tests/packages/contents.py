@@ -47,7 +47,7 @@ def of_compiled_wheel(suffix: str) -> set[str]:
     """Return what the compiled wheel has; `suffix` is that of the extension modules, as in .cpython-311-….so."""
     engine = ROOT / "fast/scache_fast/engine"
     libraries = {f"scache_fast/engine/{path.stem}{suffix}" for path in files(engine) if path.suffix == ".py"}
-    return of_wheel() | libraries | {f"{COMPILED_GROUP}{suffix}"}
+    return of_wheel() | libraries | {f"{COMPILED_GROUP}{suffix}", f"scache_fast/engine/_wire{suffix}"}
 
 
 def manual_pages() -> Iterator[Path]:

@@ -1,5 +1,6 @@
 """Both servers in this process, on a listening socket of their own, under a clock that stands still."""
 
+import os
 import re
 import socket
 from abc import ABC, abstractmethod
@@ -8,10 +9,14 @@ from typing import ClassVar, Final, Self
 
 from tests.support.client import Client
 
+from scache_fast.engine.calls import ACCELERATED, PLAIN, Calls
 from scache_fast.engine.hooks import Hooks
 from scache_fast.engine.server import SHARE, Server
 from scache_reference.shell import Shell
 from scache_spec.vocabulary import NS_PER_S, Limit, Limits
+
+CALLS: Final[Calls] = (os.environ.get("SCACHED_ACCELERATOR") != "off" and ACCELERATED) or PLAIN
+"""What servers in this process make their system calls with: what a process of its own would choose."""
 
 START_NS: Final = 1_000_000_000_000
 """Where virtual time begins. Arbitrary."""
@@ -165,6 +170,7 @@ class Fast(InProcessServer):
         verbose: bool = False,
         polls_before_blocking: int = 0,
         share: int = SHARE,
+        calls: Calls | None = None,
         after_turn: Sequence[Callable[[Server], None]] = (),
     ) -> None:
         super().__init__(verbose)
@@ -178,6 +184,7 @@ class Fast(InProcessServer):
             hooks=hooks,
             polls_before_blocking=polls_before_blocking,
             share=share,
+            calls=calls or CALLS,
         )
 
     @property

@@ -1,5 +1,6 @@
 """What all parts of one engine share: its limits, its log, its counters, and the turn that is being taken."""
 
+from scache_fast.engine.calls import Calls
 from scache_fast.engine.closing import Closer, Job, part_with
 from scache_fast.engine.counters import Counters
 from scache_fast.engine.faults import Faults
@@ -27,10 +28,17 @@ class Turn:
 class Context:
     """See above."""
 
-    __slots__ = ("closer", "counters", "faults", "hooks", "limits", "log", "refusal", "statistics", "turn")
+    __slots__ = ("calls", "closer", "counters", "faults", "hooks", "limits", "log", "refusal", "statistics", "turn")
 
     def __init__(
-        self, limits: Limits, log: Log, hooks: Hooks, faults: Faults, closer: Closer, statistics: Statistics
+        self,
+        limits: Limits,
+        log: Log,
+        hooks: Hooks,
+        faults: Faults,
+        closer: Closer,
+        statistics: Statistics,
+        calls: Calls,
     ) -> None:
         self.limits = limits
         self.log = log
@@ -39,6 +47,7 @@ class Context:
         self.closer = closer
         self.statistics = statistics
         self.counters = Counters()
+        self.calls = calls
         self.turn = Turn()
         self.refusal = ""
         """Why saves are refused just now; nothing: they are not."""

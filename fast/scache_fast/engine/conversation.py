@@ -34,7 +34,7 @@ import errno
 from typing import Final
 
 from scache_fast.engine import wire
-from scache_fast.engine.attributes import Decoder, encode, whole_list
+from scache_fast.engine.attributes import Decoder, encode
 from scache_fast.engine.client import CLOSED, DESCRIPTOR, READY, RECEIVED, REQUEST, SENDING, Client
 from scache_fast.engine.closing import Job
 from scache_fast.engine.context import Context
@@ -83,6 +83,7 @@ class Conversations:
         self._turn = context.turn
         self._table = table
         self._context = context
+        self._calls = context.calls
         self._statistics = context.statistics
         self._counters = context.counters
         self.set_limits(context.limits)
@@ -108,7 +109,7 @@ class Conversations:
             return  # its share of this turn is served from what was read before
         try:
             bytes_max = 1 if client.state is DESCRIPTOR else READ_BYTES_MAX  # FD-12
-            data, descriptors, is_truncated = wire.receive(client.sock, bytes_max)
+            data, descriptors, is_truncated = self._calls.receive(client.sock, bytes_max)
         except BlockingIOError:
             return
         except OSError as error:
@@ -144,7 +145,7 @@ class Conversations:
                 if not data:
                     return
             # LIMIT-1
-            fields = whole_list(data, self._attributes_max) if len(data) <= self._list_bytes_max else None
+            fields = self._calls.whole_list(data, self._attributes_max) if len(data) <= self._list_bytes_max else None
             if fields is not None:
                 self._on_list(client, fields)
                 client.is_backlogged = client.pending is not None
@@ -170,7 +171,7 @@ class Conversations:
         output = client.output
         if output and client.state is not CLOSED:
             try:
-                sent = wire.send(client.sock, output)
+                sent = self._calls.send(client.sock, output)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -265,7 +266,7 @@ class Conversations:
     def _is_unread(self, client: Client) -> bool:
         """Say whether the descriptor that was sent is still on its way to the client; the cheap answer is a flag."""
         try:
-            client.is_in_flight = wire.unread_bytes(client.sock) > 0  # FD-14
+            client.is_in_flight = self._calls.unread_bytes(client.sock) > 0  # FD-14
         except OSError as error:
             self._lose(client, error)
         return client.is_in_flight
@@ -323,7 +324,7 @@ class Conversations:
         session = client.session
         assert session is not None
         try:
-            wire.send_descriptor(client.sock, session.descriptor)  # FD-6, FD-13
+            self._calls.send_descriptor(client.sock, session.descriptor)  # FD-6, FD-13
         except BlockingIOError:
             return
         except OSError as error:

@@ -10,7 +10,6 @@ nothing done that has to be undone, and is carried out from the start in the cli
 from collections.abc import Callable
 from typing import Final
 
-from scache_fast.engine import wire
 from scache_fast.engine.attributes import encode, parse_ttl
 from scache_fast.engine.client import DESCRIPTOR, READY, REQUEST, Client
 from scache_fast.engine.closing import Job
@@ -61,6 +60,7 @@ class Requests:
     def __init__(self, table: Table, context: Context) -> None:
         self._table = table
         self._context = context
+        self._calls = context.calls
         self._turn = context.turn
         self._statistics = context.statistics
         self._counters = context.counters
@@ -203,7 +203,7 @@ class Requests:
         table = self._table
         endpoint, properties, ttl_s = client.saving
         descriptor, user, pid, now_ns = client.received, client.user, client.pid, self._turn.now_ns
-        domain = wire.domain_of(descriptor)
+        domain = self._calls.domain_of(descriptor)
         limit = table.save_endp(endpoint, properties, descriptor, ttl_s, now_ns, domain=domain, user=user, pid=pid)
         while limit is not None and self._is_any_due():  # TTL-5
             if self._turn.work_left <= 0:

@@ -47,6 +47,7 @@ from typing import Final
 
 from scache_fast.engine import wire
 from scache_fast.engine.accepting import Accepting
+from scache_fast.engine.calls import PLAIN, Calls
 from scache_fast.engine.client import CLOSED, REQUEST, SENDING, Client
 from scache_fast.engine.closing import CloseAtOnce, Closer, Job
 from scache_fast.engine.context import Context
@@ -76,7 +77,8 @@ class Server:
 
     `clock` counts whole nanoseconds and never goes back; `wall_clock` gives seconds since 1970 for the log alone.
     `polls_before_blocking` is how often the loop polls for events before it blocks (poller.py). `share` is how many
-    pieces of work one turn does for one client, and how many it does of what is due.
+    pieces of work one turn does for one client, and how many it does of what is due. `calls` is what makes the system
+    calls (calls.py).
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Server:
         hooks: Hooks | None = None,
         polls_before_blocking: int = 0,
         share: int = SHARE,
+        calls: Calls = PLAIN,
     ) -> None:
         self._limits = limits
         self._clock = clock
@@ -101,7 +104,7 @@ class Server:
         self.faults = Faults(self._log)
         self.table = Table(limits)
         self.statistics = Statistics(wall_clock())
-        self._context = context = Context(limits, self._log, self._hooks, self.faults, closer, self.statistics)
+        self._context = context = Context(limits, self._log, self._hooks, self.faults, closer, self.statistics, calls)
         self.counters = context.counters
         self._turn = context.turn
         self._requests = Requests(self.table, context)

@@ -1,7 +1,8 @@
 """Every system call that the engine makes on a client's socket, on a parked descriptor, and to let somebody in.
 
-They stand together so that all of them can be hardened, counted, made to fail, or replaced by a twin in another
-language. Nothing here decides what is said or kept; errors are raised as they are, and closing alone swallows them.
+They stand together so that all of them can be hardened, counted, made to fail, or replaced: those that every request
+takes have a twin in C (calls.py), which takes and returns the same. Nothing here decides what is said or kept; errors
+are raised as they are, and closing alone swallows them.
 """
 
 import array
@@ -13,6 +14,7 @@ import struct
 import termios
 from typing import Final
 
+from scache_fast.engine.attributes import whole_list as whole_list
 from scache_fast.engine.log import Log
 from scache_spec.vocabulary import DESCRIPTOR_BYTE
 

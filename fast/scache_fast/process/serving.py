@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+from scache_fast.engine.calls import ACCELERATED, PLAIN
 from scache_fast.engine.hooks import Hooks
 from scache_fast.engine.server import Server
 from scache_fast.process.administration import Administration
@@ -88,6 +89,7 @@ def serve(
         closing = ClosingThreads(log, farewell(settings))
     except OSError as error:
         raise StartError(f"cannot wait for clients: {error.strerror}") from error
+    calls = ACCELERATED if settings.accelerator == "auto" else None
     hooks = Hooks(
         may_connect=doorkeeper(settings, log),
         # The kernel gives out the lowest number that is free: one this high means that all below it are in use.
@@ -104,6 +106,7 @@ def serve(
             log=log,
             hooks=hooks,
             polls_before_blocking=settings.busy_poll,
+            calls=calls or PLAIN,
         )
         reloading = Reloading(settings, supervisor.read_settings, server, closing, log)
         signals = Signals(server, log, reloading.hang_up)

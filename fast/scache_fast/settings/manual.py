@@ -65,7 +65,7 @@ Print what is in force and where it comes from, and end.
 .B \-\-version
 Print the version, and end. With
 .B \-v
-also print which form of the engine is installed: plain Python or compiled.
+also print which form of the engine is installed, plain Python or compiled, and whether the accelerator is.
 """.lstrip()
 
 _MIDDLE: Final = r"""

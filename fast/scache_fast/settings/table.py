@@ -55,6 +55,7 @@ class Settings:
     liveness: Liveness
     ready_fd: int | None
     busy_poll: int
+    accelerator: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +159,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("busy_poll", "process", "N", parse_number, "80", "Busy polling: before blocking, the loop polls up to N "
             "times (80 polls take about 40 µs), as long as polls find something. With one or two clients that answer "
             "at once this doubles the throughput, because waking a blocked process takes longer. 0 blocks at once"),
+    Setting("accelerator", "process", "WHETHER", one_of("auto", "off"), "auto", "auto: system calls are made by the "
+            "accelerator, a module in C, where it is installed; off: by Python"),
 )  # fmt: skip
 
 
@@ -217,4 +220,5 @@ def settings_from(given: SimpleNamespace) -> Settings:
         liveness=Liveness(given.liveness),
         ready_fd=given.ready_fd,
         busy_poll=given.busy_poll,
+        accelerator=given.accelerator,
     )

@@ -1,0 +1,256 @@
+/* The twin of wire.py in C: the functions that the engine calls for each request. Optional; wire.py is complete.
+
+   Each function takes and returns what the function of its name in wire.py does, and raises OSError where that one does.
+   None releases the interpreter lock: every call here is told not to wait, and giving the lock away and back costs as
+   much as some of the calls. Closing may wait, so it is not here. The interface of CPython is its stable one. */
+
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define READ_BYTES_MAX 16384  /* of conversation.py; who asks for more gets no more */
+#define DESCRIPTORS_MAX 253   /* the kernel's SCM_MAX_FD */
+#define FREED_BYTES_MAX 64    /* of wire.py */
+#ifndef SCM_PIDFD
+#define SCM_PIDFD 4
+#endif
+
+static int to_fd(PyObject *sock)
+{
+    return PyObject_AsFileDescriptor(sock);
+}
+
+static bool has_arguments(const char *name, Py_ssize_t given, Py_ssize_t wanted)
+{
+    if (given == wanted)
+        return true;
+    PyErr_Format(PyExc_TypeError, "%s() takes %zd arguments, %zd given", name, wanted, given);
+    return false;
+}
+
+/* What came with a message. */
+struct passed {
+    int descriptors[DESCRIPTORS_MAX];
+    Py_ssize_t count;
+};
+
+/* Note the descriptors of a message. All of them are ours from here on. */
+static void collect(struct msghdr *message, struct passed *passed)
+{
+    const char *end = (const char *)message->msg_control + message->msg_controllen;
+    passed->count = 0;
+    for (struct cmsghdr *each = CMSG_FIRSTHDR(message); each != NULL; each = CMSG_NXTHDR(message, each)) {
+        if (each->cmsg_level != SOL_SOCKET)
+            continue;
+        const char *payload = (const char *)CMSG_DATA(each);
+        const char *payload_end = (const char *)each + each->cmsg_len;
+        if (payload_end > end)
+            payload_end = end;
+        /* Truncated control data may end in the middle of a number that names nothing. */
+        for (; payload_end - payload >= (ptrdiff_t)sizeof(int); payload += sizeof(int)) {
+            int descriptor;
+            memcpy(&descriptor, payload, sizeof descriptor);
+            if (each->cmsg_type == SCM_PIDFD)
+                close(descriptor);  /* See wire.py. That of a process never waits. */
+            else if (each->cmsg_type == SCM_RIGHTS && passed->count < DESCRIPTORS_MAX)
+                passed->descriptors[passed->count++] = descriptor;
+        }
+    }
+}
+
+static PyObject *to_list(const struct passed *passed)
+{
+    PyObject *list = PyList_New(passed->count);
+    for (Py_ssize_t i = 0; list != NULL && i < passed->count; i++) {
+        PyObject *number = PyLong_FromLong(passed->descriptors[i]);
+        if (number == NULL)
+            Py_CLEAR(list);
+        else
+            PyList_SetItem(list, i, number);  /* takes the reference */
+    }
+    return list;
+}
+
+static PyObject *receive(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
+{
+    static char data[READ_BYTES_MAX];  /* The interpreter lock makes it ours. */
+    union {
+        struct cmsghdr aligned;
+        char bytes[CMSG_SPACE(DESCRIPTORS_MAX * sizeof(int))];
+    } control;
+    (void)module;
+    if (!has_arguments("receive", count, 2))
+        return NULL;
+    int fd = to_fd(arguments[0]);
+    Py_ssize_t bytes_max = PyLong_AsSsize_t(arguments[1]);
+    if (fd < 0 || PyErr_Occurred())
+        return NULL;
+    if (bytes_max < 0 || bytes_max > READ_BYTES_MAX)
+        bytes_max = READ_BYTES_MAX;
+    struct iovec room = {data, (size_t)bytes_max};
+    struct msghdr message = {
+        .msg_iov = &room, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes,
+    };
+    ssize_t length = recvmsg(fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    if (length < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+
+    struct passed passed = {.count = 0};
+    if (message.msg_controllen > 0)
+        collect(&message, &passed);
+    PyObject *bytes = PyBytes_FromStringAndSize(data, length);
+    PyObject *list = to_list(&passed);
+    PyObject *result = PyTuple_New(3);
+    if (bytes == NULL || list == NULL || result == NULL) {
+        Py_XDECREF(bytes);
+        Py_XDECREF(list);
+        Py_XDECREF(result);
+        for (Py_ssize_t i = 0; i < passed.count; i++)
+            close(passed.descriptors[i]);  /* Nobody else knows of them. */
+        return NULL;
+    }
+    PyTuple_SetItem(result, 0, bytes);
+    PyTuple_SetItem(result, 1, list);
+    PyTuple_SetItem(result, 2, PyBool_FromLong(message.msg_flags & MSG_CTRUNC));
+    return result;
+}
+
+static PyObject *send_bytes(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
+{
+    char *data;
+    Py_ssize_t length;
+    (void)module;
+    if (!has_arguments("send", count, 2))
+        return NULL;
+    int fd = to_fd(arguments[0]);
+    if (fd < 0 || PyBytes_AsStringAndSize(arguments[1], &data, &length) < 0)
+        return NULL;
+    ssize_t sent = send(fd, data, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return sent < 0 ? PyErr_SetFromErrno(PyExc_OSError) : PyLong_FromSsize_t(sent);
+}
+
+static PyObject *send_descriptor(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
+{
+    char carrier = '\0';  /* DESCRIPTOR_BYTE of the vocabulary */
+    union {
+        struct cmsghdr aligned;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {.bytes = {0}};
+    (void)module;
+    if (!has_arguments("send_descriptor", count, 2))
+        return NULL;
+    int fd = to_fd(arguments[0]);
+    long descriptor = PyLong_AsLong(arguments[1]);
+    if (fd < 0 || PyErr_Occurred())
+        return NULL;
+    int number = (int)descriptor;
+    struct iovec what = {&carrier, 1};
+    struct msghdr message = {
+        .msg_iov = &what, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes,
+    };
+    struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof number);
+    memcpy(CMSG_DATA(rights), &number, sizeof number);
+    if (sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
+static PyObject *unread_bytes(PyObject *module, PyObject *sock)
+{
+    int unread, fd = to_fd(sock);
+    (void)module;
+    if (fd < 0)
+        return NULL;
+    if (ioctl(fd, TIOCOUTQ, &unread) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    return PyLong_FromLong(unread > FREED_BYTES_MAX ? unread : 0);
+}
+
+static PyObject *domain_of(PyObject *module, PyObject *descriptor)
+{
+    int domain;
+    socklen_t size = sizeof domain;
+    long number = PyLong_AsLong(descriptor);
+    (void)module;
+    if (number == -1 && PyErr_Occurred())
+        return NULL;
+    if (getsockopt((int)number, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0)
+        domain = -1;
+    return PyLong_FromLong(domain);
+}
+
+/* Add the bytes up to the next NUL to the list, and move past that NUL. Returns how many bytes, -1: there is no NUL, -2:
+   there is no memory. An empty name is not added. */
+static Py_ssize_t add_field(PyObject *fields, const char **at, const char *end, bool is_name)
+{
+    const char *nul = memchr(*at, '\0', (size_t)(end - *at));
+    if (nul == NULL)
+        return -1;
+    Py_ssize_t length = nul - *at;
+    if (length > 0 || !is_name) {
+        PyObject *field = PyBytes_FromStringAndSize(*at, length);
+        int status = field == NULL ? -1 : PyList_Append(fields, field);
+        Py_XDECREF(field);
+        if (status < 0)
+            return -2;
+    }
+    *at = nul + 1;
+    return length;
+}
+
+static PyObject *whole_list(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
+{
+    char *data;
+    Py_ssize_t length;
+    (void)module;
+    if (!has_arguments("whole_list", count, 2) || PyBytes_AsStringAndSize(arguments[0], &data, &length) < 0)
+        return NULL;
+    Py_ssize_t attributes_max = PyLong_AsSsize_t(arguments[1]);
+    PyObject *fields = PyErr_Occurred() ? NULL : PyList_New(0);
+    if (fields == NULL)
+        return NULL;
+    const char *at = data, *end = data + length;
+    for (Py_ssize_t attributes = 0; at < end; attributes++) {
+        Py_ssize_t name = add_field(fields, &at, end, true);
+        if (name == 0 && at == end)
+            return fields;  /* the empty name that ends a list, and nothing behind it */
+        Py_ssize_t value = name > 0 && attributes < attributes_max ? add_field(fields, &at, end, false) : -1;
+        if (name == -2 || value == -2) {
+            Py_DECREF(fields);
+            return NULL;
+        }
+        if (name <= 0 || value < 0)
+            break;
+    }
+    Py_DECREF(fields);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"receive", (PyCFunction)(void (*)(void))receive, METH_FASTCALL, "See wire.receive."},
+    {"send", (PyCFunction)(void (*)(void))send_bytes, METH_FASTCALL, "See wire.send."},
+    {"send_descriptor", (PyCFunction)(void (*)(void))send_descriptor, METH_FASTCALL, "See wire.send_descriptor."},
+    {"unread_bytes", unread_bytes, METH_O, "See wire.unread_bytes."},
+    {"domain_of", domain_of, METH_O, "See wire.domain_of."},
+    {"whole_list", (PyCFunction)(void (*)(void))whole_list, METH_FASTCALL, "See attributes.whole_list."},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_wire", "The twin of wire.py in C.", 0, functions,
+                                        NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__wire(void)
+{
+    return PyModuleDef_Init(&definition);
+}

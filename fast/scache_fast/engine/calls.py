@@ -1,0 +1,46 @@
+"""What the engine calls for each request, and which of the two forms of it there is: wire.py, or its twin in C.
+
+wire.py is complete and always there. `_wire.c` is the same functions, made for the cost of a request; it is there where
+a C compiler was. The engine is given one of the two when it is made, so that tests hold both to the same.
+"""
+
+import socket
+from typing import Final, Protocol
+
+from scache_fast.engine import wire
+
+
+class Calls(Protocol):
+    """The functions, which are described in wire.py and attributes.py."""
+
+    def receive(self, sock: socket.socket, bytes_max: int, /) -> tuple[bytes, list[int], bool]:
+        """See wire.receive."""
+
+    def send(self, sock: socket.socket, data: bytes, /) -> int:
+        """See wire.send."""
+
+    def send_descriptor(self, sock: socket.socket, descriptor: int, /) -> None:
+        """See wire.send_descriptor."""
+
+    def unread_bytes(self, sock: socket.socket, /) -> int:
+        """See wire.unread_bytes."""
+
+    def domain_of(self, descriptor: int, /) -> int:
+        """See wire.domain_of."""
+
+    def whole_list(self, data: bytes, attributes_max: int, /) -> list[bytes] | None:
+        """See attributes.whole_list."""
+
+
+def _twin() -> Calls | None:
+    try:
+        from scache_fast.engine import _wire
+    except ImportError:
+        return None
+    return _wire
+
+
+PLAIN: Final[Calls] = wire
+
+ACCELERATED: Final = _twin()
+"""The twin in C; None: it was not built. It is imported with this module, as later the process may be in a chroot."""

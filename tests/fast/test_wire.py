@@ -1,0 +1,210 @@
+"""The functions of wire.py and of their twin in C, held to the same facts: what is read, sent, refused and counted."""
+
+import array
+import errno
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from tests.support.descriptors import is_hung_up
+from tests.support.messages import find_dest, find_endp, save_dest, save_endp
+
+from scache_fast.engine.attributes import whole_list
+from scache_fast.engine.calls import ACCELERATED, PLAIN, Calls
+from scache_fast.engine.conversation import READ_BYTES_MAX
+from scache_fast.engine.wire import DESCRIPTORS_MAX
+
+TWINS = [pytest.param(PLAIN, id="Python"), *([pytest.param(ACCELERATED, id="C")] if ACCELERATED else [])]
+
+pytestmark = pytest.mark.parametrize("calls", TWINS)
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Return a client's end and the server's, which does not block."""
+    far, near = socket.socketpair()
+    with far, near:
+        far.settimeout(5)
+        near.setblocking(False)
+        yield far, near
+
+
+def send_with(far: socket.socket, data: bytes, fds: list[int]) -> None:
+    far.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
+
+
+@pytest.mark.parametrize("bytes_max", [1, 100, READ_BYTES_MAX])
+def test_bytes_are_read_up_to_the_maximum(
+    calls: Calls, bytes_max: int, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    far, near = pair
+    sent = os.urandom(READ_BYTES_MAX + 1)
+    far.sendall(sent)
+    assert calls.receive(near, bytes_max) == (sent[:bytes_max], [], False)
+    far.close()
+    left = b""
+    while data := calls.receive(near, READ_BYTES_MAX)[0]:
+        left += data
+    assert left == sent[bytes_max:]
+
+
+def test_nothing_to_read_is_said_as_the_operating_system_says_it(
+    calls: Calls, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    far, near = pair
+    with pytest.raises(BlockingIOError):
+        calls.receive(near, 1)
+    far.setblocking(True)
+    near.setblocking(False)
+    far.sendall(b"unread")
+    near.close()
+    with pytest.raises(ConnectionResetError):
+        calls.receive(far, 1)
+    with pytest.raises(ValueError if ACCELERATED is calls else OSError):
+        calls.receive(near, 1)
+
+
+@pytest.mark.parametrize("count", [1, 2, DESCRIPTORS_MAX])
+def test_descriptors_are_received_wherever_bytes_are(
+    calls: Calls, count: int, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    far, near = pair
+    with ExitStack() as stack:
+        for _ in range(2):
+            passed, kept = socket.socketpair()
+            stack.enter_context(kept)
+            with passed:
+                send_with(far, b"abc", [passed.fileno()] * count)
+            data, descriptors, is_truncated = calls.receive(near, 100)
+            assert (data, len(descriptors), len(set(descriptors)), is_truncated) == (b"abc", count, count, False)
+            for descriptor in descriptors:
+                assert not os.get_inheritable(descriptor)
+                assert not is_hung_up(kept)
+                os.close(descriptor)
+            assert is_hung_up(kept)
+
+
+def test_descriptors_that_do_not_fit_are_said_to_be_truncated(
+    calls: Calls, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    import resource
+
+    far, near = pair
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    send_with(far, b"x", [0] * 5)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 2, hard))
+    try:
+        data, descriptors, is_truncated = calls.receive(near, 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    for descriptor in descriptors:
+        os.close(descriptor)
+    assert data == b"x"
+    assert len(descriptors) < 5
+    assert is_truncated
+
+
+def test_pidfd_that_comes_unasked_is_closed(calls: Calls, pair: tuple[socket.socket, socket.socket]) -> None:
+    far, near = pair
+    try:
+        near.setsockopt(socket.SOL_SOCKET, 76, 1)  # SO_PASSPIDFD
+    except OSError:
+        return  # This kernel has none.
+    before = len(os.listdir("/proc/self/fd"))
+    far.sendall(b"abc")
+    assert calls.receive(near, 100) == (b"abc", [], False)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_bytes_are_sent_as_far_as_there_is_room(calls: Calls, pair: tuple[socket.socket, socket.socket]) -> None:
+    far, near = pair
+    assert calls.send(near, b"abc\0") == 4
+    assert far.recv(100) == b"abc\0"
+    sent = calls.send(near, bytes(10_000_000))
+    assert 0 < sent < 10_000_000
+    with pytest.raises(BlockingIOError):
+        [calls.send(near, b"x") for _ in range(10_000_000)]
+    far.close()
+    with pytest.raises(BrokenPipeError):
+        calls.send(near, b"x")
+
+
+def test_descriptor_is_sent_with_its_byte_and_stays_ours(
+    calls: Calls, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    far, near = pair
+    passed, kept = socket.socketpair()
+    with kept:
+        calls.send_descriptor(near, passed.fileno())
+        passed.send(b"still open")
+        passed.close()
+        assert kept.recv(100) == b"still open"
+        data, fds, _, _ = socket.recv_fds(far, 100, 2)
+        assert (data, len(fds)) == (b"\0", 1)
+        os.close(fds[0])
+        assert is_hung_up(kept)
+    with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+        calls.send_descriptor(near, 1_000_000)
+
+
+def test_what_the_peer_has_not_read_is_counted(calls: Calls, pair: tuple[socket.socket, socket.socket]) -> None:
+    far, near = pair
+    assert calls.unread_bytes(near) == 0
+    calls.send(near, b"a")
+    assert calls.unread_bytes(near) > 0
+    far.recv(1)
+    assert calls.unread_bytes(near) == 0
+
+
+def test_family_of_a_socket_is_told(calls: Calls, pair: tuple[socket.socket, socket.socket]) -> None:
+    with socket.socket(socket.AF_INET) as inet:
+        assert calls.domain_of(inet.fileno()) == socket.AF_INET
+    assert calls.domain_of(pair[0].fileno()) == socket.AF_UNIX
+    assert calls.domain_of(1_000_000) == -1
+    with open("/dev/null", "rb") as file:
+        assert calls.domain_of(file.fileno()) == -1
+
+
+LISTS = (
+    b"", b"\0", b"\0\0", b"a\0", b"a\0\0", b"a\0b\0", b"a\0b\0\0", b"a\0\0\0", b"\0a\0\0", b"a\0b\0\0x", b"a\0b\0\0\0",
+    b"a\0b\0c\0d\0\0", b"a\0b\0\0d\0\0", b"a\0b\0c\0d\0e\0f\0\0", b"a", b"abc\0d",
+    save_endp(b"e"), find_endp(b"e"), save_dest(b"d", b"p", b"e"), find_dest(b"d"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("attributes_max", [0, 1, 2, 3, 100])
+def test_list_is_split_where_it_is_exactly_one(calls: Calls, attributes_max: int) -> None:
+    for data in LISTS:
+        assert calls.whole_list(data, attributes_max) == whole_list(data, attributes_max), data
+
+
+def test_references_are_counted(calls: Calls, pair: tuple[socket.socket, socket.socket]) -> None:
+    """What is made anew is gone with its last user, and what is given is not kept."""
+    far, near = pair
+    data = find_endp(b"a label that nobody else has")
+    before = sys.getrefcount(near), sys.getrefcount(data)
+    for _ in range(100):
+        send_with(far, data, [0])
+        received, descriptors, _ = calls.receive(near, 1000)
+        os.close(descriptors[0])
+        fields = calls.whole_list(data, 100)
+        assert fields is not None
+        assert sys.getrefcount(received) == 2
+        assert sys.getrefcount(descriptors) == 2
+        assert sys.getrefcount(fields) == 2
+        assert sys.getrefcount(fields[3]) == 3  # the list, this expression, the call
+        calls.send(near, data)
+        far.recv(1000)
+    assert (sys.getrefcount(near), sys.getrefcount(data)) == before
+
+
+@pytest.mark.parametrize("arguments", [(), (None, None), (None, None, None), ("x", 1)])
+def test_wrong_arguments_are_an_error(calls: Calls, arguments: tuple[object, ...]) -> None:
+    for name in ("receive", "send", "send_descriptor", "whole_list"):
+        with pytest.raises((TypeError, ValueError, AttributeError)):
+            getattr(calls, name)(*arguments)
