@@ -77,8 +77,7 @@ class Server:
 
     `clock` counts whole nanoseconds and never goes back; `wall_clock` gives seconds since 1970 for the log alone.
     `polls_before_blocking` is how often the loop polls for events before it blocks (poller.py). `share` is how many
-    pieces of work one turn does for one client, and how many it does of what is due. `calls` is what makes the system
-    calls (calls.py).
+    pieces of work one turn does for one client, and how many it does of what is due. `calls`: see calls.py.
     """
 
     def __init__(
