@@ -130,6 +130,9 @@ deb: ## build Debian packages from the compiled wheel for Debian's Python in .ca
 	@$(MAKE) --no-print-directory dist PYTHON=/usr/bin/python3
 	.make/deb
 
+prometheus-check: setup ## a Prometheus scrapes a real run and evaluates every alert and panel; takes Debian's prometheus
+	$(BIN)/python -m tests.ctl.prometheus
+
 deb-check: deb ## try the Debian packages in a new Debian, booted by systemd-nspawn (as root; minutes)
 	$(BIN)/python -m tests.packages.debian
 

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final, NoReturn
 
 from scache_client.client import Client
@@ -16,6 +17,7 @@ SOCKET_VARIABLE: Final = "SCACHE_SOCKET"
 ADMIN_VARIABLE: Final = "SCACHED_ADMIN"
 ADMIN_PATH: Final = "/run/scached/admin.sock"
 ECHO_ADDRESS: Final = "127.0.0.1:7007"
+EXPORTER_ADDRESS: Final = "127.0.0.1:9783"
 TTL_S: Final = 60
 
 _DESCRIPTION: Final = r"""
@@ -72,18 +74,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except exits.MEANT as error:
         return exits.complain(error)
     except KeyboardInterrupt:
-        return exits.DONE if options.command == "echo" else exits.INTERRUPTED
+        return exits.DONE if options.command in {"echo", "exporter"} else exits.INTERRUPTED
 
 
 def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     if options.command == "echo":
         return by_hand.echo(options.address)
+    if options.command in {"exporter", "metrics"}:
+        return _tell_metrics(options)
     if options.command not in _CACHE:
         return watching.run(options)
     if not options.socket:
         parser.error(f"which server? Say --socket PATH, or set {SOCKET_VARIABLE}")
     with Client(options.socket, timeout_s=options.timeout) as client:
         return _ask_cache(client, options)
+
+
+def _tell_metrics(options: argparse.Namespace) -> int:
+    try:
+        from scache_ctl import exporter  # here, as it takes a library that nothing else needs
+    except ImportError:
+        raise ValueError("metrics need the library prometheus-client: pip install 'scached[metrics]'") from None
+    if options.command == "exporter":
+        return exporter.serve(options.listen, options.admin, options.timeout)
+    return exporter.print_once(options.admin, options.timeout, options.output)
 
 
 def _ask_cache(client: Client, options: argparse.Namespace) -> int:
@@ -130,6 +144,13 @@ def parser_of_all() -> argparse.ArgumentParser:
     )
     _add_choice(add("flush", "remove what is parked; without --label and --glob all of it"))
     add("loglevel", "have each request logged, or not").add_argument("level", choices=["normal", "verbose"])
+
+    add("exporter", "serve metrics to Prometheus").add_argument(
+        "--listen", metavar="HOST:PORT", type=_address, default=EXPORTER_ADDRESS, help="default: %(default)s"
+    )
+    add("metrics", "print metrics once").add_argument(
+        "--output", metavar="FILE", type=Path, help="replace a file instead, for node_exporter's textfile collector"
+    )
 
     save_endp = add("save-endp", "park the connection that is standard input: save-endp LABEL <&3")
     _add_label(save_endp, "endpoint")

@@ -79,6 +79,7 @@ NEEDS: Final = {
     "make": Need("make is not installed", "make", _has("make")),
     "mounts": Need("no mount namespace can be made here, which takes root", "", _works("unshare", "-m", "true")),
     "postfix": Need("Postfix is not installed", "postfix", _has_postfix),
+    "promtool": Need("Prometheus is not installed", "prometheus", _has("prometheus", "promtool")),
     "root": Need("only root can do this", "", lambda: os.geteuid() == 0),
     "setpriv": Need("setpriv is not installed", "util-linux", _has("setpriv")),
     "spin": Need("spin is not installed", "spin", _has("spin")),
