@@ -172,8 +172,11 @@ class Stats:
         reload = self._object("reload")
         if not reload:
             return
-        if isinstance(reload.get("ok"), bool):
-            yield GaugeMetricFamily("scached_reload_ok", "1 if the last reload succeeded.", value=float(reload["ok"]))
+        is_ok = reload.get("ok")
+        if isinstance(is_ok, bool):
+            yield GaugeMetricFamily("scached_reload_ok", "1 if the last reload succeeded.", value=float(is_ok))
+        else:
+            self._troubles[RETYPED] += 1
         if reload.get("last_s") is not None and (last_s := self._as_number(reload["last_s"])) is not None:
             yield GaugeMetricFamily("scached_reload_time_seconds", "When it was reloaded, since 1970.", value=last_s)
         family = CounterMetricFamily("scached_reloads", "Reloads by outcome.", labels=["outcome"])
