@@ -2,6 +2,7 @@
 
 import re
 import socket
+import textwrap
 from pathlib import Path
 
 from tests.support.checkout import ROOT
@@ -16,8 +17,10 @@ def test_readme_example_works_and_lives_as_long_as_it_says(tmp_path: Path) -> No
     command = re.search(r"^    scached --listen (\S+) --ttl-limit (\S+)$", README, re.MULTILINE)
     assert command is not None
     path, limit = command.groups()
-    _, _, section = README.partition("## From Python\n")
-    example = "".join(re.findall(r"^    (.*\n)", section.partition("\n## ")[0], re.MULTILINE))
+    _, beginning, rest = README.partition("    from scache_client import Client\n")
+    block = re.match(r"(?:    .*\n|\n)+", beginning + rest)
+    assert block is not None
+    example = textwrap.dedent(block[0])
     (ttl,) = re.findall(r"ttl_s=(\d+)", example)
     assert int(ttl) <= parse_time_s(limit)
     here, there = socket.socketpair()
