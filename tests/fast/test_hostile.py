@@ -198,4 +198,4 @@ def test_peers_bytes_are_escaped_in_the_log() -> None:
         assert text.isascii()
         assert text.isprintable()
         assert len(text) < 1000
-        assert r"'save_dest' '600' 'd\n' '' 'e\xff': answered" in house.log.details[-1]
+        assert r"'save_dest' '600' 'd\n' '' 'e\xff': done" in house.log.details[-1]

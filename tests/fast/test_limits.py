@@ -116,7 +116,7 @@ def test_LIMIT_8_reserve_refuses_saves_and_keeps_clients_and_finds_going(tmp_pat
         while server.descriptors != TABLE - int(RESERVE):  # the one that was refused is closed a moment later
             settle(client)
         warning = server.line("save_endp")
-        assert warning.endswith("warning: save_endp 'e' refused: the descriptors that are left are kept in reserve")
+        assert warning.endswith(": save_endp 'e' refused: the descriptors that are left are kept in reserve")
         # There is room for clients, and what they take out makes room for a save: one.
         clients = [Client(path) for _ in range(10)]
         clients[9].pick_up(b"e").close()

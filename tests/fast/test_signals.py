@@ -45,3 +45,16 @@ def test_hup_is_a_line_and_never_an_end(tmp_path: Path) -> None:
             assert client.say(find_endp(b"zz")) == MISSED
         server.end()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_server_says_what_an_operator_would_miss(tmp_path: Path) -> None:
+    with running("--listen", tmp_path / "s", "-v", "--ttl-limit", "1h") as server, Client(tmp_path / "s") as client:
+        server.process.send_signal(signal.SIGUSR1)
+        server.line("SIGUSR1: there are no statistics")
+        with client.park(b"e"), client.park(b"short", ttl=b"1"):
+            server.line(r"client \d+ \(pid \d+, uid \d+\): 'short': parked, ttl 1 s")
+            server.line("'short': expired")
+            client.say(find_endp(b"zz"))
+            server.line("'zz': not found")
+            lines = server.end()
+    assert any(line.endswith(": 1 parked connections are closed, because the server ends") for line in lines)

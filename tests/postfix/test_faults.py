@@ -29,7 +29,7 @@ EXPECTED = {
     "wall clock jumps": ("lost", "kept"),
     "label of 300 kB": (
         "accepted",
-        r"refused: \['warning: client \d+ closed: .* attribute_list_bytes_max=16384'\]",
+        r"refused: \['warning: client \d+ \(pid \d+, uid \d+\) closed: .* attribute_list_bytes_max=16384'\]",
     ),
     "peer has hung up": ("handed out", "handed out"),
     "peer has hung up, scached_liveness=hup": ("handed out", "not handed out"),

@@ -180,7 +180,11 @@ def test_lines_of_the_instructions_work_as_they_stand(stack: ExitStack, tmp_path
         assert expiring.recv(100) == b"QUIT\r\n"
         assert peer.say(b"request\0bogus\0\0") == MALFORMED
     log = postfix.await_log(lambda log: "bogus" in log)
-    assert re.search(rf" private postfix/scached\[{cache_pid(postfix)}\]: warning: unknown request 'bogus'$", log, re.M)
+    assert re.search(
+        rf" private postfix/scached\[{cache_pid(postfix)}\]: warning: client \d+ \(pid \d+, uid \d+\): unknown request 'bogus'$",
+        log,
+        re.M,
+    )
 
 
 def test_way_from_one_server_to_the_other_and_back_is_one_word_and_a_reload(stack: ExitStack, tmp_path: Path) -> None:

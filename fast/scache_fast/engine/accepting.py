@@ -207,7 +207,7 @@ class Accepting:
             client.output = _GREETING  # unless there is no memory for it just now
         except OSError as error:
             if error.errno not in CLIENT_LOST:
-                self._log.warning(f"client {client.fd} closed: cannot be greeted: {error.strerror}")
+                self._log.warning(f"{client.name} closed: cannot be greeted: {error.strerror}")
             return None
         return client
 

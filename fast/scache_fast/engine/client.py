@@ -112,6 +112,11 @@ class Client:
         """It is not read from until descriptors that it, or its user, passed are closed."""
 
     @property
+    def name(self) -> str:
+        """Return what a log calls it: its number, which later clients may get again, and who it is."""
+        return f"client {self.fd} (pid {self.pid}, uid {self.user})"
+
+    @property
     def is_at_rest(self) -> bool:
         """Say whether nothing is unfinished: no step, no request, no reply."""
         return self.state is REQUEST and self.decoder is None and not self.output and not self.is_backlogged

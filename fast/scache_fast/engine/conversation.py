@@ -237,7 +237,7 @@ class Conversations:
         if fields_read is None:  # WIRE-4
             if decoder.met is not None:  # LIMIT-1
                 self.answer(client)
-                self._requests.meet_limit(decoder.met, f"client {client.fd} closed: its attribute list is too long")
+                self._requests.meet_limit(decoder.met, f"{client.name} closed: its attribute list is too long")
                 client.state = CLOSED  # LIMIT-1
             return False
         self._on_list(client, fields_read)  # CONN-3
@@ -330,7 +330,7 @@ class Conversations:
         except OSError as error:
             if error.errno == errno.ETOOMANYREFS:
                 self._statistics.too_many_in_flight += 1
-                self._log.warning(f"client {client.fd} closed, session put back: {error.strerror}")
+                self._log.warning(f"{client.name} closed, session put back: {error.strerror}")
             self._lose(client, error)
             return
         self._counters.handed_over(self._turn.now_ns - session.saved_ns)
@@ -347,7 +347,7 @@ class Conversations:
 
     def _lose(self, client: Client, error: OSError) -> None:
         if error.errno in CLIENT_LOST:
-            self._log.detail(f"client {client.fd}: {error.strerror}")
+            self._log.detail(f"{client.name}: {error.strerror}")
         else:
-            self._log.warning(f"client {client.fd} closed: unexpected failure of its socket: {error.strerror}")
+            self._log.warning(f"{client.name} closed: unexpected failure of its socket: {error.strerror}")
         client.state = CLOSED

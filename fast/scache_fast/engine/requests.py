@@ -48,8 +48,18 @@ _MALFORMED: Final = {
     request: _status(Status.MALFORMED, *[b""] * count) for request, count in words.REPLY_PROPERTIES.items()
 }
 
-_OUTCOMES: Final = {REQUEST: "answered", DESCRIPTOR: "invited to send the descriptor", READY: "found"}
-"""What a verbose log says about a request, by the state it leads to."""
+_OUTCOMES: Final = {DESCRIPTOR: "invited to send the descriptor", READY: "found"}
+_ANSWERS: Final = {_DONE: "done", _FAILED: "refused", _UNKNOWN: "malformed", _MISSED_ENDP: "not found",
+                   _MISSED_DEST: "not found"}  # fmt: skip
+"""What a verbose log says about a request, by the state it leads to and else by the end of its answer."""
+
+
+def _outcome(client: Client) -> str:
+    known = _OUTCOMES.get(client.state)
+    if known is not None:
+        return known
+    return next((text for answer, text in _ANSWERS.items() if client.output.endswith(answer)), "malformed")
+
 
 Handler = Callable[[Client, list[bytes]], None]
 
@@ -79,14 +89,14 @@ class Requests:
         """Carry out a request, or leave it pending when the client's share of the turn is used up."""
         serve = self._handlers.get(fields[1])  # CONN-12
         if serve is None:
-            self._log.warning(f"unknown request {printable(fields[1])}")
+            self._log.warning(f"{client.name}: unknown request {printable(fields[1])}")
             self._counters.unknown += 1
             client.output += _UNKNOWN  # CONN-6
             return
         serve(client, fields)
         if self.verbose and client.pending is None:
             shown = " ".join(map(printable, fields[1 : 2 * _SHOWN_ATTRIBUTES_MAX : 2]))
-            self._log.detail(f"client {client.fd}: {shown}: {_OUTCOMES[client.state]}")
+            self._log.detail(f"{client.name}: {shown}: {_outcome(client)}")
 
     def _save_endp(self, client: Client, fields: list[bytes]) -> None:
         ttl_s = parse_ttl(fields[3]) if fields[2:8:2] == _SAVE_ENDP_NAMES else None  # WIRE-6, WIRE-7
@@ -135,7 +145,7 @@ class Requests:
             client.output += _DONE  # CONN-8
         else:
             self._counters.dest_refused += 1
-            self.meet_limit(limit, f"save_dest {printable(fields[5])} refused")
+            self.meet_limit(limit, f"{client.name}: save_dest {printable(fields[5])} refused")
             client.output += _FAILED  # LIMIT-4
 
     def _find_dest(self, client: Client, fields: list[bytes]) -> None:
@@ -162,7 +172,9 @@ class Requests:
         client.output += b"status\x000\x00property\x00%b\0property\x00%b\0\0" % (found[0], found[1].properties)
 
     def _malformed(self, client: Client, fields: list[bytes]) -> None:
-        self._log.warning(f"bad or missing attribute in {printable(fields[1])}: {printable(encode(*fields[2:]))}")
+        self._log.warning(
+            f"{client.name}: bad or missing attribute in {printable(fields[1])}: {printable(encode(*fields[2:]))}"
+        )
         self._counters.malformed[fields[1]] += 1
         client.output += _MALFORMED[fields[1]]  # CONN-7, CONN-13
 
@@ -215,17 +227,19 @@ class Requests:
         client.state = REQUEST
         if limit is None:
             self._counters.sessions_saved += 1
+            if self.verbose:
+                self._log.detail(f"{client.name}: {printable(endpoint)}: parked, ttl {ttl_s} s")
             self._statistics.saved_endp(table.used, table.sessions)  # STAT-4
             client.output += _DONE  # FD-3
         else:
             self.close_unwanted(client, [descriptor])  # LIMIT-2, LIMIT-3
             self._counters.endp_refused += 1
-            self.meet_limit(limit, f"save_endp {printable(endpoint)} refused")
+            self.meet_limit(limit, f"{client.name}: save_endp {printable(endpoint)} refused")
             client.output += _FAILED  # LIMIT-2, LIMIT-3
 
     def refuse_descriptor(self, client: Client, reason: str) -> None:
         """Answer a save whose descriptor was not parked."""
-        self._log.warning(f"save_endp {printable(client.saving[0])} refused: {reason}")
+        self._log.warning(f"{client.name}: save_endp {printable(client.saving[0])} refused: {reason}")
         self._counters.endp_refused += 1
         client.step_since_ns = self._turn.now_ns
         client.state = REQUEST
@@ -248,6 +262,8 @@ class Requests:
         """Remove what is due, at most so many pieces of it, and close its descriptors."""
         for session in self._table.pop_expired(self._turn.now_ns, work_max):
             self._counters.expired += 1
+            if self.verbose:
+                self._log.detail(f"{printable(session.endpoint)}: expired")
             self.discard(session)
 
     def meet_limit(self, limit: Limit, text: str) -> None:

@@ -183,11 +183,13 @@ class Server:
                 del self._paused[client]
                 self._safely(client, self._settle)
 
-    def print_statistics(self) -> None:
-        """Write the lines of the interval that ends now to the log; the next one begins, for a whole period."""
+    def print_statistics(self) -> bool:
+        """Write the lines of the interval that ends now to the log; the next one begins. False: there are none."""
         self._statistics_due_ns = self._now_ns + self._limits.status_update_time_s * NS_PER_S
-        for line in self.statistics.close_interval(self._wall_clock()):
+        lines = self.statistics.close_interval(self._wall_clock())
+        for line in lines:
             self._log.info(line)
+        return bool(lines)
 
     def step(self, timeout_s: float | None) -> None:
         """Take one turn: wait for something to do, at most timeout_s (None: as long as it takes), and do it."""
@@ -312,7 +314,7 @@ class Server:
             if self._is_late(client):
                 self.statistics.limit_hits[Limit.IPC_TIMEOUT] += 1
                 self._log.warning(
-                    f"client {client.fd} closed: unfinished in {client.state.name} for "
+                    f"{client.name} closed: unfinished in {client.state.name} for "
                     f"{Limit.IPC_TIMEOUT.value}={self._limits.ipc_timeout_s}"
                 )
                 self._drop(client)
@@ -368,7 +370,7 @@ class Server:
             if is_output_full and client.interest != OUT:
                 self.statistics.limit_hits[Limit.OUTPUT_BYTES] += 1
                 self._log.warning(
-                    f"client {client.fd} is not served until it reads: limit "
+                    f"{client.name} is not served until it reads: limit "
                     f"{Limit.OUTPUT_BYTES.value}={self._limits.output_bytes_max}"
                 )
         if client.is_paused:
@@ -379,7 +381,7 @@ class Server:
                 self._poller.modify(client.fd, interest)
             except OSError as error:
                 # ENOMEM: the loop would not hear of this client again.
-                self._log.warning(f"client {client.fd} closed: cannot be waited for: {error.strerror}")
+                self._log.warning(f"{client.name} closed: cannot be waited for: {error.strerror}")
                 self._drop(client)
                 return
             client.interest = interest
@@ -398,13 +400,13 @@ class Server:
 
     def _contain(self, client: Client, error: Exception) -> None:
         """Close a client at which something happened that nobody foresaw."""
-        self.faults.contain(f"client {client.fd} closed", error)
+        self.faults.contain(f"{client.name} closed", error)
         client.state = CLOSED
         if self._clients.get(client.fd) is client:
             try:
                 self._drop(client)
             except Exception as again:
-                self.faults.contain(f"client {client.fd} closed", again)
+                self.faults.contain(f"{client.name} closed", again)
 
     def _drop(self, client: Client) -> None:
         if self._clients.get(client.fd) is not client:
@@ -428,7 +430,7 @@ class Server:
         try:
             self._poller.unregister(client.fd)
         except Exception as error:
-            self.faults.contain(f"client {client.fd} stays in epoll", error)
+            self.faults.contain(f"{client.name} stays in epoll", error)
         self._context.let_go(Job([client.sock.detach()], client.user))
 
     # Those who want to come in, and others who are waited for.

@@ -63,16 +63,25 @@ class Logger:
         now_ns = self._clock()
         since_ns, count = self._kinds.get(kind, (now_ns, 0))
         if now_ns - since_ns >= _REPEATS_WINDOW_NS:
-            if count > _REPEATS_MAX:
-                self._sink(Priority.WARNING, _one_line(f"warning: {count - _REPEATS_MAX} more like: {kind.strip()}"))
+            self._tell_suppressed(kind, count)
             since_ns, count = now_ns, 0
         if len(self._kinds) >= _KINDS_MAX:
-            self._kinds.clear()
+            self.tell_suppressed()
         self._kinds[kind] = since_ns, count + 1
         if count < _REPEATS_MAX:
             self._sink(Priority.WARNING, _one_line(f"warning: {text}"))
         else:
             self.suppressed += 1
+
+    def tell_suppressed(self) -> None:
+        """Say how many warnings of each kind were left out, and begin to count anew; at the end, and now and then."""
+        for kind, (_, count) in self._kinds.items():
+            self._tell_suppressed(kind, count)
+        self._kinds.clear()
+
+    def _tell_suppressed(self, kind: str, count: int) -> None:
+        if count > _REPEATS_MAX:
+            self._sink(Priority.WARNING, _one_line(f"warning: {count - _REPEATS_MAX} more like: {kind.strip()}"))
 
     def fatal(self, text: str) -> None:
         """Pass the line on, marked as the reason why the process ends."""

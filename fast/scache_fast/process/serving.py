@@ -141,6 +141,7 @@ def serve(
             server.close()
             if not closing.finish(_LAST_CLOSES_S):
                 log.warning("files that clients passed do not stop closing: this process stays until they do")
+            log.tell_suppressed()
 
 
 def _run(server: Server, log: Logger, supervisor: Supervisor) -> int:
@@ -160,4 +161,6 @@ def _run(server: Server, log: Logger, supervisor: Supervisor) -> int:
     if supervisor.stopping is not None:
         supervisor.stopping()
     server.print_statistics()  # STAT-7, LIFE-4
+    if server.table.sessions:
+        log.info(f"{server.table.sessions} parked connections are closed, because the server ends")
     return status

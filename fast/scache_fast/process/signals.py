@@ -69,7 +69,8 @@ class Signals:
             pass  # the byte was taken in the turn before
         if signal.SIGUSR1 in self._noted:
             self._noted.discard(signal.SIGUSR1)
-            self._server.print_statistics()
+            if not self._server.print_statistics():
+                self._log.info("SIGUSR1: there are no statistics, nothing was asked since the interval began")
         if signal.SIGHUP in self._noted:
             self._noted.discard(signal.SIGHUP)
             self._hang_up()
