@@ -181,7 +181,8 @@ def test_lines_of_the_instructions_work_as_they_stand(stack: ExitStack, tmp_path
         assert peer.say(b"request\0bogus\0\0") == MALFORMED
     log = postfix.await_log(lambda log: "bogus" in log)
     assert re.search(
-        rf" private postfix/scached\[{cache_pid(postfix)}\]: warning: client \d+ \(pid \d+, uid \d+\): unknown request 'bogus'$",
+        rf" private postfix/scached\[{cache_pid(postfix)}\]: "
+        r"warning: client \d+ \(pid \d+, uid \d+\): unknown request 'bogus'$",
         log,
         re.M,
     )
