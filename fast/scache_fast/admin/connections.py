@@ -205,7 +205,7 @@ class AdminSocket:
         except BlockingIOError:
             return
         if descriptors:
-            self._server.let_go(descriptors)
+            self._server.steering.let_go(descriptors)
         connection.progress_ns = self._clock()
         connection.received += data
         if not data:
@@ -328,7 +328,7 @@ class AdminSocket:
 
     def _close(self, sock: socket.socket) -> None:
         # It may hold descriptors that somebody sent: closing may wait for these.
-        self._server.let_go([sock.detach()])
+        self._server.steering.let_go([sock.detach()])
         if self._spare is None:
             self._spare = _spare()
 

@@ -158,10 +158,6 @@ class Server:
         """Return how many lists were taken for requests since the start."""
         return self._conversations.served
 
-    def let_go(self, descriptors: list[int]) -> None:
-        """Close descriptors of others where closing may wait."""
-        self._context.let_go(Job(descriptors, -1))
-
     def stop(self) -> None:
         """End after the current turn."""
         self.is_running = False

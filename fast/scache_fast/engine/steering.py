@@ -11,6 +11,7 @@ from typing import Final
 
 from scache_fast.engine.accepting import Accepting
 from scache_fast.engine.client import Client
+from scache_fast.engine.closing import Job
 from scache_fast.engine.context import Context
 from scache_fast.engine.requests import Requests
 from scache_fast.engine.table import Binding, Session, Table
@@ -48,6 +49,10 @@ class Steering:
     def held(self) -> list[Session]:
         """Return the sessions that were found and are not handed over yet."""
         return [client.session for client in self._clients.values() if client.session is not None]
+
+    def let_go(self, descriptors: list[int]) -> None:
+        """Close descriptors of others where closing may wait."""
+        self._context.let_go(Job(descriptors, -1))
 
     # Flushing.
 
