@@ -30,7 +30,7 @@ test-bare: python ## run it without the programs that tests look for: green, wit
 	.make/bare $(MAKE) test VENV=.venv-bare ARGS="--bare $(ARGS)" \
 		PYTHON=$$($(PYTHON) -c 'import os, sys; print(os.path.realpath(sys.executable))')
 
-nightly: generated explore mutants citations attack memory soak ## what takes too long for every change; make -k nightly goes on after a failure
+nightly: generated explore mutants citations attack memory soak smtp-figures prometheus-check ## what takes too long for every change; make -k nightly goes on after a failure
 
 check: setup ## types, lint, format
 	$(BIN)/ruff check .
