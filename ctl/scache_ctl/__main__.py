@@ -9,7 +9,7 @@ from typing import Final, NoReturn
 
 from scache_client.client import Client
 from scache_client.labels import typed
-from scache_ctl import by_hand, exits, watching
+from scache_ctl import by_hand, exits, top, watching
 from scache_ctl.shown import harmless
 from scache_fast.admin.client import TIMEOUT_S
 
@@ -74,12 +74,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except exits.MEANT as error:
         return exits.complain(error)
     except KeyboardInterrupt:
-        return exits.DONE if options.command in {"echo", "exporter"} else exits.INTERRUPTED
+        return exits.DONE if options.command in {"echo", "exporter", "top"} else exits.INTERRUPTED
 
 
 def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     if options.command == "echo":
         return by_hand.echo(options.address)
+    if options.command == "top":
+        return top.run(options)
     if options.command in {"exporter", "metrics"}:
         return _tell_metrics(options)
     if options.command not in _CACHE:
@@ -145,6 +147,9 @@ def parser_of_all() -> argparse.ArgumentParser:
     _add_choice(add("flush", "remove what is parked; without --label and --glob all of it"))
     add("loglevel", "have each request logged, or not").add_argument("level", choices=["normal", "verbose"])
 
+    live = add("top", "a live view; q ends it")
+    live.add_argument("--interval", metavar="SECONDS", type=_timeout, default=2.0, help="default: %(default)g")
+    live.add_argument("--count", metavar="N", type=int, default=0, help="end after so many pictures")
     add("exporter", "serve metrics to Prometheus").add_argument(
         "--listen", metavar="HOST:PORT", type=_address, default=EXPORTER_ADDRESS, help="default: %(default)s"
     )
