@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "reference": {"scache_spec"},
     "fast": {"scache_spec.vocabulary"},
     "client": {"scache_spec.vocabulary"},
-    "ctl": {"scache_client", "scache_fast.admin.client", "prometheus_client"},
+    "ctl": {"scache_client", "scache_fast.admin.client", "scache_fast.__version__", "prometheus_client"},
     "conformance": {"scache_spec", "hypothesis"},
     "proof": {"scache_spec", "z3"},
 }
