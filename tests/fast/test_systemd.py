@@ -357,10 +357,10 @@ def test_ready_descriptor_cannot_be_a_passed_socket(tmp_path: Path) -> None:
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
     """Return a folder with the units as installed: with a command that exists, without the manual page's being so."""
-    for unit in ("scached.service", "scached.socket"):
+    for unit in ("scached.service", "scached.socket", "scached-admin.socket"):
         text = (UNITS / unit).read_text(encoding="utf-8")
-        assert "ExecStart=/usr/bin/scached " in text or unit == "scached.socket"
-        text = text.replace("/usr/bin/scached ", "/bin/true ")
+        assert "ExecStart=/usr/bin/scached " in text or unit.endswith(".socket")
+        text = re.sub("/usr/bin/scache(d|ctl) ", "/bin/true ", text)
         (tmp_path / unit).write_text(re.sub("^Documentation=.*\n", "", text, flags=re.MULTILINE), encoding="utf-8")
     return tmp_path
 
@@ -374,7 +374,7 @@ def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.needs("systemd")
 def test_units_are_verified(units: Path) -> None:
-    verified = analyze("verify", units / "scached.service", units / "scached.socket")
+    verified = analyze("verify", units / "scached.service", units / "scached.socket", units / "scached-admin.socket")
     assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")
 
 

@@ -59,7 +59,9 @@ def main(folder: Path) -> None:
     version = run("scached", "--version", "-v").splitlines()
     assert version[1] == "engine: compiled", version
     assert run("systemctl", "show", "--property=User", "scached.service") == "User=scached\n"
-    step("a client parked and took a connection; the engine is compiled")
+    assert f"pid {main_process()}" in " ".join(run("scachectl", "version").split()), "the admin socket"
+    run("systemctl", "reload", "scached.service")
+    step("a client parked and took a connection; the engine is compiled; the operator got in")
 
     run("systemctl", "restart", "scached.service")
     park_and_take()
