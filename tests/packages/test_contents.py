@@ -38,5 +38,6 @@ def test_debian_packages_have_the_version_of_the_project() -> None:
 
 
 def test_manual_pages_are_of_the_section_that_they_are_installed_in() -> None:
-    target = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]["deploy/man"]
-    assert {f"share/man/man{page.suffix[1:]}" for page in manual_pages()} == {target}
+    data = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
+    for page in manual_pages():
+        assert data[f"deploy/man/{page.name}"] == f"share/man/man{page.suffix[1:]}/{page.name}"
