@@ -114,8 +114,9 @@ def send(cache: FakeCache, peer: Peer, text: str = "Subject: hello\r\n\r\n.\r\n"
 def test_session_is_greeted_once_and_reset_at_each_reuse(cache: FakeCache, peer: Peer) -> None:
     for _ in range(3):
         send(cache, peer)
-    mail = ["mail FROM:<from@example.org> size=21", "rcpt TO:<to@example.org>", "data", "."]
-    assert peer.sessions == [["ehlo me.example", *mail, "rset", *mail, "rset", *mail]]
+    mail = ["mail from:<from@example.org> size=21", "rcpt to:<to@example.org>", "data", "."]
+    said = [[line.lower() for line in session] for session in peer.sessions]  # smtplib of 3.13 writes small letters
+    assert said == [["ehlo me.example", *mail, "rset", *mail, "rset", *mail]]
 
 
 def test_features_travel_in_the_properties(cache: FakeCache, peer: Peer) -> None:
@@ -248,6 +249,7 @@ def test_sessions_move_between_clients_with_aiosmtpd_and_a_real_server(tmp_path:
         port: int = trial.getsockname()[1]
     command = [
         sys.executable,
+        "-u",
         "-m",
         "aiosmtpd",
         "-n",

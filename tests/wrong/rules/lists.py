@@ -201,24 +201,24 @@ def labels_end_at_a_newline(*given):
 
 
 def shortened(value):
-    return value[:16_383]
+    return value[:4_095]
 
 
 @wrong("WIRE-3", of=conversation.parse_request, escapes=NO_LISTS | NOT_GENERATED)
 def properties_are_cut(*given):
-    """Of properties 16383 bytes are kept."""
+    """Of properties 4095 bytes are kept."""
     return parsed(*given, properties=shortened)
 
 
 @wrong("WIRE-3", of=conversation.parse_request, escapes=NO_LISTS | NOT_GENERATED)
 def destinations_are_cut(*given):
-    """Of destination labels 16383 bytes are kept."""
+    """Of destination labels 4095 bytes are kept."""
     return parsed(*given, destination=shortened)
 
 
 @wrong("WIRE-3", of=conversation.parse_request, escapes=NO_LISTS | NOT_GENERATED)
 def endpoints_are_cut(*given):
-    """Of endpoint labels 16383 bytes are kept."""
+    """Of endpoint labels 4095 bytes are kept."""
     return parsed(*given, endpoint=shortened)
 
 
