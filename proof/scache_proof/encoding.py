@@ -18,7 +18,7 @@ from scache_proof.happenings import HAPPENINGS
 from scache_proof.invariants import INVARIANTS, Step
 from scache_proof.logic import Few
 from scache_proof.pictures import act, given, picture, things
-from scache_proof.scenes import NOW_NS, Scene, Stimulus, made_up, stimulus, table_with
+from scache_proof.scenes import DESTINATIONS, ENDPOINTS, NOW_NS, Scene, Stimulus, made_up, stimulus, table_with
 from scache_proof.world import PARTS, World
 from scache_spec.conversation import TRANSITIONS, Action, Input, State, Transition
 from scache_spec.vocabulary import NS_PER_S, ClientId, Limits
@@ -132,7 +132,8 @@ def happening_scenes(
         later_ns = NOW_NS + random.choice([0, 1, random.randint(0, 4 * NS_PER_S), NS_PER_S])
         few = random.randint(0, 3)
         limits = replace(Limits(), ttl_limit_s=few + 1, sessions_max=few, bindings_max=few, cached_bytes_max=few)
-        yield scene, Stimulus(None, client, happening=name, now_ns=later_ns, limits=limits)
+        flushed = frozenset(label for label in (*ENDPOINTS, *DESTINATIONS) if random.random() < 0.5)
+        yield scene, Stimulus(None, client, happening=name, now_ns=later_ns, limits=limits, flushed=flushed)
 
 
 def check_happening(name: str, states: int, *, seed: int = 0) -> Compared:

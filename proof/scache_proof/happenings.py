@@ -93,9 +93,22 @@ def _tick(pre: World, given: Given) -> Successor:
 
 
 def _flush(pre: World, given: Given) -> Successor:
-    removed = _removed(pre, lambda s: negate(given.flushes(s)))
-    keeps = ("bindings_count", "destinations_count", "destination_count")
-    return _quiet(pre, {name: each for name, each in removed.items() if name not in keeps})
+    def stays(b: Term) -> Term:
+        return negate(given.flushes_destination(pre.destination(b)))
+
+    def ends(s: Term) -> Term:
+        """Say whether a session that is held ends now, so that it does not come back."""
+        return both(pre.kept(s), given.flushes(pre.endpoint(s)), pre.expiry(s) > pre.now())
+
+    return _quiet(
+        pre,
+        {
+            **_removed(pre, lambda s: negate(given.flushes(pre.endpoint(s)))),
+            "expiry": lambda s: choose(ends(s), pre.now(), pre.expiry(s)),
+            "bound": lambda b: choose(stays(b), pre.bound(b), 0),
+            "tried_before": lambda a, b: both(pre.tried_before(a, b), stays(a), stays(b)),
+        },
+    )
 
 
 def _statistics(pre: World, given: Given) -> Successor:

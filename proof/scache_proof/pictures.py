@@ -251,6 +251,8 @@ def given(scene: Scene, stimulus: Stimulus) -> Given:
         via=(via.destination, via.properties, via.endpoint) if via else NO_BINDING,
         mine=client.held.handle if client and client.held else Handle(-1),
         now=stimulus.now_ns,
+        flushes=stimulus.flushed.__contains__,
+        flushes_destination=stimulus.flushed.__contains__,
         limits={
             "ttl_limit": new.ttl_limit_s * NS_PER_S,
             "sessions_limit": new.sessions_max,

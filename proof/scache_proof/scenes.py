@@ -11,7 +11,7 @@ from random import Random
 from typing import Final, TypeVar
 
 from scache_proof.happenings import COUNTERS
-from scache_spec import events
+from scache_spec import events, operation
 from scache_spec.attributes import encode
 from scache_spec.cache import Binding, Cache, Session
 from scache_spec.conversation import TRANSITIONS, Input, SaveEndp, State, Transition
@@ -85,6 +85,8 @@ class Stimulus:
     happening: str = ""
     now_ns: int = 0
     limits: Limits = field(default_factory=Limits)
+    flushed: frozenset[Label] = frozenset()
+    """The labels that a flush names."""
 
     def call(self) -> tuple[str, tuple[object, ...]]:
         """Return the name of the event in `scache_spec.events`, and its arguments after the server."""
@@ -109,7 +111,9 @@ class Stimulus:
     def carry_out(self, server: Server) -> Outcome:
         """Have the program do it."""
         if self.happening == "reload":
-            return replace(server, limits=self.limits), ()
+            return operation.on_limits(server, self.limits)
+        if self.happening == "flush":
+            return operation.on_flush(server, self.flushed.__contains__)
         name, arguments = self.call()
         outcome: Outcome = getattr(events, name)(server, *arguments)
         return outcome

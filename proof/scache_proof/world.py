@@ -179,7 +179,10 @@ class Given:
     """The instant that a tick brings."""
 
     flushes: Callable[[Term], Term] = lambda _: False
-    """Whether a flush names the session."""
+    """Whether a flush names an endpoint."""
+
+    flushes_destination: Callable[[Term], Term] = lambda _: False
+    """Whether it names a destination."""
 
     limits: Mapping[str, Term] = field(default_factory=dict)
     """The limits that a reload brings, by the name of their part."""
@@ -191,12 +194,13 @@ def given_anything(what: Input | None) -> Given:
         "actor": CLIENT, "wanted": ENDPOINT, "destination": DESTINATION, "binding": BINDING, "first": SESSION,
         "found": SESSION, "via": BINDING, "mine": SESSION,
     }  # fmt: skip
+    relations = {"arrives": SESSION, "flushes": ENDPOINT, "flushes_destination": DESTINATION}
     limits = [name for name in PARTS if name.endswith("_limit")]
     return Given(
         what=what,
         **{name: z3.Const(name, z3_sort(sort)) for name, sort in names.items()},
         **{name: z3.Int(name) for name in ("ttl", "size", "now")},
         **{name: z3.Bool(name) for name in ("is_named", "by_dest")},
-        **{name: z3.Function(name, z3_sort(SESSION), z3.BoolSort()) for name in ("arrives", "flushes")},
+        **{name: z3.Function(name, z3_sort(sort), z3.BoolSort()) for name, sort in relations.items()},
         limits={name: z3.Int(f"new_{name}") for name in limits},
     )

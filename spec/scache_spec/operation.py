@@ -28,7 +28,7 @@ def on_flush(server: Server, is_meant: Callable[[Label], bool]) -> Outcome:
         tuple(binding for binding in cache.bindings if not is_meant(binding.destination)),
     )
     clients = {
-        client_id: replace(client, held=replace(client.held, expiry_ns=now_ns))
+        client_id: replace(client, held=replace(client.held, expiry_ns=min(client.held.expiry_ns, now_ns)))
         if client.held is not None and is_meant(client.held.endpoint)
         else client
         for client_id, client in server.clients.items()

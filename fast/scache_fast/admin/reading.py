@@ -73,6 +73,7 @@ class Reading:
     def version(self, request: Request) -> Iterator[Line]:
         """Say which server this is."""
         yield {"v": VERSION, "ok": True, "version": __version__, "protocol": VERSION, "engine": form.engine(),
+               "accelerator": form.accelerator(),
                "interpreter": form.python(), "pid": os.getpid(), "started_s": round(self._start_s, 3)}  # fmt: skip
 
     def stats(self, request: Request) -> Iterator[Line]:

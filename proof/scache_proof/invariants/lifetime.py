@@ -37,16 +37,31 @@ def lifetime_held_stays(step: Step) -> Term:
     )
 
 
-@of_step("A session's expiry is fixed when it is saved: then plus its ttl, or plus the ttl limit if that is less.")
+@of_step(
+    "A session's expiry is fixed when it is saved: then plus its ttl, or plus the ttl limit if that is less. Only a "
+    "flush that names a held session makes it due."
+)
 def lifetime_fixed(step: Step) -> Term:
-    u, pre, post, c = step.universe, step.pre, step.post, step.given.actor
+    u, pre, post, given, c = step.universe, step.pre, step.post, step.given, step.given.actor
+
+    def flushed(s: Term) -> Term:
+        return both(
+            step.happening == "flush",
+            given.flushes(pre.endpoint(s)),
+            pre.kept(s),
+            post.expiry(s) == smaller(pre.expiry(s), pre.now()),
+        )
+
     new = pre.now() + smaller(pre.saving_ttl(c), pre.ttl_limit())
     return u.every(
         [SESSION],
         lambda s: both(
             implies(
                 both(pre.came(s), either(post.cached(s) > 0, post.kept(s))),
-                both(post.expiry(s) == pre.expiry(s), post.deadline(s) == pre.deadline(s)),
+                both(
+                    either(post.expiry(s) == pre.expiry(s), flushed(s)),
+                    post.deadline(s) == pre.deadline(s),
+                ),
             ),
             implies(both(negate(pre.came(s)), post.cached(s) > 0), post.expiry(s) == new),
         ),

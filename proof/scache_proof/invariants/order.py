@@ -163,21 +163,22 @@ def order_saved_stays(step: Step) -> Term:
             either(
                 both(may, either(step.row is None, post.held(given.actor, s))),
                 both(step.happening == "time passes", pre.expiry(s) <= post.now()),
-                both(step.happening == "flush", given.flushes(s)),
+                both(step.happening == "flush", given.flushes(pre.endpoint(s))),
             ),
         ),
     )
 
 
-@of_step("Only save_dest adds a binding, the one it names; only expiry and the exit take one away.")
+@of_step("Only save_dest adds a binding, the one it names; only expiry, a flush and the exit take one away.")
 def order_bindings_stay(step: Step) -> Term:
-    pre, post = step.pre, step.post
+    pre, post, given = step.pre, step.post, step.given
     return step.universe.every(
         [BINDING],
         lambda b: either(
             post.bound(b) == pre.bound(b),
-            both(step.what is Input.SAVE_DEST, b == step.given.binding, pre.bound(b) == 0),
+            both(step.what is Input.SAVE_DEST, b == given.binding, pre.bound(b) == 0),
             both(step.happening == "time passes", pre.binding_expiry(b) <= post.now(), post.bound(b) == 0),
+            both(step.happening == "flush", given.flushes_destination(pre.destination(b)), post.bound(b) == 0),
             step.happening == "exit",
         ),
     )
