@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from itertools import islice
 from pathlib import Path
 
@@ -166,13 +167,14 @@ def test_departure_says_what_was_expected_and_what_was_seen(tmp_path: Path) -> N
     played = (
         TraceStep(Connect("A"), Outcome()),
         TraceStep(step, Outcome(status=0)),
-        TraceStep(Tick(2), Outcome(closed=())),
-        TraceStep(Tick(2), Outcome()),
+        *[TraceStep(Tick(2), Outcome(closed=()))] * 6,
     )
     with plugged.server("fast", tmp_path) as target:
         (divergence,) = traces.replay(target, [Trace(8, played)]).divergences
-    assert str(divergence) == (
-        "trace 8, step 3: expected the descriptors of sessions [1] to stay open; got they are closed"
+    # The server's closing thread closes it a moment later, perhaps in the next step.
+    assert re.fullmatch(
+        r"trace 8, step [3-8]: expected the descriptors of sessions \[1\] to stay open; got they are closed",
+        str(divergence),
     )
 
 
