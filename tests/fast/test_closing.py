@@ -65,6 +65,15 @@ def is_closed(reader: int) -> bool:
     return bool(select.select([reader], [], [], PATIENCE_S)[0]) and os.read(reader, 1) == b""
 
 
+@contextmanager
+def aborted(stuck: Fuse) -> Iterator[None]:
+    """Let everybody go on in the end, also after a failure: a killed server that hangs would be waited for for ever."""
+    try:
+        yield
+    finally:
+        stuck.abort()
+
+
 def let_go(stuck: Fuse, *passed: int) -> None:
     """Let everybody go on who waits for one of the files, and close our own copies, which then does not wait."""
     stuck.abort()
@@ -168,6 +177,20 @@ def test_lingering_close_is_interrupted() -> None:
         signal.signal(signal.SIGUSR2, before)
 
 
+def test_thread_can_be_waited_for_as_soon_as_it_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    closing, start, not_started = ClosingThreads(Silence()), threading.Thread.start, list[object]()
+
+    def look_and_start(thread: threading.Thread) -> None:
+        not_started.extend(each for each in closing._workers if each.thread is thread)
+        start(thread)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", look_and_start)
+        closing.start()
+    assert not_started == []
+    assert closing.finish(PATIENCE_S)
+
+
 def test_user_of_whom_much_is_waiting_is_crowded_until_it_is_closed() -> None:
     closing = ClosingThreads(Silence())  # its threads are not started yet
     readers, writers = zip(*(pipe() for _ in range(CROWDED_MAX // 253 + 1)), strict=True)
@@ -186,7 +209,11 @@ def test_user_of_whom_much_is_waiting_is_crowded_until_it_is_closed() -> None:
 
 
 def test_what_expires_and_hangs_holds_up_nobody(stuck: Fuse, tmp_path: Path) -> None:
-    with running("--listen", tmp_path / "s", "--ttl-limit", "1h") as server, Client(tmp_path / "s") as client:
+    with (
+        running("--listen", tmp_path / "s", "--ttl-limit", "1h") as server,
+        aborted(stuck),
+        Client(tmp_path / "s") as client,
+    ):
         passed = stuck.open()
         assert client.save(b"hangs", passed, ttl=b"1") == DONE
         with client.park(b"e", ttl=b"1") as far:
@@ -198,7 +225,11 @@ def test_what_expires_and_hangs_holds_up_nobody(stuck: Fuse, tmp_path: Path) -> 
 
 
 def test_user_whose_files_hang_is_refused_by_a_real_process(stuck: Fuse, tmp_path: Path) -> None:
-    with running("--listen", tmp_path / "s", "--ttl-limit", "1h") as server, Client(tmp_path / "s") as client:
+    with (
+        running("--listen", tmp_path / "s", "--ttl-limit", "1h") as server,
+        aborted(stuck),
+        Client(tmp_path / "s") as client,
+    ):
         passed = [stuck.open() for _ in range(REPLACEMENTS_MAX)]
         for each in passed:
             assert client.save(b"hangs", each, ttl=b"1") == DONE
@@ -213,7 +244,7 @@ def test_user_whose_files_hang_is_refused_by_a_real_process(stuck: Fuse, tmp_pat
 
 def test_LIFE_4_end_with_a_stuck_close_closes_everything_else(stuck: Fuse, tmp_path: Path) -> None:
     path = tmp_path / "s"
-    with running("--listen", path, "--ttl-limit", "1h") as server, Client(path) as client:
+    with running("--listen", path, "--ttl-limit", "1h") as server, aborted(stuck), Client(path) as client:
         passed = stuck.open()
         assert client.save(b"hangs", passed) == DONE
         with client.park(b"e") as far:

@@ -181,13 +181,11 @@ class ClosingThreads:
 
     def _start_worker(self) -> None:
         worker = _Worker(self)
-        with self._lock:
-            self._workers.append(worker)
         try:
-            worker.thread.start()
+            with self._lock:  # whoever sees it in the list may wait for its end, which takes a thread that was started
+                worker.thread.start()
+                self._workers.append(worker)
         except RuntimeError as error:  # RLIMIT_NPROC
-            with self._lock:
-                self._workers.remove(worker)
             self._tell(f"cannot start another thread for closing descriptors: {error}")
 
     def _tell(self, line: str | Job) -> None:
