@@ -18,7 +18,7 @@ def test_histories_are_linearizable(name: str, tmp_path: Path, volume: Volume) -
     print(f"{name}: {result}")
     assert result.failure is None, str(result)
     assert result.operations >= volume.histories * 2 * 40
-    assert result.overlapping >= result.operations // 10, "clients that take turns prove nothing"
+    assert result.overlapping >= result.operations // 10, "clients that take turns show nothing"
 
 
 def test_histories_can_be_made_in_real_time(tmp_path: Path) -> None:

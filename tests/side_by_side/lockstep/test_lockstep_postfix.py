@@ -51,6 +51,10 @@ def lockstep_with_shortest_script(child: MasterChild, seed: int, runs: int) -> T
     with ExitStack() as stack:
         try:
             return lockstep(child, seed, runs)
+        except Difference:
+            pass  # Does it come again? A process that gets no processor for long may be given up by its client.
+        try:
+            return lockstep(new_child(stack), seed, runs)
         except Difference as difference:
             raise shortest(difference, lambda limits: open_world(new_child(stack), limits)) from None
 
