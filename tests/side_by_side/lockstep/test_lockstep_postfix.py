@@ -52,7 +52,7 @@ def lockstep_with_shortest_script(child: MasterChild, seed: int, runs: int) -> T
         try:
             return lockstep(child, seed, runs)
         except Difference:
-            pass  # Does it come again? A process that gets no processor for long may be given up by its client.
+            pass  # Does it come again? On a busy machine some differences did not, for a reason that nobody found.
         try:
             return lockstep(new_child(stack), seed, runs)
         except Difference as difference:
