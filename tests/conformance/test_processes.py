@@ -1,5 +1,6 @@
 """Processes that start while others close connections."""
 
+import os
 import select
 import subprocess
 import threading
@@ -33,6 +34,17 @@ def test_hangup_waits_for_a_process_that_starts_and_is_noticed_at_once(monkeypat
     assert select.select([line.near], [], [], 0)[0]
     starting.join()
     line.close()
+
+
+def test_number_is_closed_when_no_process_is_being_started_that_would_keep_a_copy() -> None:
+    reader, writer = os.pipe()
+    closing = threading.Thread(target=processes.close_number, args=[writer])
+    with processes.STARTING:
+        closing.start()
+        assert not select.select([reader], [], [], 0.05)[0], "closed while a process starts"
+    closing.join()
+    assert os.read(reader, 1) == b""
+    os.close(reader)
 
 
 def test_command_is_run() -> None:

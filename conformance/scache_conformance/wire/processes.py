@@ -5,6 +5,7 @@ open for that long, tens of milliseconds on a busy machine, and the server at th
 connections are closed before a process starts or after, never while it does.
 """
 
+import os
 import socket
 import subprocess
 import threading
@@ -20,6 +21,12 @@ def close(*connections: socket.socket) -> None:
     with STARTING:
         for each in connections:
             each.close()
+
+
+def close_number(descriptor: int) -> None:
+    """Close a descriptor that a server has, too, so that from now on the last copy is the server's."""
+    with STARTING:
+        os.close(descriptor)
 
 
 def run(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":

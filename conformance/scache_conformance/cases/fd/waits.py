@@ -21,7 +21,7 @@ from scache_conformance.suite.lab import Lab
 from scache_conformance.suite.registry import Schedule, add
 from scache_conformance.suite.requirements import require
 from scache_conformance.suite.verdicts import Level
-from scache_conformance.wire import lists
+from scache_conformance.wire import lists, processes
 from scache_conformance.wire.lists import DUMMY_LIST
 
 LINGER_S = 60
@@ -99,12 +99,12 @@ def _last_copy(server: Target, fd: int) -> Iterator[None]:
     """Leave the server with the last copy of what is sent in the body: it reads that when ours is closed."""
     with server.stopped():
         yield
-        os.close(fd)
+        processes.close_number(fd)
 
 
 def _expires(lab: Lab, server: Target, peer: Client, fd: int) -> None:
     peer.saves(fd, lab.label("e"), b"p", 1)
-    os.close(fd)
+    processes.close_number(fd)
     if server.has_clock:
         server.set_clock_forward(2)
     else:
@@ -155,7 +155,7 @@ def _at_exit(kind: str) -> None:
             with WAITING[kind](server) as fd, lab.peer(target=server) as peer:
                 line = peer.park("e", b"1")
                 peer.saves(fd, lab.label("e"), b"2")
-                os.close(fd)
+                processes.close_number(fd)
                 last = peer.park("e", b"3")
                 server.begin_exit()
                 other.insist_on_hangup()
