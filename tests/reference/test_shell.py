@@ -1,18 +1,14 @@
 """What the reference server's shell adds to the specification: the sockets' part of its clauses."""
 
 import errno
-import fcntl
 import os
 import socket
-import struct
-import termios
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import NoReturn
 from unittest import mock
 
 import pytest
-from tests.support.client import Client
 from tests.support.messages import DUMMY, MISSED, find_endp, found
 from tests.support.servers import Reference
 
@@ -28,28 +24,14 @@ def server() -> Iterator[Reference]:
 # A descriptor in flight.
 
 
-def unread_bytes(client: Client) -> int:
-    """Return how many bytes a client could read; reading would stop at a descriptor."""
-    count: int = struct.unpack("i", fcntl.ioctl(client.sock, termios.FIONREAD, bytes(4)))[0]
-    return count
-
-
-def take(client: Client) -> None:
-    """Read what was found, then the descriptor."""
-    assert client.sock.recv(len(found(b"p"))) == found(b"p")
-    data, (taken,) = client.read_with_descriptors()
-    assert data == b"\0"
-    os.close(taken)
-
-
 def test_FD_14_reading_the_descriptor_ends_a_step_that_waits(server: Reference) -> None:
     client = server.peer()
     with closing(client.park(b"e")):
         client.send(find_endp(b"e") + DUMMY + DUMMY + find_endp(b"e"))
         server.turn(4)
-        take(client)
+        client.take_found()
         server.shell.step(20)
-        assert unread_bytes(client) == len(MISSED)
+        assert client.unread_bytes() == len(MISSED)
 
 
 class Unwilling:

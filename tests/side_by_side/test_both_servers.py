@@ -4,12 +4,10 @@ import fcntl
 import os
 import socket
 import struct
-import termios
 from collections.abc import Callable, Iterator, MutableSequence
 from contextlib import ExitStack
 
 import pytest
-from tests.support.client import Client
 from tests.support.descriptors import is_hung_up, none_left_open, open_descriptors, room_for
 from tests.support.messages import DONE, DUMMY, FAILED, GREETING, MISSED, find_endp, found, save_dest, save_endp
 from tests.support.servers import SERVERS, InProcessServer
@@ -132,28 +130,14 @@ def test_FD_1_descriptors_that_nobody_awaits_are_closed(server: InProcessServer)
 # A descriptor in flight.
 
 
-def unread_bytes(client: Client) -> int:
-    """Return how many bytes a client could read; reading would stop at a descriptor."""
-    count: int = struct.unpack("i", fcntl.ioctl(client.sock, termios.FIONREAD, bytes(4)))[0]
-    return count
-
-
-def take(client: Client) -> None:
-    """Read what was found, then the descriptor."""
-    assert client.sock.recv(len(found(b"p"))) == found(b"p")
-    data, (taken,) = client.read_with_descriptors()
-    assert data == b"\0"
-    os.close(taken)
-
-
 def test_FD_14_nothing_is_served_until_the_descriptor_has_been_read(server: InProcessServer) -> None:
     client = server.peer()
     with client.park(b"e"), client.park(b"e"):
         client.send(find_endp(b"e") + DUMMY + DUMMY + find_endp(b"e") + DUMMY)
         for _ in range(2):
             server.turn(4)
-            assert unread_bytes(client) == len(found(b"p")) + 1
-            take(client)
+            assert client.unread_bytes() == len(found(b"p")) + 1
+            client.take_found()
         assert client.say(DUMMY + find_endp(b"e")) == MISSED
 
 
@@ -172,7 +156,7 @@ def test_FD_14_byte_that_the_kernel_still_counts_has_been_read(
     with client.park(b"e"):
         client.send(find_endp(b"e") + DUMMY + DUMMY + find_endp(b"zz"))
         server.turn(4)
-        take(client)
+        client.take_found()
         with monkeypatch.context() as patch:
             patch.setattr(fcntl, "ioctl", counts_one_byte)
             server.turn(4)
@@ -209,7 +193,7 @@ def test_FD_14_client_that_shuts_its_end_keeps_its_place_until_it_has_read(serve
         client.sock.shutdown(how)
         server.turn(4)
         assert server.client_count == 1
-        take(client)
+        client.take_found()
         server.turn(4)
         assert server.client_count == 0
 

@@ -1,6 +1,10 @@
 """A client that does what a test tells it to: it writes bytes and descriptors and hands out what comes back."""
 
+import fcntl
+import os
 import socket
+import struct
+import termios
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self
@@ -75,6 +79,18 @@ class Client:
         """Return what has come until a descriptor did."""
         data, descriptors, _, _ = socket.recv_fds(self.sock, 100, 2)
         return data, descriptors
+
+    def unread_bytes(self) -> int:
+        """Return how many bytes could be read; reading would stop at a descriptor."""
+        count: int = struct.unpack("i", fcntl.ioctl(self.sock, termios.FIONREAD, bytes(4)))[0]
+        return count
+
+    def take_found(self, properties: bytes = b"p") -> None:
+        """Read the answer to a find and the descriptor behind it, which is closed: both have come."""
+        assert self.sock.recv(len(found(properties))) == found(properties)
+        data, (taken,) = self.read_with_descriptors()
+        assert data == b"\0"
+        os.close(taken)
 
     def take(self) -> int:
         """Say ready; return the descriptor that comes, which is the caller's."""

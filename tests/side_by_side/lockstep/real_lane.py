@@ -84,4 +84,6 @@ class RealLane(Lane):
     def _take_descriptor(self, client: ClientId, handle: Handle) -> None:
         super()._take_descriptor(client, handle)
         super().write(client, DUMMY_LIST, ())
+        # It throws away what it reads together with the acknowledgement: that has to be read before anything follows.
+        self._child.poke()
         self._acknowledged.add(client)

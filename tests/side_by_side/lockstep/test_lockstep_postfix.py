@@ -51,10 +51,6 @@ def lockstep_with_shortest_script(child: MasterChild, seed: int, runs: int) -> T
     with ExitStack() as stack:
         try:
             return lockstep(child, seed, runs)
-        except Difference:
-            pass  # Does it come again? On a busy machine some differences did not, for a reason that nobody found.
-        try:
-            return lockstep(new_child(stack), seed, runs)
         except Difference as difference:
             raise shortest(difference, lambda limits: open_world(new_child(stack), limits)) from None
 
