@@ -9,19 +9,17 @@ kernel does. What a failing close does is in test_faults.py.
 
 import errno
 import os
-import signal
 import socket
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.support.client import PATIENCE_S, Client
+from tests.support.client import Client
 from tests.support.errnos import ERRNOS
 from tests.support.messages import DONE, DUMMY, GREETING, MISSED, find_endp, found, save_endp
-from tests.support.processes import TRY_AGAIN_MS, Running, ended, process_status, running
+from tests.support.processes import Running, ended, running
+from tests.support.tracing import injected
 
 pytestmark = pytest.mark.needs("strace")
 
@@ -69,9 +67,9 @@ def test_system_call_that_fails_ends_one_client_at_most(
     started, path, baseline = server
     for number in CALLS[call] if is_full else SAMPLE.get(call, ()):
         for occasion in range(1, OCCASIONS + 1) if is_full else (1,):
-            with failing(started.pid, call, number, occasion) as log, socket.socket() as spare:
+            with injected(started.pid, call, f"error={number}:when={occasion}") as log, socket.socket() as spare:
                 scenario(path, spare)
-            assert "(INJECTED)" in log.read_text(encoding="utf-8"), f"{call} was not called"
+                assert "(INJECTED)" in log.read_text(encoding="utf-8"), f"{call} was not called"
             assert not ended(started.pid, 0), f"{call}: {errno.errorcode[number]} ended the server"
             everybody_served(path)
             started.await_descriptors(baseline)
@@ -102,19 +100,3 @@ def everybody_served(path: Path) -> None:
             while client.say(find_endp(label)) != MISSED:
                 os.close(client.take())
                 client.send(DUMMY)
-
-
-@contextmanager
-def failing(pid: int, call: str, number: int, occasion: int) -> Iterator[Path]:
-    """Let one call of a process fail while the block runs; yield strace's log."""
-    log = Path(f"/tmp/scached-{pid}.strace")
-    fault = f"inject={call}:error={number}:when={occasion}"
-    words = ["strace", "-f", "-qq", "-o", str(log), "-e", f"trace={call}", "-e", fault, "-p", str(pid)]
-    strace = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        while any(process_status(int(task), "TracerPid") == "0" for task in os.listdir(f"/proc/{pid}/task")):
-            assert not ended(strace.pid, TRY_AGAIN_MS), "strace ended"
-        yield log
-    finally:
-        strace.send_signal(signal.SIGINT)  # It lets go of the process.
-        strace.wait(PATIENCE_S)

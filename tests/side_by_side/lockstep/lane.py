@@ -52,8 +52,11 @@ class Lane(ABC):
     def _connect(self) -> socket.socket: ...
 
     @abstractmethod
-    def _try_again(self, attempt: int) -> None:
-        """Let the server go on, because something it owes is not there yet. Raises Mismatch if it had its chances."""
+    def _try_again(self, attempt: int, fd: int) -> None:
+        """Let the server go on: what it owes is not there yet to be read from `fd`.
+
+        Raises Mismatch if it had its chances.
+        """
 
     @abstractmethod
     def let_run(self, expected: Expected) -> None:
@@ -143,13 +146,14 @@ class Lane(ABC):
         self._hear_bytes(client, wanted)
 
     def _hear_bytes(self, client: ClientId, wanted: bytes) -> None:
-        heard, attempt = b"", 0
+        connection, heard, attempt = self._clients[client], b"", 0
         while len(heard) < len(wanted):
             try:
-                more = self._clients[client].recv(len(wanted) - len(heard), socket.MSG_DONTWAIT)
+                more = connection.recv(len(wanted) - len(heard), socket.MSG_DONTWAIT)
             except BlockingIOError:
                 attempt += 1
-                self._try_again_for(attempt, f"client {client} heard {heard!r}, not {wanted!r}")
+                reason = f"client {client} heard {heard!r}, not {wanted!r}"
+                self._try_again_for(attempt, connection.fileno(), reason)
                 continue
             except ConnectionResetError:
                 more = b""
@@ -172,7 +176,7 @@ class Lane(ABC):
         try:
             data, fds, _, _ = socket.recv_fds(self._clients[client], 1, 3, socket.MSG_DONTWAIT)
         except BlockingIOError:
-            self._try_again_for(attempt, f"client {client} has no descriptor")
+            self._try_again_for(attempt, self._clients[client].fileno(), f"client {client} has no descriptor")
             return self._receive_descriptors(client, attempt + 1)
         except ConnectionResetError:
             raise Mismatch(f"{self.name}: client {client} was cut off before its descriptor") from None
@@ -196,7 +200,7 @@ class Lane(ABC):
         try:
             data = self._clients[client].recv(4096, socket.MSG_DONTWAIT)
         except BlockingIOError:
-            self._try_again_for(attempt, f"client {client} is still connected")
+            self._try_again_for(attempt, self._clients[client].fileno(), f"client {client} is still connected")
             self._see_end(client, attempt + 1)
             return
         except ConnectionResetError:  # The server closed with bytes of the client unread.
@@ -212,14 +216,14 @@ class Lane(ABC):
         attempt = 0
         while not one.poll(0):
             attempt += 1
-            self._try_again_for(attempt, f"descriptor {handle} is still open")
+            self._try_again_for(attempt, reader, f"descriptor {handle} is still open")
         self._poll.unregister(reader)
         os.close(reader)
         del self._parked[handle]
 
-    def _try_again_for(self, attempt: int, reason: str) -> None:
+    def _try_again_for(self, attempt: int, fd: int, reason: str) -> None:
         try:
-            self._try_again(attempt)
+            self._try_again(attempt, fd)
         except Mismatch:
             raise Mismatch(f"{self.name}: {reason}") from None
 
@@ -243,7 +247,7 @@ class InProcessLane(Lane):
     def _connect(self) -> socket.socket:
         return self.server.peer(greeted=False).sock
 
-    def _try_again(self, attempt: int) -> None:
+    def _try_again(self, attempt: int, fd: int) -> None:
         if attempt > TRIES:
             raise Mismatch
         self.server.step()

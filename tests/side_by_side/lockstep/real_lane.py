@@ -8,6 +8,7 @@ only then. The acknowledgement that the script sends later is held back.
 """
 
 import re
+import select
 import socket
 from typing import Final
 
@@ -77,8 +78,12 @@ class RealLane(Lane):
         connection.setblocking(False)
         return connection
 
-    def _try_again(self, attempt: int) -> None:
-        if attempt > 1000 or not self._poll.poll(PATIENCE_MS):
+    def _try_again(self, attempt: int, fd: int) -> None:
+        # Only this one is waited for: others may be readable for long. A descriptor that the server drops as it reads
+        # a request is seen closed before the reply to that request is written.
+        one = select.poll()
+        one.register(fd, select.POLLIN)
+        if not one.poll(PATIENCE_MS):
             raise Mismatch
 
     def _take_descriptor(self, client: ClientId, handle: Handle) -> None:

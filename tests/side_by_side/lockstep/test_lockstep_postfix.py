@@ -11,10 +11,12 @@ from tests.side_by_side.lockstep.run import Run
 from tests.side_by_side.lockstep.shortest import shortest
 from tests.side_by_side.lockstep.tally import Tally
 from tests.side_by_side.lockstep.world import Difference, World
+from tests.support.messages import find_endp
+from tests.support.tracing import injected
 from tests.wrong.registry import rules
 
 from scache_conformance.servers.postfix import MasterChild
-from scache_spec.vocabulary import Limits
+from scache_spec.vocabulary import ClientId, Limits
 
 pytestmark = pytest.mark.needs("postfix", "compiler")
 
@@ -69,6 +71,19 @@ def test_scache_does_as_the_specification_does_in_runs_that_were_never_seen(chil
     seed = random.SystemRandom().getrandbits(64)
     print(f"{seed=}")
     lockstep_with_shortest_script(child, seed, runs=20)
+
+
+@pytest.mark.needs("strace")
+def test_scache_that_takes_its_time_is_waited_for(child: MasterChild) -> None:
+    """Between reading a request and writing the reply, here 20 ms, a descriptor that came with it is closed."""
+    world = open_world(child)
+    client = ClientId(65)
+    world.connect(client)
+    world.settle()
+    with injected(child.pid, "write", "delay_enter=20000"):
+        world.write(client, find_endp(b"nobody"), 1)
+        world.settle()
+    world.discard()
 
 
 @pytest.mark.parametrize(
