@@ -94,6 +94,12 @@ def test_every_clause_of_clients_is_tried_and_broken_on_purpose() -> None:
     assert {clause for slip in SLIPS.values() for clause in slip.clauses} == of_clients
 
 
+def test_every_clause_has_a_reason() -> None:
+    titles = re.findall(r"^## (.+)$", (ROOT / "docs/rationale.md").read_text(encoding="utf-8"), re.MULTILINE)
+    explained = [name for title in titles for name in title.split(", ")]
+    assert sorted(explained) == sorted(clauses.gather()), "docs/rationale.md says for each clause once why it is so"
+
+
 def test_clauses_are_there() -> None:
     assert len(clauses.gather()) >= 70
 
