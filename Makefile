@@ -173,10 +173,11 @@ format: setup ## rewrite the sources in house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-spec: setup ## render spec/SPEC.md and the manual page from the code
+spec: setup ## render spec/SPEC.md, manual pages and pages of reference from the code
 	$(BIN)/python -m scache_spec.render spec/SPEC.md
 	$(BIN)/python -m scache_fast.settings.manual deploy/man/scached.8
 	$(BIN)/python -m scache_ctl.manual deploy
+	PYTHONPATH=docs $(BIN)/python -m scache_docs.reference
 
 clean: ## remove what make and the tools made
 	rm -rf .venv .venv-* .run .cache .hypothesis .mypy_cache .ruff_cache .pytest_cache dist build

@@ -56,5 +56,9 @@ def test_server_says_what_an_operator_would_miss(tmp_path: Path) -> None:
             server.line("'short': expired")
             client.say(find_endp(b"zz"))
             server.line("'zz': not found")
+            with Client(tmp_path / "s") as other:
+                other.say(find_endp(b"e"))
+                server.line(r"client \d+ \(pid \d+, uid \d+\): 'find_endp' 'e': found")
+            server.line(r"client \d+ \(pid \d+, uid \d+\): 'e': not handed over, parked again")
             lines = server.end()
     assert any(line.endswith(": 1 parked connections are closed, because the server ends") for line in lines)

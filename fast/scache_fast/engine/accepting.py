@@ -189,11 +189,11 @@ class Accepting:
         limits = self._context.limits
         per_user = limits.clients_per_user_max
         if self._clients >= limits.clients_max:  # LIMIT-5
-            self._meet_limit(Limit.CLIENTS, user)
+            self._meet_limit(Limit.CLIENTS, user, pid)
             return None
         # LIMIT-12
         if per_user is not None and self._clients_of.get(user, 0) >= per_user and user not in self._privileged:
-            self._meet_limit(Limit.CLIENTS_PER_USER, user)
+            self._meet_limit(Limit.CLIENTS_PER_USER, user, pid)
             return None
         if self.may_connect is not None and not self.may_connect(sock):
             self._counters.clients_refused += 1
@@ -218,11 +218,11 @@ class Accepting:
         if not self._clients_of[user]:
             del self._clients_of[user]
 
-    def _meet_limit(self, limit: Limit, user: int) -> None:
+    def _meet_limit(self, limit: Limit, user: int, pid: int) -> None:
         self._counters.clients_refused += 1
         self._statistics.limit_hits[limit] += 1
         self._log.warning(
-            f"client closed: uid {user}: limit {limit.value}={getattr(self._context.limits, limit.value)}"
+            f"client (pid {pid}, uid {user}) closed: limit {limit.value}={getattr(self._context.limits, limit.value)}"
         )
 
     def _pause(self, error: OSError, now_ns: int) -> None:

@@ -237,7 +237,8 @@ class Conversations:
         if fields_read is None:  # WIRE-4
             if decoder.met is not None:  # LIMIT-1
                 self.answer(client)
-                self._requests.meet_limit(decoder.met, f"{client.name} closed: its attribute list is too long")
+                met = self._requests.met(decoder.met)
+                self._log.warning(f"{client.name} closed: its attribute list is too long: {met}")
                 client.state = CLOSED  # LIMIT-1
             return False
         self._on_list(client, fields_read)  # CONN-3
@@ -258,9 +259,9 @@ class Conversations:
                 self._faults.contain("session closed, cannot be put back", error)
                 is_back = False
             if is_back:
-                self._counters.put_back += 1
+                self._requests.note_put_back(client, session)
             else:
-                self._counters.expired += 1
+                self._requests.note_expired(session)
                 self._requests.discard(session)  # ENDP-6
 
     def _is_unread(self, client: Client) -> bool:
@@ -347,7 +348,7 @@ class Conversations:
 
     def _lose(self, client: Client, error: OSError) -> None:
         if error.errno in CLIENT_LOST:
-            self._log.detail(f"{client.name}: {error.strerror}")
+            self._log.detail(f"{client.name} is gone: {error.strerror}")
         else:
             self._log.warning(f"{client.name} closed: unexpected failure of its socket: {error.strerror}")
         client.state = CLOSED

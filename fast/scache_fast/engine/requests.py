@@ -145,7 +145,7 @@ class Requests:
             client.output += _DONE  # CONN-8
         else:
             self._counters.dest_refused += 1
-            self.meet_limit(limit, f"{client.name}: save_dest {printable(fields[5])} refused")
+            self.refuse(client, "save_dest", fields[5], self.met(limit))
             client.output += _FAILED  # LIMIT-4
 
     def _find_dest(self, client: Client, fields: list[bytes]) -> None:
@@ -184,7 +184,7 @@ class Requests:
         """Say whether a session that was found can be handed out; if not, its descriptor is closed."""
         if session.expiry_ns <= self._turn.now_ns:  # TTL-5
             self._turn.work_left -= 1
-            self._counters.expired += 1
+            self.note_expired(session)
             self.discard(session)
             return False
         if self.is_alive is None:
@@ -197,6 +197,8 @@ class Requests:
         if not is_alive:
             self._turn.work_left -= 1
             self._counters.dead += 1
+            if self.verbose:
+                self._log.detail(f"{printable(session.endpoint)}: not handed out: its peer is gone")
             self._context.let_go(Job([session.descriptor], session.user))
         return is_alive
 
@@ -234,12 +236,12 @@ class Requests:
         else:
             self.close_unwanted(client, [descriptor])  # LIMIT-2, LIMIT-3
             self._counters.endp_refused += 1
-            self.meet_limit(limit, f"{client.name}: save_endp {printable(endpoint)} refused")
+            self.refuse(client, "save_endp", endpoint, self.met(limit))
             client.output += _FAILED  # LIMIT-2, LIMIT-3
 
     def refuse_descriptor(self, client: Client, reason: str) -> None:
         """Answer a save whose descriptor was not parked."""
-        self._log.warning(f"{client.name}: save_endp {printable(client.saving[0])} refused: {reason}")
+        self.refuse(client, "save_endp", client.saving[0], reason)
         self._counters.endp_refused += 1
         client.step_since_ns = self._turn.now_ns
         client.state = REQUEST
@@ -261,15 +263,30 @@ class Requests:
     def expire(self, work_max: int) -> None:
         """Remove what is due, at most so many pieces of it, and close its descriptors."""
         for session in self._table.pop_expired(self._turn.now_ns, work_max):
-            self._counters.expired += 1
-            if self.verbose:
-                self._log.detail(f"{printable(session.endpoint)}: expired")
+            self.note_expired(session)
             self.discard(session)
 
-    def meet_limit(self, limit: Limit, text: str) -> None:
-        """Count that a limit was met, and log what came of it."""
+    # What becomes of sessions, counted and logged.
+
+    def note_expired(self, session: Session) -> None:
+        """Take note that a session expired."""
+        self._counters.expired += 1
+        if self.verbose:
+            self._log.detail(f"{printable(session.endpoint)}: expired")
+
+    def note_put_back(self, client: Client, session: Session) -> None:
+        """Take note that a session that was found was not handed over, and is parked again."""
+        self._counters.put_back += 1
+        if self.verbose:
+            self._log.detail(f"{client.name}: {printable(session.endpoint)}: not handed over, parked again")
+
+    def refuse(self, client: Client, request: str, label: bytes, reason: str) -> None:
+        """Log that a save was answered with status 2."""
+        self._log.warning(f"{client.name}: {request} {printable(label)} refused: {reason}")
+
+    def met(self, limit: Limit) -> str:
+        """Count that a limit was met; return what a line of the log says about it."""
         if self._context.refusal and limit in (Limit.SESSIONS, Limit.BINDINGS):
-            self._log.warning(f"{text}: {self._context.refusal}")
-            return
+            return self._context.refusal
         self._statistics.limit_hits[limit] += 1
-        self._log.warning(f"{text}: limit {limit.value}={getattr(self._context.limits, limit.value)}")
+        return f"limit {limit.value}={getattr(self._context.limits, limit.value)}"

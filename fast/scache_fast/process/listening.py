@@ -93,7 +93,7 @@ class SocketFile:
         except (FileNotFoundError, NotADirectoryError):
             return None  # The whole folder is gone.
         except OSError as error:
-            return f"{self.path} is left behind: {error.strerror}"
+            return str(error.strerror)
         return None
 
     def close(self) -> None:

@@ -79,10 +79,10 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
         for file in [*files, *([admin] if admin is not None else [])]:
             file.sock.close()
             # In a chroot the path means something else. The next start replaces what is left.
-            complaint = None if is_in_chroot else file.remove(Logger(sink))
+            reason = None if is_in_chroot else file.remove(Logger(sink))
             # Whoever gave up privileges often may not remove the file.
-            if complaint is not None and settings.user is None:
-                Logger(sink).warning(complaint)
+            if reason is not None and settings.user is None:
+                Logger(sink).warning(f"{file.path} is left behind: {reason}")
         if isinstance(sink, Datagrams):
             sink.finish()
 

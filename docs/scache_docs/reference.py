@@ -1,0 +1,27 @@
+"""Pages of the site that are kept as files, since operators read them in the packages as well.
+
+python -m scache_docs.reference [FOLDER]
+"""
+
+import sys
+from pathlib import Path
+from typing import Final
+
+from scache_docs import messages, metrics
+
+FOLDER: Final = Path(__file__).parents[1] / "reference"
+
+
+def pages() -> dict[str, str]:
+    """Return each page by its name in docs/reference."""
+    return {"messages.md": messages.page(), "metrics.md": metrics.page()}
+
+
+def main(folder: Path) -> None:
+    """Write every page."""
+    for name, text in pages().items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)
