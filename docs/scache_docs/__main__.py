@@ -13,11 +13,17 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Final
 
-from scache_docs.pages import ROOT, make_pages
+from scache_docs.pages import make_pages
+from scache_docs.published import ROOT
 
 HERE: Final = Path(__file__).parent
 PYODIDE: Final = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "pyodide-lock.json", "python_stdlib.zip")
-IN_THE_PAGE: Final = ("spec/scache_spec", "docs/scache_docs/play.py", "docs/scache_docs/__init__.py")
+IN_THE_PAGE: Final = (
+    "spec/scache_spec",
+    "docs/scache_docs/play.py",
+    "docs/scache_docs/what_if.py",
+    "docs/scache_docs/__init__.py",
+)
 
 
 def build(out: Path, pyodide: Path | None) -> int:

@@ -1,30 +1,28 @@
 """Pages made from the code: the specification, a page for each clause, the settings and the commands.
 
-`make_pages` writes MyST sources into a folder; Sphinx makes them into HTML. What is said about a clause beyond its own
-text is looked up: places in the sources, cases of the suite, conformance/RESULTS.md, MUTANTS.md and docs/rationale.md.
+`make_pages` writes MyST sources into a folder; Sphinx makes them into HTML. The pages of clauses are in `clause_pages`,
+the answers to "what if" in `what_if`.
 """
 
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from scache_conformance.suite.registry import all_cases
 from scache_docs import pictures
+from scache_docs.clause_pages import clause_page, linked, matrix, tags
+from scache_docs.published import CLAUSES, ROOT, mutants, read, reasons, results
+from scache_docs.what_if import DEEDS, STATES, anchor, answer, pair
 from scache_fast.settings.sizing import MEGABYTE, ROWS, total_bytes
 from scache_fast.settings.table import SETTINGS, Setting
 from scache_spec import render
-from scache_spec.clauses import AREAS, Clause, gather
-from scache_spec.conversation import TRANSITIONS
+from scache_spec.clauses import AREAS
+from scache_spec.conversation import State
 from scache_spec.dances import EXAMPLES
-from scache_spec.places import places
 from scache_spec.vocabulary import Limits
-
-ROOT: Final = Path(__file__).parents[2]
-CLAUSES: Final = gather()
-ID: Final = re.compile(rf"\b((?:{'|'.join(AREAS)})-[0-9]+)\b")
 
 EXTRAS: Final = (("security.md", "SECURITY.md"), ("how-to/postfix.md", "deploy/postfix/README.md"),
                  ("conformance/guide.md", "conformance/README.md"), ("speed.md", "bench/RESULTS.md"),
@@ -62,20 +60,22 @@ def _specification() -> dict[str, str]:
     sections = _sections(render.render())
     made = {
         "spec/index.md": _index(sections),
-        "spec/messages.md": _linked(sections["The messages"], "The messages"),
+        "spec/messages.md": linked(sections["The messages"], "The messages"),
+        "spec/what-if.md": _what_if(),
         "spec/conversation.md": _conversation(sections["The conversation"]),
-        "spec/owes.md": _linked(sections["What a server's loop owes"], "What a server's loop owes"),
-        "spec/limits.md": _linked(sections["Limits and periods"], "Limits and periods"),
-        "spec/vectors.md": _linked(sections["Well-formed or not"], "Well-formed or not"),
+        "spec/owes.md": linked(sections["What a server's loop owes"], "What a server's loop owes"),
+        "spec/limits.md": linked(sections["Limits and periods"], "Limits and periods"),
+        "spec/vectors.md": linked(sections["Well-formed or not"], "Well-formed or not"),
         "spec/examples.md": _examples(),
         "spec/play.md": _play(),
     }
-    rationale = _rationale()
-    results, mutants = _results(), _mutants()
-    ordered = list(CLAUSES.values())
-    for number, clause in enumerate(ordered):
-        near = (ordered[number - 1] if number else None, ordered[number + 1] if number + 1 < len(ordered) else None)
-        made[f"spec/clauses/{clause.id}.md"] = _clause(clause, near, rationale.get(clause.id, ""), results, mutants)
+    why, broken = reasons(read("docs/rationale.md")), mutants(read("conformance/MUTANTS.md"))
+    published = results(read("conformance/RESULTS.md"))
+    made["conformance/matrix.md"] = matrix(published)
+    for clause in CLAUSES.values():
+        made[f"spec/clauses/{clause.id}.md"] = clause_page(
+            clause, why.get(clause.id, ""), published, broken.get(clause.id, [])
+        )
     for area in AREAS:
         made[f"spec/{area}.md"] = _area(area, sections)
     return made
@@ -87,24 +87,16 @@ def _sections(text: str) -> dict[str, str]:
     return {part.partition("\n")[0]: part.partition("\n")[2] for part in parts[1:]}
 
 
-def _linked(text: str, title: str = "", to: str = "clauses/") -> str:
-    """Return a text whose clause numbers are links to the clauses' pages, without pictures for other programs."""
-    text = re.sub(r"^```mermaid\n.*?^```\n", "", text, flags=re.MULTILINE | re.DOTALL)
-    text = re.sub(r'<a id="[^"]*"></a>', "", text)
-    text = re.sub(r"\[([A-Z]+-[0-9]+)\]\(#[^)]*\)", r"\1", text)
-    text = ID.sub(lambda match: f"[{match[1]}]({to}{match[1]}.md)" if match[1] in CLAUSES else match[1], text)
-    return f"# {title}\n\n{text}" if title else text
-
-
 def _index(sections: dict[str, str]) -> str:
     areas = "\n".join(f"* [{area}: {title}]({area}.md)" for area, title in AREAS.items())
-    tree = "\n".join(["play", "conversation", "messages", "examples", *AREAS, "owes", "limits", "vectors"])
+    tree = "\n".join(["what-if", "conversation", "play", "messages", "examples", *AREAS, "owes", "limits", "vectors"])
     intro = render.INTRODUCTION.partition("## How to read this")[0].partition("*Generated")[2].partition("\n\n")[2]
     return f"""# The specification
 
 {intro}
+* [What happens if …](what-if.md): what a server makes of each thing that a client may do, in each state.
+* [The conversation](conversation.md): the table behind it, and its picture.
 * [Play with it](play.md): the specification runs in the page.
-* [The conversation](conversation.md): what a server does when this comes in that state.
 * [The messages](messages.md), [examples with their bytes](examples.md), [well-formed or not](vectors.md).
 {areas}
 
@@ -118,8 +110,64 @@ All of it on one page is the file `spec/SPEC.md` of the project.
 """
 
 
+def _what_if() -> str:
+    states = list(STATES)
+    head = f"| the client sends | {' | '.join(f'**{state.name}**: {state.value}' for state in states)} |"
+    lines = [
+        "# What happens if …",
+        "",
+        "What happens if my client sends X in state Y? A column is what the server waits for, a row is what the client",
+        "does. The answer says what the client is sent. It leads to the whole story, made by running the specification.",
+        "",
+        head,
+        f"|{'---|' * (len(states) + 1)}",
+    ]
+    for deed in DEEDS:
+        cells = [f"[{_in_short(state, deed)}](#{anchor(state, deed)})" for state in states]
+        lines.append(f"| {deed} | {' | '.join(cells)} |")
+    lines += ["", WHILE_SENDING, ""]
+    for state in states:
+        lines += [f"## When the server waits for {state.value}", ""]
+        for deed in DEEDS:
+            lines += [f"({anchor(state, deed)})=", f"### {pair(state, deed)}", "", *_story(state, deed), ""]
+    return "\n".join(lines)
+
+
+WHILE_SENDING: Final = linked("""\
+While the client's socket has not taken the descriptor's byte, and until the client has read it, nothing is served of
+what the client sends (FD-14). If the client goes away before the byte was taken, the session is put back (FD-10);
+after it, nothing is left to do (FD-11).""")
+
+
+def _in_short(state: State, deed: str) -> str:
+    """Return what the client is sent, in a word or two."""
+    said = [each.what.removeprefix("to A: ") for each in answer(state, deed) if each.who == "cache"]
+    words = [each.partition(",")[0].removesuffix("=") for each in said]
+    return "the descriptor" if "one byte" in words else ", ".join(f"`{word}`" for word in words) or "no reply"
+
+
+def _story(state: State, deed: str) -> Iterator[str]:
+    for each in answer(state, deed):
+        match each.who:
+            case "row":
+                yield f"* *{each.what}* ([{each.clause}](clauses/{each.clause}.md))"
+            case "inside":
+                yield f"* {each.what}"
+            case "cache":
+                yield f"* the cache, {_quoted(each.what)}"
+            case name:
+                yield f"* client {name}: {_quoted(each.what)}"
+    yield f'\n<a href="play.html#{quote(pair(state, deed))}">Step through it</a>'
+
+
+def _quoted(text: str) -> str:
+    """Return a line of the log with the bytes in it as code."""
+    said, to, what = text.rpartition(": ") if text.startswith("to ") else ("", "", text)
+    return f"{said}{to}`{what}`" if "=" in what else f"{said}{to}{what}"
+
+
 def _conversation(section: str) -> str:
-    text = _linked(section).replace(
+    text = linked(section).replace(
         "Every row of the table", pictures.conversation("clauses/{}.html") + "\n\nEvery row of the table"
     )
     return (
@@ -150,7 +198,7 @@ def _area(area: str, sections: dict[str, str]) -> str:
     tree = "\n".join(f"clauses/{clause.id}" for clause in mine)
     lines = [f"# {area}: {AREAS[area]}", ""]
     for clause in mine:
-        lines += [f"**[{clause.id}](clauses/{clause.id}.md)** {_linked(clause.text)}{_tags(clause)}", ""]
+        lines += [f"**[{clause.id}](clauses/{clause.id}.md)** {linked(clause.text)}{tags(clause)}", ""]
     if area == "STAT":
         lines += ["", sections[f"{area}: {AREAS[area]}"].rpartition("\n\nAll of the lines")[1], ""]
         lines += [
@@ -159,81 +207,6 @@ def _area(area: str, sections: dict[str, str]) -> str:
             .replace(", in this", "All of the lines, in this", 1)
         ]
     return "\n".join([*lines, "```{toctree}", ":hidden:", "", tree, "```"])
-
-
-def _tags(clause: Clause) -> str:
-    return "".join(f" `{tag.name}`" for tag in sorted(clause.tags, key=lambda tag: tag.name))
-
-
-def _clause(
-    clause: Clause,
-    near: tuple[Clause | None, Clause | None],
-    rationale: str,
-    results: dict[str, str],
-    mutants: dict[str, list[tuple[str, str]]],
-) -> str:
-    before, after = near
-    lines = [f"# {clause.id}", "", f"> {_linked(clause.text, to='')}", ""]
-    lines += [f"* `{tag.name}`: {tag.value}." for tag in sorted(clause.tags, key=lambda tag: tag.name)]
-    lines += ["", f"Area: [{clause.area}: {AREAS[clause.area]}](../{clause.area}.md)", ""]
-    if any(row.clause == clause.id for row in TRANSITIONS.values()):
-        lines += ["## In the conversation", "", pictures.conversation("{}.html", clause.id), ""]
-    if rationale:
-        lines += ["## Why", "", _linked(rationale, to=""), ""]
-    lines += ["## Where", ""]
-    for title, found in places(clause.id).items():
-        if found:
-            lines += [f"{title[0].upper()}{title[1:]}:", ""]
-            lines += [
-                f"* `{place.path.relative_to(ROOT)}:{place.line}`: ``{place.text.replace('`', '')}``" for place in found
-            ]
-            lines += [""]
-    tried = [case for case in all_cases() if clause.id in case.clauses]
-    lines += ["## Cases of the suite", "", *(f"* `{case.slug}` ({case.level.name}): {case.title}" for case in tried)]
-    lines += [] if tried else ["None: it cannot be seen from outside, or nothing is demanded."]
-    lines += ["", f"```text\nscache-conformance --exec 'your-server {{socket}}' --clause {clause.id}\n```", ""]
-    if broken := mutants.get(clause.id):
-        lines += ["## Servers that break it", "", *(f"* **{name}**: {text}" for name, text in broken), ""]
-    if clause.id in results:
-        lines += ["## Published verdicts", "", results[""], results[clause.id], ""]
-    lines += ["## Neighbours", ""]
-    lines += [f"* before: [{before.id}]({before.id}.md)"] if before else []
-    lines += [f"* after: [{after.id}]({after.id}.md)"] if after else []
-    return "\n".join(lines)
-
-
-def _rationale() -> dict[str, str]:
-    """Return what docs/rationale.md says about clauses."""
-    text = (ROOT / "docs/rationale.md").read_text(encoding="utf-8")
-    found = {}
-    for part in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
-        title, _, body = part.partition("\n")
-        found.update({clause_id: body.strip() for clause_id in title.split(", ")})
-    if unknown := set(found) - set(CLAUSES):
-        raise ValueError(f"docs/rationale.md speaks of {', '.join(sorted(unknown))}, which nobody states")
-    return found
-
-
-def _results() -> dict[str, str]:
-    """Return each clause's row of conformance/RESULTS.md without the clause, and under "" the head of that table."""
-    found = {}
-    for line in (ROOT / "conformance/RESULTS.md").read_text(encoding="utf-8").splitlines():
-        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-        if cells[0] == "clause":
-            found[""] = f"| {' | '.join(cells[2:])} |\n|{'---|' * len(cells[2:])}"
-        elif cells[0] in CLAUSES:
-            found[cells[0]] = f"| {' | '.join(cells[2:])} |"
-    return found
-
-
-def _mutants() -> dict[str, list[tuple[str, str]]]:
-    """Return the wrong servers of conformance/MUTANTS.md by the clauses that they break."""
-    found: dict[str, list[tuple[str, str]]] = {}
-    for line in (ROOT / "conformance/MUTANTS.md").read_text(encoding="utf-8").splitlines():
-        if match := re.match(r"\| \*\*([^*]+)\*\* ([^|]+) \| ([^|]+) \|", line):
-            for clause_id in match[3].split():
-                found.setdefault(clause_id, []).append((match[1], match[2]))
-    return found
 
 
 # Reference.

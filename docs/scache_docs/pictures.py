@@ -11,7 +11,9 @@ from scache_docs.play import readable
 from scache_spec.conversation import TRANSITIONS, State
 from scache_spec.dances import EXAMPLES, Descriptors, Leaves, Waits, run
 
-LANE_PX: Final = 150
+LANE_PX: Final = 122
+"""So that six states fit into the width of a page."""
+
 WIDE_LANE_PX: Final = 220
 ROW_PX: Final = 40
 HEAD_PX: Final = 44
@@ -46,7 +48,7 @@ def draw(title: str, lanes: list[str], arrows: list[Arrow], clauses: str = "", l
     for name, x in middle.items():
         lines += [
             f'<line class="lane" x1="{x}" y1="{HEAD_PX - 8}" x2="{x}" y2="{height - 8}"/>',
-            f'<rect x="{x - 60}" y="6" width="120" height="28" rx="4"/>',
+            f'<rect x="{x - 52}" y="6" width="104" height="28" rx="4"/>',
             f'<text x="{x}" y="25" text-anchor="middle">{escape(name)}</text>',
         ]
     for number, arrow in enumerate(arrows):
@@ -70,10 +72,10 @@ def _arrow(arrow: Arrow, middle: dict[str, int], y: int, width: int, clauses: st
         anchor = "start"
         if min(start, end) + CHARACTER_PX * len(text) > width:  # it would leave the picture on the right
             x, anchor = width - 6, "end"
-    shown = f'<text x="{x}" y="{text_y}" text-anchor="{anchor}">{escape(text)}</text>'
+    shown = f'{line}<text x="{x}" y="{text_y}" text-anchor="{anchor}">{escape(text)}</text>'
     if arrow.clause:
         shown = f'<a href="{escape(clauses.replace("{}", arrow.clause))}">{shown}<title>{arrow.clause}</title></a>'
-    return line + shown
+    return shown
 
 
 def conversation(clauses: str, only: str = "") -> str:

@@ -61,6 +61,10 @@ class _Rows(dict[tuple[State, Input], Transition]):
         return row
 
 
+Steps = tuple[tuple[str, Deed], ...]
+"""What the clients of an example do, each by its name."""
+
+
 class Play:
     """A server of the specification, and clients by name."""
 
@@ -106,8 +110,8 @@ class Play:
         handles = tuple(Handle(self._handles + number) for number in range(1, count + 1))
         self._handles += count
         self._passed.update((handle, f"#{handle} of {name}") for handle in handles)
-        passed = ", ".join(self._passed[handle] for handle in handles) or "none"
-        self.log.append(Happened(name, f"one byte, with a descriptor: {passed}"))
+        passed = "".join(f" {self._passed[handle]}" for handle in handles)
+        self.log.append(Happened(name, f"one byte, with{passed or 'out a descriptor'}"))
         if self._server.clients[client].state is State.DESCRIPTOR:
             with patch.object(events, "TRANSITIONS", _Rows(self.log)):
                 outcome = events.on_descriptors(self._server, client, handles)
@@ -233,9 +237,10 @@ def deed(step: dict[str, str]) -> Deed:
 class Page:
     """What the page calls: text goes in and JSON comes out."""
 
-    def __init__(self) -> None:
-        """Begin with a new server."""
+    def __init__(self, more: dict[str, Steps] | None = None) -> None:
+        """Begin with a new server, and with more examples than the specification's."""
         self.play = Play()
+        self._more: Final = more or {}
 
     def begin(self) -> str:
         """Begin anew."""
@@ -246,13 +251,20 @@ class Page:
         """Return the titles of the examples."""
         return json.dumps(list(EXAMPLES))
 
+    def more(self) -> str:
+        """Return the titles of what can be stepped through besides, one for each pair on the page of "what if"."""
+        return json.dumps(list(self._more))
+
     def length(self, title: str) -> int:
         """Return how many steps an example has."""
-        return len(EXAMPLES[title])
+        return len(self._steps(title))
+
+    def _steps(self, title: str) -> Steps:
+        return EXAMPLES[title] if title in EXAMPLES else self._more[title]
 
     def example(self, title: str, number: int) -> str:
         """Do one step of an example."""
-        name, what = EXAMPLES[title][number]
+        name, what = self._steps(title)[number]
         return self._do(name, what)
 
     def step(self, client: str, text: str) -> str:

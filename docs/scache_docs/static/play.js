@@ -91,8 +91,12 @@ async function start() {
   const archive = await fetch(`${base}specification.zip`);
   python.unpackArchive(await archive.arrayBuffer(), "zip", { extractDir: "/specification" });
   python.runPython("import sys; sys.path.insert(0, '/specification')");
-  page = python.runPython("from scache_docs.play import Page; Page()");
+  page = python.runPython("from scache_docs.play import Page; from scache_docs.what_if import WHAT_IF; Page(WHAT_IF)");
   for (const name of JSON.parse(page.examples())) part("example").append(new Option(name));
+  const more = element("optgroup");
+  more.label = "What happens if …";
+  for (const name of JSON.parse(page.more())) more.append(new Option(name));
+  part("example").append(more);
   for (const button of place.querySelectorAll("button[data-do]"))
     button.addEventListener("click", () => deeds[button.dataset.do]());
   part("example").addEventListener("change", () => choose(value("example")));
