@@ -117,7 +117,7 @@ def _what_if() -> str:
         "# What happens if …",
         "",
         "What happens if my client sends X in state Y? A column is what the server waits for, a row is what the client",
-        "does. The answer says what the client is sent. It leads to the whole story, made by running the specification.",
+        "does. The answer says what the client is sent. It leads to the whole story: a run of the specification.",
         "",
         head,
         f"|{'---|' * (len(states) + 1)}",

@@ -7,6 +7,7 @@ of a desk and of a phone, light and dark.
 
 import argparse
 import functools
+import re
 import shutil
 import sys
 import threading
@@ -15,9 +16,10 @@ from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Final
-from urllib.parse import urldefrag, urljoin
+from urllib.parse import quote, urldefrag, urljoin
 
 from playwright.sync_api import ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from scache_spec.dances import EXAMPLES
 
@@ -29,6 +31,9 @@ SWITCHES: Final = (
 KINDS: Final = ("index", "tutorial", "spec/index", "spec/play", "spec/conversation", "spec/examples", "spec/FD",
                 "spec/clauses/FD-10", "reference/settings", "reference/client", "explanation/dance")  # fmt: skip
 """A page of each kind, of which pictures are taken."""
+
+PATIENCE_MS: Final = 60_000
+"""How long a page may take on a busy machine. Arbitrary."""
 
 VIEWS: Final = {"desk": (1280, 900, False), "phone": (390, 844, True)}
 """Width, height, and whether it is dark."""
@@ -96,10 +101,34 @@ def look_at(page: Page, address: str, names: list[str], said: list[str]) -> list
 
 def search(page: Page, address: str, words: str, wanted: str) -> list[str]:
     """Search; return what is wrong."""
-    page.goto(f"{address}search.html?q={words}")
-    page.wait_for_selector("#search-results ul.search li")
-    found = page.eval_on_selector_all("#search-results a", "all => all.map(each => each.getAttribute('href'))")
-    return [] if any(wanted in each for each in found) else [f"a search for {words} does not find {wanted}"]
+    page.goto(f"{address}search.html?q={quote(words)}")
+    try:  # results appear one after the other
+        page.wait_for_selector(f'#search-results a[href*="{wanted}"]', timeout=PATIENCE_MS)
+    except PlaywrightTimeout:
+        return [f"a search for {words} does not find {wanted}"]
+    return []
+
+
+def two_clicks(page: Page, address: str) -> list[str]:
+    """Ask what happens if a client sends dummy in READY: one click from the front page, one on the answer."""
+    page.goto(address + "index.html")
+    page.click("text=what happens if my client sends X in state Y")
+    page.locator("tr", has=page.locator("td:first-child", has_text=re.compile("^dummy$"))).get_by_role("link").nth(
+        2
+    ).click()
+    story = page.locator("section", has=page.locator("h3", has_text="dummy in READY")).last
+    wrong = [] if page.url.endswith("#ready-dummy") else [f"what if: the second click leads to {page.url}"]
+    wrong += [] if page.locator("h3", has_text="dummy in READY").is_visible() else ["what if: no answer is shown"]
+    wrong += [
+        f"what if: the answer does not name {clause}"
+        for clause in ("FD-6", "FD-8")
+        if not story.locator(f"text={clause}").count()
+    ]
+    page.goto(address + "spec/index.html")
+    page.locator("article").get_by_role("link", name="The conversation").click()
+    page.locator("svg a", has_text="dummy list: send").click()
+    page.wait_for_url("**/clauses/FD-6.html")
+    return wrong
 
 
 def play(page: Page, address: str) -> list[str]:
@@ -144,6 +173,7 @@ def main(arguments: list[str] | None = None) -> int:
                 wrong += look_at(page, address, names, said)
                 wrong += search(page, address, "FD-10", "clauses/FD-10")
                 wrong += search(page, address, "handed out at most once", "clauses/ENDP-4")
+                wrong += two_clicks(page, address)
             said.clear()
             wrong += play(page, address) + [f"play, {view}: console: {each}" for each in said]
             for name in KINDS if chosen.pictures else ():
