@@ -31,16 +31,16 @@ SURVIVORS: dict[tuple[str, str, str], str] = {
     ("engine/attributes.py", "if end < 0:", "1 in place of 0"): FIRST,
     (
         "engine/conversation.py",
-        "client.is_in_flight = self._calls.unread_bytes(client.sock) > 0",
+        "client.is_in_flight = self._unread_bytes(client.fd) > 0",
         "1 in place of 0",
     ): "the kernel counts the memory of what is unread, which is hundreds for a byte",
     (
         "engine/conversation.py",
-        "fields = self._calls.whole_list(data, self._attributes_max) if len(data) <= self._list_bytes_max else None",
+        "fields = self._whole_list(data, self._attributes_max) if len(data) <= self._list_bytes_max else None",
         "< in place of: len(data) <= self._list_bytes_max",
     ): CHEAP,
-    ("engine/conversation.py", "if client.state is READY and data == _DUMMY:", "never"): CHEAP,
-    ("engine/conversation.py", "if client.state is RECEIVED and data.startswith(_DUMMY):", "never"): CHEAP,
+    ("engine/conversation.py", "if state is READY and data == _DUMMY:", "never"): CHEAP,
+    ("engine/conversation.py", "if state is RECEIVED and data.startswith(_DUMMY):", "never"): CHEAP,
     (
         "engine/conversation.py",
         "if client.state is SENDING or client.state is CLOSED or len(client.output) > self._output_bytes_max:",

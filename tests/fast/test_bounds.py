@@ -22,7 +22,6 @@ from tests.support.messages import (
 )
 from tests.support.servers import Fast
 
-from scache_fast.engine import wire
 from scache_fast.engine.closing import Job
 from scache_fast.engine.hooks import Hooks
 from scache_spec.vocabulary import Limits
@@ -79,7 +78,7 @@ def test_FD_10_session_comes_back_when_the_kernel_takes_no_more_descriptors(serv
     refusal = OSError(errno.ETOOMANYREFS, os.strerror(errno.ETOOMANYREFS))
     with closing(client.park(b"e")) as far:
         assert client.say(find_endp(b"e")) == found(b"p")
-        with mock.patch.object(wire, "send_descriptor", side_effect=refusal):
+        with mock.patch.object(server.server._conversations, "_pass_on", side_effect=refusal):
             client.say(DUMMY)
         assert client.is_closed()
         assert [line for line in server.log.warnings if "session put back" in line]
@@ -121,6 +120,7 @@ def test_FD_15_client_waits_until_what_it_passed_for_nothing_is_closed_and_other
         server.server.resume()
         assert rude.hear() == MISSED
         closer.crowded_users = frozenset({os.getuid()})
+        server.server.resume()
         assert polite.say(find_endp(b"zz")) == b""
         closer.crowded_users = frozenset()
         server.server.resume()

@@ -26,7 +26,7 @@ def test_client_that_is_not_let_in_is_closed_without_a_greeting() -> None:
         assert house.server.clients == 0
 
 
-def take_nothing(sock: socket.socket, data: bytes) -> int:
+def take_nothing(sock: socket.socket, fd: int, data: bytes) -> int:
     raise BlockingIOError
 
 
@@ -46,7 +46,7 @@ def test_LIMIT_6_client_is_served_while_no_more_waits_than_the_limit(monkeypatch
     with Fast(Limits(output_bytes_max=10 * len(MISSED))) as house:
         peer = house.peer()
         with monkeypatch.context() as patch:
-            patch.setattr(wire, "send", take_nothing)
+            patch.setattr(house.server._conversations, "_send", take_nothing)
             for asked in (10, 1, 1):
                 peer.say(find_endp(b"zz") * asked)
             assert house.server.served == 11
@@ -75,7 +75,7 @@ def test_LIMIT_7_client_at_rest_may_stay(are_replies_late: bool, monkeypatch: py
         peer = house.peer()
         with monkeypatch.context() as patch:
             if are_replies_late:
-                patch.setattr(wire, "send", take_nothing)
+                patch.setattr(house.server._conversations, "_send", take_nothing)
             peer.send(find_endp(b"zz"))
             house.turn()
         house.turn()
@@ -108,13 +108,13 @@ def test_CONN_11_client_that_goes_away_with_much_unserved_is_gone_when_that_is_s
 def test_CONN_3_nothing_is_served_before_a_descriptor_that_waits_for_room(
     house: Fast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def take_no_descriptor(sock: socket.socket, descriptor: int) -> None:
+    def take_no_descriptor(sock: socket.socket, fd: int, descriptor: int) -> None:
         raise BlockingIOError
 
     peer = house.peer()
     with peer.park(b"e"):
         with monkeypatch.context() as patch:
-            patch.setattr(wire, "send_descriptor", take_no_descriptor)
+            patch.setattr(house.server._conversations, "_pass_on", take_no_descriptor)
             peer.send(find_endp(b"e") + DUMMY + DUMMY + find_endp(b"zz"))
             house.turn(3)
             assert peer.read() == found(b"p")
@@ -127,7 +127,7 @@ def test_CONN_3_nothing_is_served_before_a_descriptor_that_waits_for_room(
 
 
 @pytest.mark.plain
-@pytest.mark.parametrize("where", ["receive", "send", "carry_out"])
+@pytest.mark.parametrize("where", ["_receive", "_send", "carry_out"])
 def test_LIFE_5_error_that_nobody_foresaw_ends_one_client(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def break_down(*given: object) -> None:
         raise ZeroDivisionError
@@ -138,7 +138,7 @@ def test_LIFE_5_error_that_nobody_foresaw_ends_one_client(where: str, monkeypatc
         if where == "carry_out":
             assert one.hear() == MISSED  # what is left is served in the next turns
         with monkeypatch.context() as patch:
-            patch.setattr(Requests if where == "carry_out" else wire, where, break_down)
+            patch.setattr(Requests if where == "carry_out" else house.server._conversations, where, break_down)
             house.turn()
         assert one.is_closed()
         assert other.say(find_endp(b"zz")) == MISSED

@@ -159,7 +159,7 @@ def unread_bytes_of_a_client(limits: Limits) -> int:
         except BlockingIOError:
             house.turn(8)
         (client,) = house.server._clients.values()
-        return wire.unread_bytes(client.sock)
+        return wire.unread_bytes(client.fd)
 
 
 def _server(path: Path, limits: Limits) -> AbstractContextManager[Running]:

@@ -201,11 +201,12 @@ class AdminSocket:
         if not connection.interest & IN:
             return
         try:
-            data, descriptors, _ = wire.receive(connection.sock, _READ_BYTES)
+            passed: list[int] = []
+            data = wire.receive(connection.sock, connection.fd, _READ_BYTES, passed)
         except BlockingIOError:
             return
-        if descriptors:
-            self._server.steering.let_go(descriptors)
+        if passed:
+            self._server.steering.let_go(wire.descriptors_among(passed))
         connection.progress_ns = self._clock()
         connection.received += data
         if not data:

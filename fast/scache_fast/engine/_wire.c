@@ -9,6 +9,7 @@
 #include <Python.h>
 
 #include <errno.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
@@ -19,13 +20,17 @@
 #define READ_BYTES_MAX 16384  /* of conversation.py; who asks for more gets no more */
 #define DESCRIPTORS_MAX 253   /* the kernel's SCM_MAX_FD */
 #define FREED_BYTES_MAX 64    /* of wire.py */
+#define DROPPED (-1)          /* of wire.py */
 #ifndef SCM_PIDFD
 #define SCM_PIDFD 4
 #endif
 
-static int to_fd(PyObject *sock)
+/* The number of a descriptor. What is none becomes -1, of which every system call says EBADF; an exception is set for
+   what is no number at all. */
+static int to_fd(PyObject *number)
 {
-    return PyObject_AsFileDescriptor(sock);
+    long fd = PyLong_AsLong(number);
+    return fd < 0 || fd > INT_MAX ? -1 : (int)fd;
 }
 
 static bool has_arguments(const char *name, Py_ssize_t given, Py_ssize_t wanted)
@@ -66,17 +71,12 @@ static void collect(struct msghdr *message, struct passed *passed)
     }
 }
 
-static PyObject *to_list(const struct passed *passed)
+static bool append(PyObject *list, long number)
 {
-    PyObject *list = PyList_New(passed->count);
-    for (Py_ssize_t i = 0; list != NULL && i < passed->count; i++) {
-        PyObject *number = PyLong_FromLong(passed->descriptors[i]);
-        if (number == NULL)
-            Py_CLEAR(list);
-        else
-            PyList_SetItem(list, i, number);  /* takes the reference */
-    }
-    return list;
+    PyObject *object = PyLong_FromLong(number);
+    bool is_appended = object != NULL && PyList_Append(list, object) == 0;
+    Py_XDECREF(object);
+    return is_appended;
 }
 
 static PyObject *receive(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
@@ -87,12 +87,17 @@ static PyObject *receive(PyObject *module, PyObject *const *arguments, Py_ssize_
         char bytes[CMSG_SPACE(DESCRIPTORS_MAX * sizeof(int))];
     } control;
     (void)module;
-    if (!has_arguments("receive", count, 2))
+    if (!has_arguments("receive", count, 4))
         return NULL;
-    int fd = to_fd(arguments[0]);
-    Py_ssize_t bytes_max = PyLong_AsSsize_t(arguments[1]);
-    if (fd < 0 || PyErr_Occurred())
+    int fd = to_fd(arguments[1]);
+    Py_ssize_t bytes_max = PyLong_AsSsize_t(arguments[2]);
+    PyObject *list = arguments[3];
+    if ((fd < 0 || bytes_max < 0) && PyErr_Occurred())
         return NULL;
+    if (!PyList_Check(list)) {
+        PyErr_SetString(PyExc_TypeError, "receive() takes a list for descriptors");
+        return NULL;
+    }
     if (bytes_max < 0 || bytes_max > READ_BYTES_MAX)
         bytes_max = READ_BYTES_MAX;
     struct iovec room = {data, (size_t)bytes_max};
@@ -103,24 +108,24 @@ static PyObject *receive(PyObject *module, PyObject *const *arguments, Py_ssize_
     if (length < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
 
-    struct passed passed = {.count = 0};
-    if (message.msg_controllen > 0)
-        collect(&message, &passed);
     PyObject *bytes = PyBytes_FromStringAndSize(data, length);
-    PyObject *list = to_list(&passed);
-    PyObject *result = PyTuple_New(3);
-    if (bytes == NULL || list == NULL || result == NULL) {
+    if (message.msg_controllen == 0 && !(message.msg_flags & MSG_CTRUNC))
+        return bytes;  /* NULL: there is no memory */
+    struct passed passed;
+    collect(&message, &passed);
+    bool is_told = bytes != NULL;
+    for (Py_ssize_t i = 0; is_told && i < passed.count; i++)
+        is_told = append(list, passed.descriptors[i]);
+    if (is_told && message.msg_flags & MSG_CTRUNC)
+        is_told = append(list, DROPPED);
+    if (!is_told) {
         Py_XDECREF(bytes);
-        Py_XDECREF(list);
-        Py_XDECREF(result);
+        PyList_SetSlice(list, 0, PyList_Size(list), NULL);
         for (Py_ssize_t i = 0; i < passed.count; i++)
             close(passed.descriptors[i]);  /* Nobody else knows of them. */
         return NULL;
     }
-    PyTuple_SetItem(result, 0, bytes);
-    PyTuple_SetItem(result, 1, list);
-    PyTuple_SetItem(result, 2, PyBool_FromLong(message.msg_flags & MSG_CTRUNC));
-    return result;
+    return bytes;
 }
 
 static PyObject *send_bytes(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
@@ -128,10 +133,10 @@ static PyObject *send_bytes(PyObject *module, PyObject *const *arguments, Py_ssi
     char *data;
     Py_ssize_t length;
     (void)module;
-    if (!has_arguments("send", count, 2))
+    if (!has_arguments("send", count, 3))
         return NULL;
-    int fd = to_fd(arguments[0]);
-    if (fd < 0 || PyBytes_AsStringAndSize(arguments[1], &data, &length) < 0)
+    int fd = to_fd(arguments[1]);
+    if ((fd < 0 && PyErr_Occurred()) || PyBytes_AsStringAndSize(arguments[2], &data, &length) < 0)
         return NULL;
     ssize_t sent = send(fd, data, (size_t)length, MSG_DONTWAIT | MSG_NOSIGNAL);
     return sent < 0 ? PyErr_SetFromErrno(PyExc_OSError) : PyLong_FromSsize_t(sent);
@@ -145,13 +150,11 @@ static PyObject *send_descriptor(PyObject *module, PyObject *const *arguments, P
         char bytes[CMSG_SPACE(sizeof(int))];
     } control = {.bytes = {0}};
     (void)module;
-    if (!has_arguments("send_descriptor", count, 2))
+    if (!has_arguments("send_descriptor", count, 3))
         return NULL;
-    int fd = to_fd(arguments[0]);
-    long descriptor = PyLong_AsLong(arguments[1]);
-    if (fd < 0 || PyErr_Occurred())
+    int fd = to_fd(arguments[1]), number = to_fd(arguments[2]);
+    if ((fd < 0 || number < 0) && PyErr_Occurred())
         return NULL;
-    int number = (int)descriptor;
     struct iovec what = {&carrier, 1};
     struct msghdr message = {
         .msg_iov = &what, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes,
@@ -166,26 +169,25 @@ static PyObject *send_descriptor(PyObject *module, PyObject *const *arguments, P
     Py_RETURN_NONE;
 }
 
-static PyObject *unread_bytes(PyObject *module, PyObject *sock)
+static PyObject *unread_bytes(PyObject *module, PyObject *number)
 {
-    int unread, fd = to_fd(sock);
+    int unread, fd = to_fd(number);
     (void)module;
-    if (fd < 0)
+    if (fd < 0 && PyErr_Occurred())
         return NULL;
     if (ioctl(fd, TIOCOUTQ, &unread) < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
     return PyLong_FromLong(unread > FREED_BYTES_MAX ? unread : 0);
 }
 
-static PyObject *domain_of(PyObject *module, PyObject *descriptor)
+static PyObject *domain_of(PyObject *module, PyObject *number)
 {
-    int domain;
+    int domain, fd = to_fd(number);
     socklen_t size = sizeof domain;
-    long number = PyLong_AsLong(descriptor);
     (void)module;
-    if (number == -1 && PyErr_Occurred())
+    if (fd < 0 && PyErr_Occurred())
         return NULL;
-    if (getsockopt((int)number, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0)
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0)
         domain = -1;
     return PyLong_FromLong(domain);
 }

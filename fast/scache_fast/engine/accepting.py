@@ -202,7 +202,7 @@ class Accepting:
         client = Client(sock, sock.fileno(), IN, user, pid)
         try:
             # A new socket has room for it.
-            wire.send(sock, _GREETING)  # CONN-1, CONN-2
+            wire.send(sock, client.fd, _GREETING)  # CONN-1, CONN-2
         except BlockingIOError:
             client.output = _GREETING  # unless there is no memory for it just now
         except OSError as error:

@@ -13,16 +13,16 @@ from scache_fast.engine import wire
 class Calls(Protocol):
     """The functions, which are described in wire.py and attributes.py."""
 
-    def receive(self, sock: socket.socket, bytes_max: int, /) -> tuple[bytes, list[int], bool]:
+    def receive(self, sock: socket.socket, fd: int, bytes_max: int, passed: list[int], /) -> bytes:
         """See wire.receive."""
 
-    def send(self, sock: socket.socket, data: bytes, /) -> int:
+    def send(self, sock: socket.socket, fd: int, data: bytes, /) -> int:
         """See wire.send."""
 
-    def send_descriptor(self, sock: socket.socket, descriptor: int, /) -> None:
+    def send_descriptor(self, sock: socket.socket, fd: int, descriptor: int, /) -> None:
         """See wire.send_descriptor."""
 
-    def unread_bytes(self, sock: socket.socket, /) -> int:
+    def unread_bytes(self, fd: int, /) -> int:
         """See wire.unread_bytes."""
 
     def domain_of(self, descriptor: int, /) -> int:

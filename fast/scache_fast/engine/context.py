@@ -28,7 +28,10 @@ class Turn:
 class Context:
     """See above."""
 
-    __slots__ = ("calls", "closer", "counters", "faults", "hooks", "limits", "log", "refusal", "statistics", "turn")
+    __slots__ = (
+        "calls", "closer", "counters", "crowded_users", "faults", "hooks", "limits", "log", "refusal", "statistics",
+        "turn",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -49,6 +52,8 @@ class Context:
         self.counters = Counters()
         self.calls = calls
         self.turn = Turn()
+        self.crowded_users: frozenset[int] = closer.crowded_users
+        """The closer's, as of the last time that it took something or said that something is closed."""
         self.refusal = ""
         """Why saves are refused just now; nothing: they are not."""
 
@@ -56,6 +61,7 @@ class Context:
         """Give descriptors to the closer. Never raises: what the closer does not take is closed here."""
         try:
             self.closer.close(job)  # FD-15
+            self.crowded_users = self.closer.crowded_users
         except Exception as error:
             self.faults.contain("closed in the loop's own thread", error)
             for descriptor in job.descriptors:

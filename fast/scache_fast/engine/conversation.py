@@ -83,7 +83,13 @@ class Conversations:
         self._turn = context.turn
         self._table = table
         self._context = context
-        self._calls = context.calls
+        calls = context.calls  # Whoever calls a module's function by way of its module looks it up each time.
+        self._receive = calls.receive
+        self._send = calls.send
+        self._pass_on = calls.send_descriptor
+        self._unread_bytes = calls.unread_bytes
+        self._whole_list = calls.whole_list
+        self._passed: list[int] = []
         self._statistics = context.statistics
         self._counters = context.counters
         self.set_limits(context.limits)
@@ -105,11 +111,14 @@ class Conversations:
 
     def readable(self, client: Client) -> None:
         """Read once from the client and serve what came."""
-        if client.is_backlogged or self.pauses(client):
+        if client.is_backlogged:
             return  # its share of this turn is served from what was read before
+        if (client.is_paused or client.surplus is not None or self._context.crowded_users) and self.pauses(client):
+            return
+        state, passed = client.state, self._passed
         try:
-            bytes_max = 1 if client.state is DESCRIPTOR else READ_BYTES_MAX  # FD-12
-            data, descriptors, is_truncated = self._calls.receive(client.sock, bytes_max)
+            bytes_max = 1 if state is DESCRIPTOR else READ_BYTES_MAX  # FD-12
+            data = self._receive(client.sock, client.fd, bytes_max, passed)
         except BlockingIOError:
             return
         except OSError as error:
@@ -123,29 +132,28 @@ class Conversations:
                 client.state = CLOSED  # CONN-11
             return
         self._turn.work_left = self._share
-        if client.state is DESCRIPTOR:
-            self._on_descriptors(client, descriptors, is_truncated)
-        else:
-            if descriptors:
-                self._requests.close_unwanted(client, descriptors)  # FD-1
-            self._on_bytes(client, data)
-
-    def _on_bytes(self, client: Client, data: bytes) -> None:
+        if passed:
+            self._passed = []
+        if state is DESCRIPTOR:
+            self._on_descriptors(client, passed)
+            return
+        if passed:
+            self._requests.close_unwanted(client, wire.descriptors_among(passed))  # FD-1
         if client.decoder is None and not (client.is_in_flight and self._is_unread(client)):
             # The cheap way: nothing is left over from before, and this is exactly one list, perhaps behind the list
             # that says "received", as smtp(8) likes to write it.
-            if client.state is READY and data == _DUMMY:  # FD-6, FD-7
+            if state is READY and data == _DUMMY:  # FD-6, FD-7
                 client.step_since_ns = self._turn.now_ns
                 client.state = SENDING
                 return
-            if client.state is RECEIVED and data.startswith(_DUMMY):  # FD-9
+            if state is RECEIVED and data.startswith(_DUMMY):  # FD-9
                 client.step_since_ns = self._turn.now_ns
                 client.state = REQUEST
                 data = data[len(_DUMMY) :]
                 if not data:
                     return
             # LIMIT-1
-            fields = self._calls.whole_list(data, self._attributes_max) if len(data) <= self._list_bytes_max else None
+            fields = self._whole_list(data, self._attributes_max) if len(data) <= self._list_bytes_max else None
             if fields is not None:
                 self._on_list(client, fields)
                 client.is_backlogged = client.pending is not None
@@ -162,7 +170,7 @@ class Conversations:
                 client.is_paused = True
                 return True
             client.surplus = None
-        crowded = self._closer.crowded_users
+        crowded = self._context.crowded_users
         client.is_paused = bool(crowded) and client.user in crowded
         return client.is_paused
 
@@ -171,7 +179,7 @@ class Conversations:
         output = client.output
         if output and client.state is not CLOSED:
             try:
-                sent = self._calls.send(client.sock, output)
+                sent = self._send(client.sock, client.fd, output)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -267,7 +275,7 @@ class Conversations:
     def _is_unread(self, client: Client) -> bool:
         """Say whether the descriptor that was sent is still on its way to the client; the cheap answer is a flag."""
         try:
-            client.is_in_flight = self._calls.unread_bytes(client.sock) > 0  # FD-14
+            client.is_in_flight = self._unread_bytes(client.fd) > 0  # FD-14
         except OSError as error:
             self._lose(client, error)
         return client.is_in_flight
@@ -294,24 +302,25 @@ class Conversations:
 
     # Descriptors.
 
-    def _on_descriptors(self, client: Client, descriptors: list[int], is_truncated: bool) -> None:
+    def _on_descriptors(self, client: Client, passed: list[int]) -> None:
         """Take the one byte that a client was invited to send, with what it carried."""
-        if len(descriptors) != 1 or is_truncated:  # FD-4, FD-5
+        if len(passed) != 1 or passed[0] == wire.DROPPED:  # FD-4, FD-5
+            descriptors = wire.descriptors_among(passed)
             if descriptors:
                 self._requests.close_unwanted(client, descriptors)  # FD-4
-            # With the descriptor table full the kernel hands over what fits and says so in MSG_CTRUNC.
-            truncated = ", and there were more than could be received" if is_truncated else ""
+            # With the descriptor table full the kernel hands over what fits.
+            truncated = ", and there were more than could be received" if len(descriptors) != len(passed) else ""
             self._requests.refuse_descriptor(
                 client, f"{len(descriptors)} descriptors came with the byte, not one{truncated}"
             )
-        elif self._first_reserved is not None and descriptors[0] >= self._first_reserved:  # LIMIT-8
-            self._requests.close_unwanted(client, descriptors)
+        elif self._first_reserved is not None and passed[0] >= self._first_reserved:  # LIMIT-8
+            self._requests.close_unwanted(client, passed)
             self._requests.refuse_descriptor(client, "the descriptors that are left are kept in reserve")
         elif client.user in self._closer.refused_users:  # FD-15
-            self._requests.close_unwanted(client, descriptors)
+            self._requests.close_unwanted(client, passed)
             self._requests.refuse_descriptor(client, f"files that uid {client.user} passed before do not stop closing")
         else:
-            client.received = descriptors[0]  # FD-3
+            client.received = passed[0]  # FD-3
             self._requests.park(client)
             client.is_backlogged = client.received >= 0
 
@@ -325,7 +334,7 @@ class Conversations:
         session = client.session
         assert session is not None
         try:
-            self._calls.send_descriptor(client.sock, session.descriptor)  # FD-6, FD-13
+            self._pass_on(client.sock, client.fd, session.descriptor)  # FD-6, FD-13
         except BlockingIOError:
             return
         except OSError as error:

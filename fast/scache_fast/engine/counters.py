@@ -20,6 +20,7 @@ TURN_BOUNDS_NS: Final = tuple(ms * 1_000_000 for ms in (1, 2, 5, 10, 20, 50, 100
 comparison."""
 
 _TURN_BOUND_NS: Final = 1_000_000
+_REUSE_BOUND_NS: Final = 100_000_000  # the first of the bounds
 
 
 class Counters:
@@ -27,7 +28,7 @@ class Counters:
 
     __slots__ = (
         "bindings_saved", "clients_refused", "clients_welcomed", "dead", "dest_refused", "endp_refused", "expired",
-        "flushed", "found", "malformed", "put_back", "reuse_age_ns", "reuse_ages", "sessions_saved", "slow_turns",
+        "flushed", "malformed", "put_back", "reuse_age_ns", "reuse_ages", "sessions_saved", "slow_turns",
         "turn_ns", "unknown",
     )  # fmt: skip
 
@@ -41,8 +42,6 @@ class Counters:
         """Requests that got status 1, by name."""
         self.unknown = 0
         """Requests of unknown name, which get status 1."""
-        self.found = 0
-        """Sessions that were handed over."""
         self.put_back = 0
         """Found sessions that went back to their queue, because they could not be handed over."""
         self.expired = 0
@@ -60,11 +59,15 @@ class Counters:
         self.turn_ns = 0
         """How long all turns took together."""
 
+    @property
+    def found(self) -> int:
+        """Return how many sessions were handed over."""
+        return sum(self.reuse_ages)
+
     def handed_over(self, age_ns: int) -> None:
         """Count a session that was handed over so long after it was saved."""
-        self.found += 1
         self.reuse_age_ns += age_ns
-        self.reuse_ages[bisect_left(REUSE_AGE_BOUNDS_NS, age_ns)] += 1
+        self.reuse_ages[0 if age_ns <= _REUSE_BOUND_NS else bisect_left(REUSE_AGE_BOUNDS_NS, age_ns)] += 1
 
     def took_turn(self, turn_ns: int) -> None:
         """Count a turn that took so long."""

@@ -7,7 +7,6 @@ A request may meet more that is due, dead or in its way than one turn has time f
 nothing done that has to be undone, and is carried out from the start in the client's next turn.
 """
 
-from collections.abc import Callable
 from typing import Final
 
 from scache_fast.engine.attributes import encode, parse_ttl
@@ -28,6 +27,10 @@ _EXPIRED_AT_ONCE: Final = 8
 _SHOWN_ATTRIBUTES_MAX: Final = 8
 """How many attributes of a request a verbose log shows. Arbitrary: twice as many as any request needs."""
 
+_SAVE_ENDP: Final = words.SAVE_ENDP
+_FIND_ENDP: Final = words.FIND_ENDP
+_SAVE_DEST: Final = words.SAVE_DEST
+_FIND_DEST: Final = words.FIND_DEST
 _SAVE_ENDP_NAMES: Final = list(words.REQUEST_ATTRIBUTES[words.SAVE_ENDP])
 _SAVE_DEST_NAMES: Final = list(words.REQUEST_ATTRIBUTES[words.SAVE_DEST])
 _LABEL_NAME: Final = [words.LABEL]
@@ -61,16 +64,13 @@ def _outcome(client: Client) -> str:
     return next((text for answer, text in _ANSWERS.items() if client.output.endswith(answer)), "malformed")
 
 
-Handler = Callable[[Client, list[bytes]], None]
-
-
 class Requests:
     """Carries out requests on one table."""
 
     def __init__(self, table: Table, context: Context) -> None:
         self._table = table
         self._context = context
-        self._calls = context.calls
+        self._domain_of = context.calls.domain_of
         self._turn = context.turn
         self._statistics = context.statistics
         self._counters = context.counters
@@ -78,22 +78,23 @@ class Requests:
         self.verbose = context.log.verbose
         self.is_alive = context.hooks.is_alive
         self._faults = context.faults
-        self._handlers: dict[bytes, Handler] = {
-            words.SAVE_ENDP: self._save_endp,
-            words.FIND_ENDP: self._find_endp,
-            words.SAVE_DEST: self._save_dest,
-            words.FIND_DEST: self._find_dest,
-        }
 
     def carry_out(self, client: Client, fields: list[bytes]) -> None:
         """Carry out a request, or leave it pending when the client's share of the turn is used up."""
-        serve = self._handlers.get(fields[1])  # CONN-12
-        if serve is None:
+        name = fields[1]  # CONN-12
+        if name == _SAVE_ENDP:
+            self._save_endp(client, fields)
+        elif name == _FIND_ENDP:
+            self._find_endp(client, fields)
+        elif name == _FIND_DEST:
+            self._find_dest(client, fields)
+        elif name == _SAVE_DEST:
+            self._save_dest(client, fields)
+        else:
             self._log.warning(f"{client.name}: unknown request {printable(fields[1])}")
             self._counters.unknown += 1
             client.output += _UNKNOWN  # CONN-6
             return
-        serve(client, fields)
         if self.verbose and client.pending is None:
             shown = " ".join(map(printable, fields[1 : 2 * _SHOWN_ATTRIBUTES_MAX : 2]))
             self._log.detail(f"{client.name}: {shown}: {_outcome(client)}")
@@ -217,7 +218,7 @@ class Requests:
         table = self._table
         endpoint, properties, ttl_s = client.saving
         descriptor, user, pid, now_ns = client.received, client.user, client.pid, self._turn.now_ns
-        domain = self._calls.domain_of(descriptor)
+        domain = self._domain_of(descriptor)
         limit = table.save_endp(endpoint, properties, descriptor, ttl_s, now_ns, domain=domain, user=user, pid=pid)
         while limit is not None and self._is_any_due():  # TTL-5
             if self._turn.work_left <= 0:
@@ -231,7 +232,9 @@ class Requests:
             self._counters.sessions_saved += 1
             if self.verbose:
                 self._log.detail(f"{client.name}: {printable(endpoint)}: parked, ttl {ttl_s} s")
-            self._statistics.saved_endp(table.used, table.sessions)  # STAT-4
+            statistics = self._statistics
+            if table.used > statistics.endpoints_max or table.sessions > statistics.sessions_max:
+                statistics.saved_endp(table.used, table.sessions)  # STAT-4
             client.output += _DONE  # FD-3
         else:
             self.close_unwanted(client, [descriptor])  # LIMIT-2, LIMIT-3

@@ -42,7 +42,7 @@ is read before any of them is closed for being late.
 
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from scache_fast.engine import wire
@@ -174,6 +174,7 @@ class Server:
 
     def resume(self) -> None:
         """Read again from clients that had to wait until descriptors were closed; the closer says when."""
+        self._context.crowded_users = self._context.closer.crowded_users
         for client in list(self._paused):
             if not self._conversations.pauses(client):
                 del self._paused[client]
@@ -197,8 +198,8 @@ class Server:
         now_ns = self._now_ns = self._turn.now_ns = self._clock()
         if now_ns >= self._due_ns:
             self._do_what_is_due()  # TTL-6
-        clients, readable, answer = self._clients, conversations.readable, conversations.answer
-        backlog = list(self._backlog)  # those that join it in this turn have had their share
+        clients = self._clients
+        backlog = list(self._backlog) if self._backlog else ()  # those that join it in this turn have had their share
         served: list[Client] = []
         for fd, event in events:
             client = clients.get(fd)
@@ -207,7 +208,7 @@ class Server:
                 continue
             try:
                 if event == IN:
-                    readable(client)
+                    conversations.readable(client)
                 else:
                     self._on_event(client, event)
             except Exception as error:
@@ -216,7 +217,7 @@ class Server:
         for client in served:
             try:
                 if client.output or client.state is SENDING:
-                    answer(client)
+                    conversations.answer(client)
                 state = client.state
                 if (
                     client.output
@@ -343,7 +344,7 @@ class Server:
         if event & OUT and client.state is not CLOSED:
             self._conversations.writable(client)
 
-    def _serve_on(self, backlog: list[Client]) -> None:
+    def _serve_on(self, backlog: Iterable[Client]) -> None:
         for client in backlog:
             if client not in self._backlog:
                 continue

@@ -44,14 +44,29 @@ _SERIAL_BITS: Final = 64
 """Room for serial numbers: at a million saves a second they last for 584 000 years."""
 
 
-class Session:
+class Timed:
+    """What leaves the table by itself at some instant; `due` is explained above."""
+
+    __slots__ = ("due",)
+
+    def __init__(self) -> None:
+        self.due = 0
+
+    @property
+    def expiry_ns(self) -> int:
+        """Return the first instant at which it is no longer alive."""
+        return self.due >> _SERIAL_BITS
+
+
+class Session(Timed):
     """One parked connection."""
 
-    __slots__ = ("descriptor", "domain", "due", "endpoint", "newer", "older", "pid", "properties", "saved_ns", "user")
+    __slots__ = ("descriptor", "domain", "endpoint", "newer", "older", "pid", "properties", "saved_ns", "user")
 
     def __init__(
         self, endpoint: bytes, properties: bytes, descriptor: int, domain: int, user: int, pid: int, saved_ns: int
     ) -> None:
+        self.due = 0
         self.endpoint = endpoint
         self.properties = properties
         self.descriptor = descriptor
@@ -62,14 +77,8 @@ class Session:
         self.pid = pid
         """Its process id when it connected, -1 if nobody asked."""
         self.saved_ns = saved_ns
-        self.due = 0
         self.older: Session | None = None
         self.newer: Session | None = None
-
-    @property
-    def expiry_ns(self) -> int:
-        """Return the first instant at which the session is no longer alive."""
-        return self.due >> _SERIAL_BITS
 
 
 class _Endpoint:
@@ -85,23 +94,18 @@ class _Endpoint:
         self.bindings = bindings
 
 
-class Binding:
+class Binding(Timed):
     """One way from a destination to an endpoint."""
 
-    __slots__ = ("destination", "due", "endpoint", "properties", "saved_ns")
+    __slots__ = ("destination", "endpoint", "properties", "saved_ns")
 
     def __init__(self, destination: bytes, endpoint: _Endpoint, properties: bytes, saved_ns: int) -> None:
+        self.due = 0
         self.destination = destination
         self.endpoint = endpoint
         self.properties = properties
         self.saved_ns = saved_ns
         """When it was saved first; a renewal does not change it."""
-        self.due = 0
-
-    @property
-    def expiry_ns(self) -> int:
-        """Return the first instant at which the binding is no longer alive."""
-        return self.due >> _SERIAL_BITS
 
 
 class Sizes(NamedTuple):
@@ -117,12 +121,13 @@ class Table:
     """Sessions under endpoint labels, and bindings from destinations to endpoints."""
 
     __slots__ = (
-        "_destinations", "_endpoints", "_heap", "_limits", "_serial", "_timed",
+        "_bindings_max", "_bindings_per_destination_max", "_bytes_max", "_destinations", "_endpoints", "_heap",
+        "_serial", "_sessions_max", "_sessions_per_endpoint_max", "_timed", "_ttl_limit_s",
         "bindings", "bytes", "sessions", "used", "walked",
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self.set_limits(limits)
         self._endpoints: dict[bytes, _Endpoint] = {}
         self._destinations: dict[bytes, dict[tuple[bytes, bytes], Binding]] = {}
         self._timed: dict[int, Session | Binding] = {}
@@ -136,7 +141,13 @@ class Table:
 
     def set_limits(self, limits: Limits) -> None:
         """Have other limits for what is saved from now on."""
-        self._limits = limits  # LIFE-7
+        # One by one: the class of Limits is not compiled, and asking it for each costs more than comparing.
+        self._ttl_limit_s = limits.ttl_limit_s  # LIFE-7
+        self._sessions_max = limits.sessions_max
+        self._sessions_per_endpoint_max = limits.sessions_per_endpoint_max
+        self._bindings_max = limits.bindings_max
+        self._bindings_per_destination_max = limits.bindings_per_destination_max
+        self._bytes_max = limits.cached_bytes_max
 
     # The four verbs.
 
@@ -145,14 +156,13 @@ class Table:
         *, domain: int = -1, user: int = -1, pid: int = -1,
     ) -> Limit | None:  # fmt: skip
         """Park a descriptor as the newest session of an endpoint; or return the limit that forbids it."""
-        limits = self._limits
         record = self._endpoints.get(endpoint)
         size = len(endpoint) + len(properties)
-        if self.sessions >= limits.sessions_max:  # LIMIT-2
+        if self.sessions >= self._sessions_max:  # LIMIT-2
             return Limit.SESSIONS
-        if record is not None and record.sessions >= limits.sessions_per_endpoint_max:  # LIMIT-3
+        if record is not None and record.sessions >= self._sessions_per_endpoint_max:  # LIMIT-3
             return Limit.SESSIONS_PER_ENDPOINT
-        if self.bytes + size > limits.cached_bytes_max:  # LIMIT-11
+        if self.bytes + size > self._bytes_max:  # LIMIT-11
             return Limit.CACHED_BYTES
         if record is None:
             record = self._endpoint(endpoint)
@@ -191,13 +201,12 @@ class Table:
             del self._timed[binding.due]
             self._unbind(binding)  # TTL-5
             bindings = self._destinations.get(destination)
-        limits = self._limits
         size = len(destination) + len(properties) + len(endpoint)
-        if self.bindings >= limits.bindings_max:  # LIMIT-4
+        if self.bindings >= self._bindings_max:  # LIMIT-4
             return Limit.BINDINGS
-        if bindings is not None and len(bindings) >= limits.bindings_per_destination_max:  # LIMIT-10
+        if bindings is not None and len(bindings) >= self._bindings_per_destination_max:  # LIMIT-10
             return Limit.BINDINGS_PER_DESTINATION
-        if self.bytes + size > limits.cached_bytes_max:  # LIMIT-11
+        if self.bytes + size > self._bytes_max:  # LIMIT-11
             return Limit.CACHED_BYTES
         if bindings is None:
             bindings = self._destinations[destination] = {}
@@ -342,7 +351,7 @@ class Table:
     # Below here: how the parts are kept in step.
 
     def _expiry_ns(self, ttl_s: int, now_ns: int) -> int:
-        limit_s = self._limits.ttl_limit_s
+        limit_s = self._ttl_limit_s
         return now_ns + (ttl_s if ttl_s < limit_s else limit_s) * NS_PER_S  # TTL-1, TTL-2
 
     def _endpoint(self, label: bytes) -> _Endpoint:
@@ -353,7 +362,8 @@ class Table:
 
     def _schedule(self, item: Session | Binding, expiry_ns: int) -> None:
         self._serial = serial = self._serial + 1
-        due = item.due = expiry_ns << _SERIAL_BITS | serial
+        timed: Timed = item  # of one class, so that mypyc knows where the attribute is
+        due = timed.due = expiry_ns << _SERIAL_BITS | serial
         # In this order: should there be no memory for the second, an instant is stale, and nothing is lost.
         heappush(self._heap, due)
         self._timed[due] = item

@@ -1,8 +1,9 @@
 """Every system call that the engine makes on a client's socket, on a parked descriptor, and to let somebody in.
 
 They stand together so that all of them can be hardened, counted, made to fail, or replaced: those that every request
-takes have a twin in C (calls.py), which takes and returns the same. Nothing here decides what is said or kept; errors
-are raised as they are, and closing alone swallows them.
+takes have a twin in C (calls.py), which takes and returns the same. Functions that get a socket also get its number:
+Python uses the socket, C the number, and asking a socket for its number costs as much as a system call. Nothing here
+decides what is said or kept; errors are raised as they are, and closing alone ignores them.
 """
 
 import array
@@ -21,6 +22,9 @@ from scache_spec.vocabulary import DESCRIPTOR_BYTE
 DESCRIPTORS_MAX: Final = 253
 """The kernel's SCM_MAX_FD: more cannot ride on one message. With room for all of them, none is left unseen."""
 
+DROPPED: Final = -1
+"""Stands behind the descriptors of a message when the kernel dropped others for want of free numbers (MSG_CTRUNC)."""
+
 _DESCRIPTOR: Final = struct.Struct("i")
 _ANCILLARY_BYTES: Final = socket.CMSG_SPACE(DESCRIPTORS_MAX * _DESCRIPTOR.size)
 _CARRIER: Final = (DESCRIPTOR_BYTE,)
@@ -31,11 +35,12 @@ _answer: Final = array.array("i", [0])
 # Plain numbers: the enumerations of the socket module cost more than a system call when they are combined.
 _LEVEL: Final = int(socket.SOL_SOCKET)
 _RIGHTS: Final = int(socket.SCM_RIGHTS)
+_DOMAIN: Final = int(socket.SO_DOMAIN)
 _CLOSE_ON_EXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
 _TRUNCATED: Final = int(socket.MSG_CTRUNC)
 
 _getsockopt: Final = ctypes.CDLL(None).getsockopt
-_getsockopt.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+# Its argument types are not declared: converting an argument to a declared type costs more than the system call.
 _domain: Final = ctypes.c_int(0)
 _size: Final = ctypes.c_uint(ctypes.sizeof(_domain))
 _domain_at: Final = ctypes.byref(_domain)
@@ -54,16 +59,13 @@ def lowest_free(sock: socket.socket) -> int:
     return number
 
 
-def receive(sock: socket.socket, bytes_max: int) -> tuple[bytes, list[int], bool]:
-    """Read once; return the bytes, the descriptors that came with them, and whether the kernel dropped some.
+def receive(sock: socket.socket, fd: int, bytes_max: int, passed: list[int]) -> bytes:
+    """Read once; return the bytes, and put the descriptors that came with them into `passed`, which is empty before.
 
     No bytes mean the end. There is always room for all descriptors that one message can carry: what does not fit the
-    kernel closes by itself, inside this call, and closing may wait.
+    kernel closes by itself, inside this call, and closing may wait. `DROPPED` stands last where the kernel did so.
     """
     data, ancillary, flags, _ = sock.recvmsg(bytes_max, _ANCILLARY_BYTES, _CLOSE_ON_EXEC)  # FD-1
-    if not ancillary:
-        return data, [], bool(flags & _TRUNCATED)
-    descriptors: list[int] = []
     for level, kind, payload in ancillary:
         if level != _LEVEL:
             continue
@@ -73,8 +75,15 @@ def receive(sock: socket.socket, bytes_max: int) -> tuple[bytes, list[int], bool
         elif kind == _RIGHTS:
             # Truncated control data may end in the middle of a number that names nothing.
             whole = payload[: len(payload) - len(payload) % _DESCRIPTOR.size]
-            descriptors += [descriptor for (descriptor,) in _DESCRIPTOR.iter_unpack(whole)]
-    return data, descriptors, bool(flags & _TRUNCATED)
+            passed += array.array("i", whole)
+    if flags & _TRUNCATED:
+        passed.append(DROPPED)
+    return data
+
+
+def descriptors_among(passed: list[int]) -> list[int]:
+    """Return what `receive` put into a list, without what it says about the kernel."""
+    return [each for each in passed if each != DROPPED]
 
 
 FREED_BYTES_MAX: Final = 64
@@ -82,9 +91,9 @@ FREED_BYTES_MAX: Final = 64
 done (sock_wfree). Whoever is quick sees that byte, and no further wake follows. What is unread counts as hundreds."""
 
 
-def unread_bytes(sock: socket.socket) -> int:
+def unread_bytes(fd: int) -> int:
     """Return how much of what was sent the peer has not read: 0, or what the kernel keeps for it."""
-    fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, _answer)
+    fcntl.ioctl(fd, termios.TIOCOUTQ, _answer)
     return _answer[0] if _answer[0] > FREED_BYTES_MAX else 0
 
 
@@ -100,17 +109,17 @@ def domain_of(descriptor: int) -> int:
     Python's own socket(fileno=…) asks for the socket's name as well, which waits for as long as somebody holds the
     lock of that socket; so does fstat for the file's owner, if it is a file of a FUSE server.
     """
-    if _getsockopt(descriptor, _LEVEL, socket.SO_DOMAIN, _domain_at, _size_at) != 0:
+    if _getsockopt(descriptor, _LEVEL, _DOMAIN, _domain_at, _size_at) != 0:
         return -1
     return int(_domain.value)
 
 
-def send(sock: socket.socket, data: bytes) -> int:
+def send(sock: socket.socket, fd: int, data: bytes) -> int:
     """Write as much as the socket takes; return how many bytes."""
     return sock.send(data)
 
 
-def send_descriptor(sock: socket.socket, descriptor: int) -> None:
+def send_descriptor(sock: socket.socket, fd: int, descriptor: int) -> None:
     """Send the byte that carries a descriptor; our copy stays open."""
     sock.sendmsg(_CARRIER, ((_LEVEL, _RIGHTS, _DESCRIPTOR.pack(descriptor)),))
 
