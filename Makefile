@@ -178,6 +178,7 @@ spec: setup ## render spec/SPEC.md, manual pages and pages of reference from the
 	$(BIN)/python -m scache_fast.settings.manual deploy/man/scached.8
 	$(BIN)/python -m scache_ctl.manual deploy
 	PYTHONPATH=docs $(BIN)/python -m scache_docs.reference
+	PYTHONPATH=docs $(BIN)/python -m scache_docs.manual deploy/man
 
 clean: ## remove what make and the tools made
 	rm -rf .venv .venv-* .run .cache .hypothesis .mypy_cache .ruff_cache .pytest_cache dist build

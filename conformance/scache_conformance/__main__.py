@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(words: Sequence[str]) -> Exit:
     """Try cases on a server."""
-    parser = _parser()
+    parser = parser_of_runs()
     if "--list" in words:
         return _list(parser, words)
     options = parser.parse_args(words)
@@ -232,7 +232,8 @@ class ManualParser(argparse.ArgumentParser):
         return f"NAME\n  {NAME}\n\n{headed}"
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser_of_runs() -> argparse.ArgumentParser:
+    """Return the parser of the command line without a subcommand."""
     parser = ManualParser(
         prog="scache-conformance",
         description=DESCRIPTION,
@@ -270,7 +271,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _limits() -> str:
     defaults = {**asdict(DEFAULTS), "ttl_limit_s": "what --ttl-limit says"}
-    return "\n".join(f"  {{{name}}}".ljust(32) + str(value) for name, value in defaults.items())
+    return "\n".join(f"  {{{name}}}".ljust(34) + str(value) for name, value in defaults.items())
 
 
 def _add_choice_options(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 from scache_ctl.__main__ import parser_of_all
 from scache_ctl.exits import HELP
-from scache_fast import __version__
+from scache_fast import DATE, __version__
 
 PAGE: Final = "man/scachectl.1"
 BASH: Final = "completion/scachectl.bash"
@@ -87,7 +87,7 @@ def _words(command: argparse.ArgumentParser) -> Iterator[str]:
 def _page(parser: argparse.ArgumentParser, commands: dict[str, tuple[argparse.ArgumentParser, str]]) -> str:
     common = {option for action in parser._actions for option in action.option_strings}
     lines = [
-        f'.TH SCACHECTL 1 "" "scached {__version__}"',
+        f'.TH SCACHECTL 1 "{DATE}" "scached {__version__}"',
         ".SH NAME", r"scachectl \- watch and steer a shared connection cache, park and find connections from a shell",
         ".SH SYNOPSIS", ".B scachectl", '.RI [ option " ...] " command " [" argument " ...]"',
         ".SH OPTIONS", "These stand before or behind the command.",
@@ -106,7 +106,7 @@ def _page(parser: argparse.ArgumentParser, commands: dict[str, tuple[argparse.Ar
         ".SH ENVIRONMENT", ".TP", ".B SCACHED_ADMIN", "The admin socket.",
         ".TP", ".B SCACHE_SOCKET", "The socket of the cache.",
         ".TP", ".B SCACHE_PROPERTIES", "The properties of what was found, for the program that has it.",
-        ".SH SEE ALSO", ".BR scached (8)",
+        ".SH SEE ALSO", ".BR scached (8),", r".BR scache\-protocol (7)",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 

@@ -14,7 +14,7 @@ ROOT: Final = Path(__file__).parents[2]
 CODE: Final = ROOT / "fast/scache_fast"
 TABLE: Final = Path(__file__).with_name("messages.toml")
 
-_HEAD: Final = """\
+HEAD: Final = """\
 # Messages of the log
 
 Every message that `scached` may write, what it means, and what to do. A name in braces stands for a value. A client is
@@ -49,7 +49,7 @@ def normal(text: str) -> str:
 def page() -> str:
     """Return the page."""
     known = texts_in_the_code()
-    lines = [_HEAD]
+    lines = [HEAD]
     for section, messages in sections().items():
         lines += [f"## {section}", "", "| message | level | what it means | what to do |", "|---|---|---|---|"]
         for each in messages:

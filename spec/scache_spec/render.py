@@ -248,9 +248,9 @@ def _examples() -> str:
         lines += ["", f"### {title}", "", "```mermaid", "sequenceDiagram"]
         lines += [f"    participant {name} as client {name}" for name in sorted({each.client for each in said})]
         lines += ["    participant S as cache", *(f"    {_arrow(each)}" for each in said), "```", ""]
-        width = max(len(_who(each)) for each in said)
+        width = max(len(who(each)) for each in said)
         lines += [
-            f"    {_who(each):{width}}  {_bytes_of(each)}" for each in said if not isinstance(each.what, dances.Waits)
+            f"    {who(each):{width}}  {bytes_of(each)}" for each in said if not isinstance(each.what, dances.Waits)
         ]
     return "\n".join(lines)
 
@@ -299,13 +299,15 @@ def _sources() -> str:
     )
 
 
-def _who(said: dances.Said) -> str:
+def who(said: dances.Said) -> str:
+    """Return who says something, and to whom; nothing if time passes."""
     if isinstance(said.what, dances.Waits):
         return ""
     return f"{said.client} <- cache" if said.by_server else f"{said.client} -> cache"
 
 
-def _bytes_of(said: dances.Said) -> str:
+def bytes_of(said: dances.Said) -> str:
+    """Return what is said, one character for each byte."""
     match said.what:
         case bytes():
             return _shown(said.what)

@@ -41,6 +41,16 @@ for _ in range({CONNECTS}):
         client.connect({SOCKET!r})
 """
 
+SHIPPED: Final = (
+    "/usr/share/man/man1/scache-conformance.1.gz", "/usr/share/man/man1/scachectl.1.gz",
+    "/usr/share/man/man5/scached.toml.5.gz", "/usr/share/man/man7/scache-protocol.7.gz",
+    "/usr/share/man/man7/scached-messages.7.gz", "/usr/share/man/man8/scached.8.gz",
+    "/usr/share/bash-completion/completions/scachectl", "/usr/share/zsh/vendor-completions/_scachectl",
+    "/usr/share/doc/scached/messages.md", "/usr/share/doc/scached/metrics.md",
+    "/usr/share/doc/scached/grafana/scached.json", "/usr/share/doc/scached/prometheus/alerts.yml",
+)  # fmt: skip
+"""What is there beside the programs."""
+
 OTHERS: Final = ("/proc", "/sys", "/dev", "/run", "/tmp", "/mnt", "/var/cache", "/var/log", "/var/lib", "/var/tmp")
 """Where files come and go without us, or, as those of apt and dpkg, tell what was once installed."""
 
@@ -52,7 +62,8 @@ def main(folder: Path) -> None:
     packages = sorted(folder.glob("*.deb"))
     before = set(everything())
     install(packages)
-    step("installed")
+    assert not [path for path in SHIPPED if not Path(path).exists()]
+    step("installed, with manual pages, completions, alerts and dashboard")
     run("systemctl", "start", "scached.socket")
     assert run("systemctl", "is-enabled", "scached.socket") == "enabled\n"
     park_and_take()

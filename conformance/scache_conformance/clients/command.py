@@ -61,8 +61,8 @@ last pause, in /proc/PID/fd.
 """
 
 
-def run(words: Sequence[str]) -> Exit:
-    """Hold the client against every case that was chosen."""
+def parser_of_clients() -> argparse.ArgumentParser:
+    """Return the parser of `scache-conformance client`."""
     parser = argparse.ArgumentParser(
         prog="scache-conformance client",
         description="Hold a client against the specification: the suite is the server.",
@@ -75,7 +75,12 @@ def run(words: Sequence[str]) -> Exit:
     parser.add_argument("--run", metavar="GLOB", action="append", default=[], help="cases of such slugs; repeatable")
     parser.add_argument("-v", "--verbose", action="store_true", help="name every case, show every failure in full")
     parser.add_argument("--json", metavar="FILE", type=Path, help="everything, also what `report` reads")
-    options = parser.parse_args(words)
+    return parser
+
+
+def run(words: Sequence[str]) -> Exit:
+    """Hold the client against every case that was chosen."""
+    options = parser_of_clients().parse_args(words)
     cases = [each for each in CASES if not options.run or any(fnmatchcase(each.slug, glob) for glob in options.run)]
     try:
         command = shlex.split(options.exec)

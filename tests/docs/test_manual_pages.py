@@ -1,0 +1,27 @@
+"""The manual pages are current, and neither mandoc nor groff has anything to say about them."""
+
+import subprocess
+
+import pytest
+from tests.support.checkout import ROOT, files
+
+from scache_docs import manual
+
+FOLDER = ROOT / "deploy/man"
+PAGES = [path.name for path in files(FOLDER)]
+
+
+@pytest.mark.parametrize("name", manual.pages())
+def test_page_is_current(name: str) -> None:
+    assert (FOLDER / name).read_text(encoding="utf-8") == manual.pages()[name], f"{name} is old: run make spec"
+
+
+@pytest.mark.needs("man")
+@pytest.mark.parametrize("name", PAGES)
+def test_formatters_have_nothing_to_say(name: str) -> None:
+    for command in (
+        ("mandoc", "-T", "lint", "-W", "warning"),
+        ("groff", "-ww", "-z", "-man", "-t", "-Kutf8", "-Tutf8", "-rLL=78n"),
+    ):
+        ended = subprocess.run([*command, FOLDER / name], capture_output=True, text=True, check=False)
+        assert (ended.returncode, ended.stdout + ended.stderr) == (0, ""), command
