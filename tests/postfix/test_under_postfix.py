@@ -4,6 +4,7 @@ Each delivery must succeed whatever happens to the cache in the meantime, and re
 messages are small and the machine is fast: what happens "in mid-traffic" is timed by what the log shows.
 """
 
+import json
 import os
 import re
 import shutil
@@ -22,6 +23,8 @@ from tests.support.messages import MALFORMED, MISSED, find_endp
 from tests.support.processes import ended
 
 from scache_conformance.servers.postfix import postfix_parameter
+from scache_ctl import exits
+from scache_ctl.__main__ import main as scachectl
 
 pytestmark = pytest.mark.needs("postfix", "root")
 
@@ -201,3 +204,25 @@ def test_way_from_one_server_to_the_other_and_back_is_one_word_and_a_reload(stac
         running = {command_name(pid) for pid in postfix.children()}
         assert running & {"scache", "scached"} == {new}
     assert [line for line in deliveries.warnings if not _TRIED_AGAIN.search(line)] == []
+
+
+def test_operator_lists_flushes_and_is_refused_a_reload(
+    stack: ExitStack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "admin.sock"
+    command = f"{service_command(scached(tmp_path))} -o scached_admin={path}"
+    postfix = run_postfix(stack, command, settings="connection_cache_ttl_limit = 600s\n")
+    with Client(postfix.socket_path) as peer, peer.park(b"smtp\none") as parked, peer.park(b"lmtp\ntwo"):
+        assert scachectl(["--admin", str(path), "--json", "list", "endpoints"]) == exits.DONE
+        listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [(row["endpoint"], row["uid"]) for row in listed] == [("smtp\none", 0), ("lmtp\ntwo", 0)]
+        assert scachectl(["--admin", str(path), "flush", "endpoints", "--glob", "smtp*"]) == exits.DONE
+        assert parked.recv(1) == b""
+        assert scachectl(["--admin", str(path), "reload"]) == exits.REFUSED
+        assert "run 'postfix reload'" in capsys.readouterr().err
+        before = postfix.log()
+        os.kill(cache_pid(postfix), signal.SIGHUP)
+        kept = ": warning: the settings stay as they are: under master(8) settings are read at the start only"
+        log = postfix.await_log(lambda log: kept in log[len(before) :])
+        peer.pick_up(b"lmtp\ntwo").close()
+    assert log[len(before) :].count(kept) == 1
