@@ -30,7 +30,7 @@ test-bare: python ## run it without the programs that tests look for: green, wit
 	.make/bare $(MAKE) test VENV=.venv-bare ARGS="--bare $(ARGS)" \
 		PYTHON=$$($(PYTHON) -c 'import os, sys; print(os.path.realpath(sys.executable))')
 
-nightly: generated explore mutants citations attack memory soak smtp-figures prometheus-check ## what takes too long for every change; make -k nightly goes on after a failure
+nightly: generated explore mutants citations attack listing memory soak smtp-figures prometheus-check ## what takes too long for every change; make -k nightly goes on after a failure
 
 check: setup ## types, lint, format
 	$(BIN)/ruff check .
@@ -83,6 +83,9 @@ generated: setup ## made-up runs, concurrent histories and every trace on three 
 
 attack: setup ## the longest wait of a polite client beside each attack (a minute; ARGS="--repeats 20" for more)
 	$(BIN)/python -m tests.attack $(ARGS)
+
+listing: setup ## 100 000 rows through scachectl list under load: each once, longest wait of a polite client (a minute; root)
+	$(BIN)/python -m tests.attack.listing $(ARGS)
 
 memory: setup ## fill every limit that memory depends on, and compare with the table of the manual page (a minute)
 	$(BIN)/python -m tests.memory $(ARGS)
