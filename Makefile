@@ -84,7 +84,7 @@ generated: setup ## made-up runs, concurrent histories and every trace on three 
 attack: setup ## the longest wait of a polite client beside each attack (a minute; ARGS="--repeats 20" for more)
 	$(BIN)/python -m tests.attack $(ARGS)
 
-listing: setup ## 100 000 rows through scachectl list under load: each once, longest wait of a polite client (a minute; root)
+listing: setup ## 100 000 rows through scachectl list under load: each once, longest wait of a polite client (a minute)
 	$(BIN)/python -m tests.attack.listing $(ARGS)
 
 memory: setup ## fill every limit that memory depends on, and compare with the table of the manual page (a minute)
