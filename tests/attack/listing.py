@@ -72,7 +72,7 @@ def main() -> int:
         for number in range(given.lists):
             with (folder / "rows").open("w+b") as rows:
                 began_s = time.monotonic()
-                command = [*module("scache_ctl"), "--admin", admin, "--timeout", "600", "--json", "list"]
+                command = [*module("scache_ctl"), "--admin", str(admin), "--timeout", "600", "--json", "list"]
                 lister = subprocess.Popen(command, env=environment(), stdout=rows)
                 wait = longest_wait(path, server.process.pid, lister)
                 took_s = time.monotonic() - began_s
