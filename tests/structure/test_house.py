@@ -74,6 +74,7 @@ def test_no_any_in_the_core() -> None:
 EDGES = {
     "reference/scache_reference/shell.py",
     "fast/scache_fast/admin/connections.py",
+    "fast/scache_fast/process/reloading.py",
     *(
         f"fast/scache_fast/engine/{name}.py"
         for name in ("server", "poller", "accepting", "requests", "context", "closing", "faults", "watched")

@@ -1,6 +1,6 @@
 """The verbs that change something: flush, pause, resume, drain, loglevel, reload. docs/admin.md has every key."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from scache_fast.admin.protocol import VERSION, Request, RequestError, text_in
 from scache_fast.admin.reading import STEPS_PER_LINE, Chosen, Line
@@ -21,14 +21,14 @@ def state_of(server: Server) -> str:
 
 
 class Steering:
-    """Carries out commands on a server. `reload` reads the settings again and says what became of that."""
+    """Carries out commands on a server. `reload` reads the settings again: empty lines, then what became of it."""
 
     def __init__(
         self,
         server: Server,
         log: Log,
         set_verbose: Callable[[bool], None],
-        reload: Callable[[], Mapping[str, object]],
+        reload: Callable[[], Iterator[Line]],
     ) -> None:
         self._server = server
         self._log = log
@@ -91,4 +91,5 @@ class Steering:
 
     def reload(self, request: Request) -> Iterator[Line]:
         """Read the settings again."""
-        yield {"v": VERSION, "ok": True, **self._reload()}
+        for line in self._reload():
+            yield {"v": VERSION, "ok": True, **line} if line else {}

@@ -1,7 +1,8 @@
 """The admin socket of a process: what is behind its verbs, beyond the loop."""
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
 
 from scache_fast.admin.connections import LOOK_S, AdminSocket
 from scache_fast.admin.protocol import RequestError
@@ -13,7 +14,9 @@ from scache_fast.engine.server import Server
 from scache_fast.process.closing import ClosingThreads
 from scache_fast.process.logger import Logger
 from scache_fast.process.reloading import Reloading
-from scache_fast.settings.sources import ConfigurationError
+
+_WAIT_S: Final = 0.0005
+"""How long a turn waits for a reload that an operator asked for: part of what operators get of each turn."""
 
 
 class Administration:
@@ -45,11 +48,14 @@ class Administration:
         self._socket.after_turn(server)
         self._steering.end_if_drained()
 
-    def _reload(self) -> Mapping[str, object]:
-        try:
-            return self._reloading.reload()
-        except ConfigurationError as error:
-            raise RequestError(f"the settings stay as they are: {error}") from None
+    def _reload(self) -> Iterator[dict[str, object]]:
+        outcome = self._reloading.reload()
+        # Without a wait the loop would be busy until the settings are read: it takes turns while an answer is made.
+        while not outcome.is_known.wait(_WAIT_S):
+            yield {}
+        if outcome.error is not None:
+            raise RequestError(f"the settings stay as they are: {outcome.error}")
+        yield dict(outcome.answer)
 
     def _stats(self) -> Mapping[str, object]:
         reloading = self._reloading

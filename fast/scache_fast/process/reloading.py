@@ -1,15 +1,19 @@
 """Settings that are read again while the server runs: all of them are read and checked, then those that can change do.
 
 Nothing that is parked or connected is touched. What cannot change without a restart is named. If anything is wrong, no
-setting changes.
+setting changes. Reading is done in a thread of its own: the file may be on a slow disk, and users and groups are looked
+up by name, which may ask a server elsewhere.
 """
 
+import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from scache_fast.engine.closing import Farewell
+from scache_fast.engine.faults import described
 from scache_fast.engine.server import Server
 from scache_fast.engine.table import Session
 from scache_fast.policy.access import Access, Doorkeeper
@@ -19,6 +23,16 @@ from scache_fast.process.closing import ClosingThreads
 from scache_fast.process.logger import Logger
 from scache_fast.settings.sources import ConfigurationError
 from scache_fast.settings.table import Settings, by_name
+
+
+class Outcome:
+    """What came of one reload: `answer` or `error`, once `is_known` is set."""
+
+    def __init__(self) -> None:
+        self.is_known = threading.Event()
+        self.answer: Mapping[str, object] = {}
+        """What changed, and what would need a restart."""
+        self.error: ConfigurationError | None = None
 
 
 class Reloading:
@@ -42,17 +56,64 @@ class Reloading:
         self.last_s: float | None = None
         """When settings were last read again, in seconds since 1970."""
         self.was_last_ok = True
+        self._wanted: list[Outcome] = []
+        self._asked: list[Outcome] = []
+        """Those whose settings are being read."""
+        self._found: Settings | ConfigurationError = settings
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        server.watch(self._wake, self._read_is_done)
 
-    def reload(self) -> Mapping[str, object]:
-        """Read the settings again; return what changed and what would need a restart. Raises ConfigurationError."""
+    def hang_up(self) -> None:
+        """Reload because of a SIGHUP: whatever comes of it is in the log."""
+        self.reload()
+
+    def reload(self) -> Outcome:
+        """Read the settings again, in a thread that begins no earlier than now."""
+        outcome = Outcome()
+        self._wanted.append(outcome)
+        if not self._asked:
+            self._begin()
+        return outcome
+
+    def _begin(self) -> None:
+        self._asked, self._wanted = self._wanted, []
         self.last_s = time.time()
+        thread = threading.Thread(target=self._read_aside, name="reload", daemon=True)
         try:
-            wanted = self._read()
+            thread.start()
+        except RuntimeError as error:  # RLIMIT_NPROC
+            self._found = ConfigurationError(f"no thread can be started that reads them: {error}")
+            os.eventfd_write(self._wake, 1)
+
+    def _read_aside(self) -> None:
+        try:
+            self._found = self._read()
         except ConfigurationError as error:
+            self._found = error
+        except Exception as error:
+            self._found = ConfigurationError(f"unexpected {described(error)}")
+        os.eventfd_write(self._wake, 1)
+
+    def _read_is_done(self) -> None:
+        """Bring into force what was read; the loop calls it."""
+        os.eventfd_read(self._wake)
+        asked, self._asked = self._asked, []
+        answer: Mapping[str, object] = {}
+        error = None
+        if isinstance(self._found, ConfigurationError):
+            error = self._found
             self.was_last_ok = False
             self.failed += 1
             self._log.warning(f"the settings stay as they are: {error}")
-            raise
+        else:
+            answer = self._apply(self._found)
+        for outcome in asked:
+            outcome.answer, outcome.error = answer, error
+            outcome.is_known.set()
+        if self._wanted:
+            self._begin()
+
+    def _apply(self, wanted: Settings) -> Mapping[str, object]:
         old = self._settings
         new = replace(
             old,
@@ -72,13 +133,6 @@ class Reloading:
             + (f"; not changed before a restart: {', '.join(restart)}" if restart else "")
         )
         return {"changed": changed, "restart": restart}
-
-    def hang_up(self) -> None:
-        """Reload because of a SIGHUP: whatever comes of it is in the log."""
-        try:
-            self.reload()
-        except ConfigurationError:
-            return
 
     def set_verbose(self, verbose: bool) -> None:
         """Have each request logged, or no more."""

@@ -1,0 +1,138 @@
+"""Settings that are slow to read, as names of users are that a server elsewhere is asked for: nobody waits for them."""
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.support.client import PATIENCE_S
+from tests.support.descriptors import none_left_open
+from tests.support.messages import MISSED, find_endp
+from tests.support.processes import COMMAND, environment
+from tests.support.servers import Fast
+
+from scache_fast.process.closing import ClosingThreads
+from scache_fast.process.logger import Logger
+from scache_fast.process.reloading import Outcome, Reloading
+from scache_fast.settings.sources import ConfigurationError, merge
+from scache_fast.settings.table import Settings
+
+
+class Slow:
+    """Settings that are read when the test says so, and a server that reads them."""
+
+    def __init__(self) -> None:
+        self.reads: list[threading.Event] = []
+        self.began = threading.Semaphore(0)
+        self.result: Settings | Exception = replace(merge({}), verbose=True)
+        self.said: list[str] = []
+        self.house = Fast()
+        log = Logger(lambda priority, line: self.said.append(line))
+        self.closing = ClosingThreads(log, None)
+        self.reloading = Reloading(merge({}), self.read, self.house.server, self.closing, log)
+
+    def read(self) -> Settings:
+        may_end = threading.Event()
+        self.reads.append(may_end)
+        self.began.release()
+        assert may_end.wait(PATIENCE_S)
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+    def await_known(self, outcome: Outcome) -> None:
+        """Have turns taken until it is known what became of a reload."""
+        while not outcome.is_known.is_set():
+            self.house.server.step(PATIENCE_S)
+
+
+@pytest.fixture
+def slow() -> Iterator[Slow]:
+    with none_left_open():
+        made = Slow()
+        yield made
+        for event in made.reads:
+            event.set()
+        os.close(made.reloading._wake)
+        made.closing.finish(PATIENCE_S)
+        made.house.__exit__()
+
+
+def test_clients_are_served_while_settings_are_read(slow: Slow) -> None:
+    peer = slow.house.peer()
+    outcome = slow.reloading.reload()
+    assert slow.began.acquire(timeout=PATIENCE_S)
+    assert peer.say(find_endp(b"zz")) == MISSED
+    assert not outcome.is_known.is_set()
+    slow.reads[0].set()
+    slow.await_known(outcome)
+    assert outcome.answer == {"changed": ["verbose"], "restart": []}
+
+
+def test_reload_that_is_asked_for_meanwhile_reads_again(slow: Slow) -> None:
+    first = slow.reloading.reload()
+    assert slow.began.acquire(timeout=PATIENCE_S)
+    later = [slow.reloading.reload() for _ in range(3)]
+    slow.reads[0].set()
+    slow.await_known(first)
+    assert slow.began.acquire(timeout=PATIENCE_S)
+    assert [each.is_known.is_set() for each in later] == [False] * 3
+    slow.reads[1].set()
+    slow.await_known(later[0])
+    assert all(each.is_known.is_set() for each in later)
+    assert (len(slow.reads), slow.reloading.succeeded) == (2, 2)
+
+
+@pytest.mark.parametrize("error", [ConfigurationError("wrong"), ZeroDivisionError("odd")], ids=["meant", "unforeseen"])
+def test_failure_is_told_and_the_next_reload_works(slow: Slow, error: Exception) -> None:
+    slow.result, good = error, slow.result
+    outcome = slow.reloading.reload()
+    assert slow.began.acquire(timeout=PATIENCE_S)
+    slow.reads[0].set()
+    slow.await_known(outcome)
+    assert outcome.error is not None
+    assert str(error) in str(outcome.error)
+    assert (slow.reloading.failed, slow.reloading.was_last_ok) == (1, False)
+    slow.result = good
+    outcome = slow.reloading.reload()
+    assert slow.began.acquire(timeout=PATIENCE_S)
+    slow.reads[1].set()
+    slow.await_known(outcome)
+    assert (outcome.error, slow.reloading.was_last_ok) == (None, True)
+
+
+def handles_hang_up(pid: int) -> bool:
+    """Say whether a process ignores or handles SIGHUP."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    masks = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigIgn:", "SigCgt:"))]
+    return any(mask >> (signal.SIGHUP - 1) & 1 for mask in masks)
+
+
+def test_hang_ups_from_the_start_to_the_end_end_nothing(tmp_path: Path) -> None:
+    """Without pause, from the instant at which the program has begun."""
+    command = [*COMMAND, "--listen", str(tmp_path / "s")]
+    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        try:
+            while not handles_hang_up(server.pid):
+                assert server.poll() is None
+
+            def hang_up() -> None:
+                while server.poll() is None:
+                    server.send_signal(signal.SIGHUP)
+
+            thread = threading.Thread(target=hang_up)
+            thread.start()
+            lines = iter(server.stderr.readline, "")
+            assert next(line for line in lines if "listening on" in line)
+            assert next(line for line in lines if "settings read again" in line)
+            server.terminate()
+            list(lines)
+            assert server.wait(PATIENCE_S) == 0
+            thread.join()
+        finally:
+            server.kill()
