@@ -22,15 +22,16 @@ from scache_conformance.servers.target_command import CommandServer
 REFERENCE = f"{sys.executable} -m scache_reference --listen {{socket}} --ttl-limit {{ttl_limit_s}}"
 
 DIES = """
-import os, socket, sys
+import os, socket, sys, threading
+def serve(client):
+    client.sendall(b"protocol\\0connection_cache_protocol\\0\\0")
+    if client.recv(100):
+        os._exit(3)
 listener = socket.socket(socket.AF_UNIX)
 listener.bind(sys.argv[1])
 listener.listen()
 while True:
-    client, _ = listener.accept()
-    client.sendall(b"protocol\\0connection_cache_protocol\\0\\0")
-    if client.recv(100):
-        os._exit(3)
+    threading.Thread(target=serve, args=[listener.accept()[0]]).start()
 """
 
 MUTE = """
