@@ -252,7 +252,7 @@ class Waits:
 
     def __init__(self, house: Fast) -> None:
         self._epoll = house.server._poller._epoll
-        house.server._poller._epoll = self  # type: ignore[assignment]
+        house.server._poller._poll = self.poll
         self.timeouts_s: list[float] = []
         self.on_look: Callable[[], None] = lambda: None
 
@@ -267,12 +267,6 @@ class Waits:
         self.timeouts_s.clear()
         turn()
         return self.timeouts_s.copy()
-
-    def close(self) -> None:
-        self._epoll.close()
-
-    def unregister(self, fd: int) -> None:
-        self._epoll.unregister(fd)
 
 
 def test_polls_that_find_nothing_are_left_out_for_more_and_more_waits() -> None:

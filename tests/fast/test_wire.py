@@ -3,8 +3,11 @@
 import array
 import errno
 import os
+import select
+import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -175,6 +178,44 @@ def test_family_of_a_socket_is_told(calls: Calls, pair: tuple[socket.socket, soc
     assert calls.domain_of(1_000_000) == -1
     with open("/dev/null", "rb") as file:
         assert calls.domain_of(file.fileno()) == -1
+
+
+def test_poller_says_which_descriptors_are_ready_and_for_what(
+    calls: Calls, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    far, near = pair
+    with select.epoll() as epoll:
+        poll = calls.poller(epoll)
+        epoll.register(near, select.EPOLLIN)
+        epoll.register(far, select.EPOLLOUT)
+        assert poll(0, 64) == poll(5.0, 64) == [(far.fileno(), select.EPOLLOUT)]
+        epoll.modify(far, 0)
+        before_s = time.monotonic()
+        assert poll(0.0101, 64) == []
+        assert time.monotonic() - before_s >= 0.0101
+        far.send(b"x")
+        epoll.modify(far, select.EPOLLOUT)
+        assert sorted(poll(5.0, 64)) == sorted([(near.fileno(), 1), (far.fileno(), 4)])
+        assert len(poll(5.0, 1)) == 1
+    with pytest.raises((OSError, ValueError)):
+        poll(0, 64)
+    with pytest.raises(TypeError):
+        poll()  # type: ignore[call-arg]
+
+
+def test_wait_of_a_poller_is_ended_by_a_signal(calls: Calls) -> None:
+    def interrupt(number: int, frame: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with select.epoll() as epoll:
+            poll = calls.poller(epoll)
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+            with pytest.raises(TimeoutError):
+                poll(60.0, 64)
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 LISTS = (

@@ -1,8 +1,9 @@
 /* The twin of wire.py in C: the functions that the engine calls for each request. Optional; wire.py is complete.
 
    Each function takes and returns what the function of its name in wire.py does, and raises OSError where that one does.
-   None releases the interpreter lock: every call here is told not to wait, and giving the lock away and back costs as
-   much as some of the calls. Closing may wait, so it is not here. The interface of CPython is its stable one. */
+   None but poll releases the interpreter lock: every other call here is told not to wait, and giving the lock away and
+   back costs as much as some of the calls. Closing may wait, so it is not here. The interface of CPython is its stable
+   one. */
 
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030B0000
@@ -13,12 +14,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define READ_BYTES_MAX 16384  /* of conversation.py; who asks for more gets no more */
 #define DESCRIPTORS_MAX 253   /* the kernel's SCM_MAX_FD */
+#define EVENTS_MAX 64         /* of poller.py; who asks for more gets no more */
 #define FREED_BYTES_MAX 64    /* of wire.py */
 #define DROPPED (-1)          /* of wire.py */
 #ifndef SCM_PIDFD
@@ -77,6 +80,58 @@ static bool append(PyObject *list, long number)
     bool is_appended = object != NULL && PyList_Append(list, object) == 0;
     Py_XDECREF(object);
     return is_appended;
+}
+
+/* What `poller` returns; it is bound to the number of the epoll. Waiting gives the interpreter lock away. */
+static PyObject *poll_events(PyObject *number, PyObject *const *arguments, Py_ssize_t count)
+{
+    struct epoll_event events[EVENTS_MAX];
+    if (!has_arguments("poll", count, 2))
+        return NULL;
+    int fd = to_fd(number);
+    double wait_ms = PyFloat_AsDouble(arguments[0]) * 1000;
+    Py_ssize_t events_max = PyLong_AsSsize_t(arguments[1]);
+    if (PyErr_Occurred())
+        return NULL;
+    if (events_max < 1 || events_max > EVENTS_MAX)
+        events_max = EVENTS_MAX;
+    int wait = wait_ms >= INT_MAX ? INT_MAX : (int)wait_ms;
+    wait += wait < wait_ms && wait < INT_MAX;  /* rounded up, as Python does */
+    PyThreadState *state = PyEval_SaveThread();
+    int ready = epoll_wait(fd, events, (int)events_max, wait);
+    PyEval_RestoreThread(state);  /* keeps errno */
+    if (ready < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);  /* of EINTR: handlers of signals are called first */
+    PyObject *list = PyList_New(ready);
+    for (int i = 0; list != NULL && i < ready; i++) {
+        PyObject *pair = PyTuple_New(2), *one = PyLong_FromLong(events[i].data.fd);
+        PyObject *other = PyLong_FromUnsignedLong(events[i].events);
+        if (pair == NULL || one == NULL || other == NULL) {
+            Py_XDECREF(pair);
+            Py_XDECREF(one);
+            Py_XDECREF(other);
+            Py_CLEAR(list);
+        } else {
+            PyTuple_SetItem(pair, 0, one);  /* takes the reference, as the next ones do */
+            PyTuple_SetItem(pair, 1, other);
+            PyList_SetItem(list, i, pair);
+        }
+    }
+    return list;
+}
+
+static PyMethodDef poll_definition = {
+    "poll", (PyCFunction)(void (*)(void))poll_events, METH_FASTCALL, "See wire.poller.",
+};
+
+static PyObject *poller(PyObject *module, PyObject *epoll)
+{
+    int fd = PyObject_AsFileDescriptor(epoll);
+    (void)module;
+    PyObject *number = fd < 0 ? NULL : PyLong_FromLong(fd);
+    PyObject *poll = number == NULL ? NULL : PyCFunction_New(&poll_definition, number);
+    Py_XDECREF(number);
+    return poll;
 }
 
 static PyObject *receive(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
@@ -240,6 +295,7 @@ static PyObject *whole_list(PyObject *module, PyObject *const *arguments, Py_ssi
 }
 
 static PyMethodDef functions[] = {
+    {"poller", poller, METH_O, "See wire.poller."},
     {"receive", (PyCFunction)(void (*)(void))receive, METH_FASTCALL, "See wire.receive."},
     {"send", (PyCFunction)(void (*)(void))send_bytes, METH_FASTCALL, "See wire.send."},
     {"send_descriptor", (PyCFunction)(void (*)(void))send_descriptor, METH_FASTCALL, "See wire.send_descriptor."},

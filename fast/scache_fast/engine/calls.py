@@ -4,7 +4,9 @@ wire.py is complete and always there. `_wire.c` is the same functions, made for 
 a C compiler was. The engine is given one of the two when it is made, so that tests hold both to the same.
 """
 
+import select
 import socket
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from scache_fast.engine import wire
@@ -12,6 +14,9 @@ from scache_fast.engine import wire
 
 class Calls(Protocol):
     """The functions, which are described in wire.py and attributes.py."""
+
+    def poller(self, epoll: select.epoll, /) -> Callable[[float, int], list[tuple[int, int]]]:
+        """See wire.poller."""
 
     def receive(self, sock: socket.socket, fd: int, bytes_max: int, passed: list[int], /) -> bytes:
         """See wire.receive."""

@@ -12,6 +12,7 @@ import errno
 import select
 from typing import Final
 
+from scache_fast.engine.calls import Calls
 from scache_fast.engine.faults import Faults
 
 # Plain numbers: these are combined for each client.
@@ -37,8 +38,9 @@ WAITS_WITHOUT_POLLS_MAX: Final = 63
 class Poller:
     """An epoll, and whether polling before blocking is worth it just now."""
 
-    def __init__(self, polls_before_blocking: int, faults: Faults) -> None:
+    def __init__(self, polls_before_blocking: int, faults: Faults, calls: Calls) -> None:
         self._epoll = select.epoll()
+        self._poll = calls.poller(self._epoll)
         self._polls_before_blocking = polls_before_blocking
         self._faults = faults
         self._waits_without_polls = 0  # as decided after the last polls that found nothing
@@ -51,7 +53,7 @@ class Poller:
 
     def wait(self, wait_s: float) -> list[tuple[int, int]]:
         """Return the events that there are, or those that come first within so many seconds."""
-        poll = self._epoll.poll
+        poll = self._poll
         try:
             if self._waits_without_polls_left:
                 self._waits_without_polls_left -= 1

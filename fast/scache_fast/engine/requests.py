@@ -78,6 +78,8 @@ class Requests:
         self.verbose = context.log.verbose
         self.is_alive = context.hooks.is_alive
         self._faults = context.faults
+        self._last_ttl = b""
+        self._last_ttl_s: int | None = None  # what that spells
 
     def carry_out(self, client: Client, fields: list[bytes]) -> None:
         """Carry out a request, or leave it pending when the client's share of the turn is used up."""
@@ -100,7 +102,7 @@ class Requests:
             self._log.detail(f"{client.name}: {shown}: {_outcome(client)}")
 
     def _save_endp(self, client: Client, fields: list[bytes]) -> None:
-        ttl_s = parse_ttl(fields[3]) if fields[2:8:2] == _SAVE_ENDP_NAMES else None  # WIRE-6, WIRE-7
+        ttl_s = self._ttl_of(fields[3]) if fields[2:8:2] == _SAVE_ENDP_NAMES else None  # WIRE-6, WIRE-7
         if ttl_s is None:  # CONN-7
             self._malformed(client, fields)
             return
@@ -128,7 +130,7 @@ class Requests:
         client.output += b"status\x000\x00property\x00%b\0\0" % session.properties  # CONN-10, CONN-13
 
     def _save_dest(self, client: Client, fields: list[bytes]) -> None:
-        ttl_s = parse_ttl(fields[3]) if fields[2:10:2] == _SAVE_DEST_NAMES else None  # WIRE-6, WIRE-7
+        ttl_s = self._ttl_of(fields[3]) if fields[2:10:2] == _SAVE_DEST_NAMES else None  # WIRE-6, WIRE-7
         if ttl_s is None:  # CONN-7
             self._malformed(client, fields)
             return
@@ -171,6 +173,12 @@ class Requests:
         client.state = READY
         # CONN-13, DEST-4
         client.output += b"status\x000\x00property\x00%b\0property\x00%b\0\0" % (found[0], found[1].properties)
+
+    def _ttl_of(self, value: bytes) -> int | None:
+        """Return what parse_ttl returns; most clients send the same ttl again and again."""
+        if value != self._last_ttl:
+            self._last_ttl, self._last_ttl_s = value, parse_ttl(value)
+        return self._last_ttl_s
 
     def _malformed(self, client: Client, fields: list[bytes]) -> None:
         self._log.warning(

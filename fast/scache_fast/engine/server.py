@@ -108,7 +108,7 @@ class Server:
         self._turn = context.turn
         self._requests = Requests(self.table, context)
         self._conversations = Conversations(self.table, self._requests, context, share)
-        self._poller = Poller(polls_before_blocking, self.faults)
+        self._poller = Poller(polls_before_blocking, self.faults, calls)
         self._clients: dict[int, Client] = {}
         self._watched = Watched(self._poller, self.faults)
         self.watch = self._watched.watch

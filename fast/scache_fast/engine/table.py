@@ -165,7 +165,7 @@ class Table:
         if self.bytes + size > self._bytes_max:  # LIMIT-11
             return Limit.CACHED_BYTES
         if record is None:
-            record = self._endpoint(endpoint)
+            record = self._endpoints[endpoint] = _Endpoint(endpoint)
         session = Session(record.label, properties, descriptor, domain, user, pid, now_ns)
         self._schedule(session, self._expiry_ns(ttl_s, now_ns))
         last = session.older = record.newest

@@ -10,9 +10,11 @@ import array
 import ctypes
 import fcntl
 import os
+import select
 import socket
 import struct
 import termios
+from collections.abc import Callable
 from typing import Final
 
 from scache_fast.engine.attributes import whole_list as whole_list
@@ -57,6 +59,11 @@ def lowest_free(sock: socket.socket) -> int:
     number = os.dup(sock.fileno())
     os.close(number)
     return number
+
+
+def poller(epoll: select.epoll) -> Callable[[float, int], list[tuple[int, int]]]:
+    """Return the function that waits, so many seconds at most, for so many events at most, and returns them."""
+    return epoll.poll
 
 
 def receive(sock: socket.socket, fd: int, bytes_max: int, passed: list[int]) -> bytes:

@@ -21,6 +21,8 @@ from scache_fast.settings.table import Settings
 LOOK_S: Final = 10
 """How often the files are checked. Arbitrary: it costs three system calls a file."""
 
+_LOOK_NS: Final = LOOK_S * 1_000_000_000
+
 
 class SocketWatch:
     """The socket files of this process: those in `files`, which are replaced there, and those of passed sockets."""
@@ -41,16 +43,16 @@ class SocketWatch:
         self._is_in_chroot = is_in_chroot
         self._log = log
         self._clock = clock
-        self._looked_ns = clock()
+        self._due_ns = clock() + _LOOK_NS
         self._lost: set[str] = set()
         self._replaced: list[SocketFile] = []
 
     def after_turn(self, server: Server) -> None:
         """Check the files if that is due; the loop calls it after each turn."""
         now_ns = self._clock()
-        if now_ns - self._looked_ns < LOOK_S * 1_000_000_000:
+        if now_ns < self._due_ns:
             return
-        self._looked_ns = now_ns
+        self._due_ns = now_ns + _LOOK_NS
         for file in self._replaced:  # Whoever had still connected there has been accepted since the last time.
             server.remove_listener(file.sock)
             file.close()
