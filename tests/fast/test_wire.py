@@ -197,10 +197,10 @@ def test_poller_says_which_descriptors_are_ready_and_for_what(
         epoll.modify(far, select.EPOLLOUT)
         assert sorted(poll(5.0, 64)) == sorted([(near.fileno(), 1), (far.fileno(), 4)])
         assert len(poll(5.0, 1)) == 1
+        with pytest.raises(TypeError):
+            poll(0, 64, 0)  # type: ignore[call-arg]
     with pytest.raises((OSError, ValueError)):
         poll(0, 64)
-    with pytest.raises(TypeError):
-        poll()  # type: ignore[call-arg]
 
 
 def test_wait_of_a_poller_is_ended_by_a_signal(calls: Calls) -> None:
