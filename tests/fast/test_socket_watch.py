@@ -188,3 +188,23 @@ def test_idle_process_notices_and_removes_the_new_file_at_its_end(tmp_path: Path
                 assert client.say(find_endp(b"zz")) == MISSED
         server.end()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_lost_socket_for_operators_is_said_once(tmp_path: Path) -> None:
+    said: list[str] = []
+    clock, path = Clock(), tmp_path / "admin"
+    with Fast() as house, socket.socket(socket.AF_UNIX) as operators:
+        operators.bind(str(path))
+        operators.listen()
+        log = Logger(lambda priority, line: said.append(line))
+        watch = SocketWatch([], [], merge({}), log, is_in_chroot=False, operators=operators, clock=clock)
+        for _ in range(3):
+            clock.now_ns += LOOK_S * NS_PER_S
+            watch.after_turn(house.server)
+            replace_by_a_dead_socket(path)
+        assert watch._operators is not None
+        os.close(watch._operators.file)
+    assert said == [
+        f"warning: somebody removed the socket '{path}', operators cannot connect any more: "
+        "a restart of the server makes it anew"
+    ]

@@ -3,7 +3,8 @@
 The kernel tells nobody about it: the server would go on for ever without a client, and a second one would start beside
 it. So all socket files are checked now and then. One that was made here is bound anew at its path, as long as the
 process may still do that: not in a chroot (a descriptor of the folder would be a way out of it), and not where user or
-folder do not allow it. Otherwise, and for a socket that was passed, there is one line in the log.
+folder do not allow it. Otherwise, and for a socket that was passed or is for
+operators, there is one line in the log.
 """
 
 import os
@@ -35,10 +36,12 @@ class SocketWatch:
         log: Logger,
         *,
         is_in_chroot: bool,
+        operators: socket.socket | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._files = files
         self._passed = [file for file in map(_file_of, passed) if file is not None]
+        self._operators = None if operators is None else _file_of(operators)
         self._settings = settings
         self._is_in_chroot = is_in_chroot
         self._log = log
@@ -63,6 +66,9 @@ class SocketWatch:
         for file in self._passed:
             if file.is_lost(is_in_chroot=self._is_in_chroot):
                 self._say(file.path, "whoever passed the socket has to make it anew")
+        file_of_operators = self._operators
+        if file_of_operators is not None and file_of_operators.is_lost(is_in_chroot=self._is_in_chroot):
+            self._say(file_of_operators.path, "a restart of the server makes it anew", "operators")
 
     def _replace(self, index: int, server: Server) -> None:
         old = self._files[index]
@@ -88,10 +94,10 @@ class SocketWatch:
         self._lost.discard(old.path)
         self._log.warning(f"somebody removed the socket {old.path!r}: it is bound anew")
 
-    def _say(self, path: str, what: str) -> None:
+    def _say(self, path: str, what: str, who: str = "clients") -> None:
         if path not in self._lost:
             self._lost.add(path)
-            self._log.warning(f"somebody removed the socket {path!r}, clients cannot connect any more: {what}")
+            self._log.warning(f"somebody removed the socket {path!r}, {who} cannot connect any more: {what}")
 
 
 def _file_of(sock: socket.socket) -> SocketFile | None:

@@ -64,7 +64,9 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
         supervisor.announcement = f"listening on {', '.join(names)}, pid {log.pid}"
         if isinstance(sink, Datagrams):
             supervisor.after_turn.append(sink.after_turn)
-        watch = SocketWatch(files, passed, settings, log, is_in_chroot=settings.chroot is not None)
+        watch = SocketWatch(
+            files, passed, settings, log, is_in_chroot=settings.chroot is not None, operators=admin_sock
+        )
         supervisor.after_turn.append(watch.after_turn)
         supervisor.turn_s_max = min(supervisor.turn_s_max, LOOK_S)
         drop(Identity(settings.user, settings.group, settings.chroot))
