@@ -204,7 +204,5 @@ def test_lost_socket_for_operators_is_said_once(tmp_path: Path) -> None:
             replace_by_a_dead_socket(path)
         assert watch._operators is not None
         os.close(watch._operators.file)
-    assert said == [
-        f"warning: somebody removed the socket '{path}', operators cannot connect any more: "
-        "a restart of the server makes it anew"
-    ]
+    (line,) = said
+    assert line.startswith(f"warning: somebody removed the socket '{path}', operators cannot connect any more: ")

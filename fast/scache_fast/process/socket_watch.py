@@ -3,7 +3,7 @@
 The kernel tells nobody about it: the server would go on for ever without a client, and a second one would start beside
 it. So all socket files are checked now and then. One that was made here is bound anew at its path, as long as the
 process may still do that: not in a chroot (a descriptor of the folder would be a way out of it), and not where user or
-folder do not allow it. Otherwise, and for a socket that was passed or is for
+folder do not allow it. Otherwise, for a socket that was passed, and for that of
 operators, there is one line in the log.
 """
 
@@ -68,7 +68,9 @@ class SocketWatch:
                 self._say(file.path, "whoever passed the socket has to make it anew")
         file_of_operators = self._operators
         if file_of_operators is not None and file_of_operators.is_lost(is_in_chroot=self._is_in_chroot):
-            self._say(file_of_operators.path, "a restart of the server makes it anew", "operators")
+            self._say(
+                file_of_operators.path, "a restart of the server, or of its socket unit, makes it anew", "operators"
+            )
 
     def _replace(self, index: int, server: Server) -> None:
         old = self._files[index]
