@@ -4,6 +4,7 @@ An attack runs in a process of its own and ends by itself after a few seconds; t
 otherwise. Its own calls are interrupted by a timer: closing what it passed may be for it to do, and may wait.
 """
 
+import array
 import os
 import select
 import signal
@@ -38,27 +39,29 @@ def odd_family(path: str) -> None:
 def lingering_unwanted(path: str) -> None:
     """Sockets that linger, passed on plain bytes."""
     for _ in _again():
-        with _lingering(30) as sockets, Client(path) as client:
-            client.send(find_endp(b"zz"), *(each.fileno() for each in sockets))
+        with _holding(250) as holder, Client(path) as client:
+            client.send(find_endp(b"zz"), holder)
+            os.close(holder)
+            client.read()
 
 
 def lingering_expired(path: str) -> None:
     """Sockets that linger, parked until they expire."""
-    with Client(path) as client:
+    with Client(path) as client, ExitStack() as stack:
         for _ in range(3):
-            with _lingering(30) as sockets:
-                for each in sockets:
-                    client.save(b"lingering", each.fileno(), ttl=b"1")
+            holder = stack.enter_context(_holding(250))
+            client.save(b"lingering", holder, ttl=b"1")
+            os.close(holder)
+        time.sleep(LASTS_S)
 
 
 def lingering_handed_over(path: str) -> None:
     """Sockets that linger, found and closed at once, so that the server's copy is the last."""
     with Client(path) as client:
         for _ in _again():
-            with _lingering(10) as sockets:
-                for each in sockets:
-                    client.save(b"l", each.fileno())
-            for _ in range(10):
+            with _holding(250) as holder:
+                client.save(b"l", holder)
+                os.close(holder)
                 client.say(find_endp(b"l"))
                 os.close(client.take())
                 client.send(DUMMY)
@@ -70,6 +73,21 @@ def packet_sockets(path: str) -> None:
     with Client(path) as client:
         assert client.say(save_endp(b"e")) == DUMMY
         client.send(b"\0", *(each.fileno() for each in sockets))
+
+
+def packet_sockets_urgent(path: str) -> None:
+    """250 packet sockets that come with an urgent byte, which a reader skips unless it asks for it."""
+    with Client(path) as client:
+        sockets = [socket.socket(socket.AF_PACKET, socket.SOCK_RAW) for _ in range(250)]
+        near, far = socket.socketpair()
+        socket.send_fds(far, [b"x"], [each.fileno() for each in sockets])
+        for each in sockets:
+            each.close()
+        rights = socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [near.fileno()])
+        client.sock.sendmsg([b"x"], [rights], socket.MSG_OOB)
+        near.close()
+        client.sock.shutdown(socket.SHUT_WR)
+        client.read()
 
 
 def much_memory(path: str) -> None:
@@ -135,8 +153,9 @@ def stuck_files(path: str) -> None:
 ATTACKS: Final[dict[str, Callable[[str], None]]] = {
     each.__name__.replace("_", "-"): each
     for each in (
-        nothing, odd_family, lingering_unwanted, lingering_expired, lingering_handed_over, packet_sockets, much_memory,
-        much_that_is_due, empty_bindings, many_fields, newcomers, stuck_files,
+        nothing, odd_family, lingering_unwanted,
+        lingering_expired, lingering_handed_over, packet_sockets, packet_sockets_urgent, much_memory, much_that_is_due,
+        empty_bindings, many_fields, newcomers, stuck_files,
     )
 }  # fmt: skip
 
@@ -178,13 +197,30 @@ def _flood(clients: list[Client], data: bytes) -> None:
 
 
 @contextmanager
+def _holding(count: int) -> Iterator[int]:
+    """Yield a socket, the caller's to close, in whose queue are the only copies of so many sockets that linger.
+
+    Closing it takes no time as long as somebody else has it: whoever was passed it is the one to close what it holds.
+    """
+    near, far = socket.socketpair()
+    with far, _lingering(count) as sockets:
+        socket.send_fds(far, [b"x"], [each.fileno() for each in sockets])
+        for each in sockets:
+            each.close()
+        yield near.detach()
+
+
+@contextmanager
 def _lingering(count: int) -> Iterator[list[socket.socket]]:
     """Yield TCP sockets with unsent data and SO_LINGER; their peers read nothing."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # Each gets it from the listening socket.
         sockets = []
         for _ in range(count):
-            near = stack.enter_context(socket.create_connection(listener.getsockname()))
+            near = stack.enter_context(socket.socket())
+            near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            near.connect(listener.getsockname())
             stack.enter_context(listener.accept()[0])
             near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 3600))
             near.setblocking(False)

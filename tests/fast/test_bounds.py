@@ -3,8 +3,9 @@
 import errno
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import closing
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from unittest import mock
 
 import pytest
@@ -138,6 +139,65 @@ def test_FD_15_client_waits_until_what_it_passed_for_nothing_is_closed_and_other
 
 def small_shares(**limits: int) -> Fast:
     return Fast(Limits(ttl_limit_s=100, **limits), share=1)
+
+
+@contextmanager
+def a_unix_socket(*, queued: bool) -> Iterator[socket.socket]:
+    near, far = socket.socketpair()
+    with near, far:
+        if queued:
+            far.send(b"x")
+        yield near
+
+
+@contextmanager
+def a_connection(*, lingers: bool) -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as near:
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", lingers, 0))
+        yield near
+
+
+HANDED_OVER: dict[str, tuple[Callable[[], AbstractContextManager[socket.socket]], bool]] = {
+    "a UNIX socket": (lambda: a_unix_socket(queued=False), False),
+    "a UNIX socket that holds something": (lambda: a_unix_socket(queued=True), True),
+    "TCP": (lambda: a_connection(lingers=False), False),
+    "TCP that lingers": (lambda: a_connection(lingers=True), True),
+    "UDP": (lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM), True),
+    "netlink": (lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW), True),
+}
+"""What is handed over, and whether its last close may wait."""
+
+
+@pytest.mark.parametrize("what", HANDED_OVER)
+def test_FD_15_what_was_handed_over_is_closed_in_the_loop_only_if_that_cannot_wait(what: str) -> None:
+    """The finder may be quicker in closing its own copy; then the server's is the last."""
+    closer, (make, may_wait) = SlowCloser(), HANDED_OVER[what]
+    with Fast(Limits(ttl_limit_s=100), hooks=Hooks(closer=closer)) as server, make() as parked:
+        client = server.peer()
+        assert client.save(b"e", parked.fileno()) == DONE
+        assert client.say(find_endp(b"e")) == found(b"p")
+        os.close(client.take())
+        assert [len(job.descriptors) for job in closer.jobs] == [1] * may_wait
+    closer.finish()
+
+
+@pytest.mark.parametrize("invited", [False, True])
+def test_FD_15_what_comes_with_an_urgent_byte_is_not_closed_by_the_kernel(invited: bool) -> None:
+    """By default recvmsg skips the byte, and whatever came with it is closed within that call."""
+    closer = SlowCloser()
+    with Fast(Limits(ttl_limit_s=100), hooks=Hooks(closer=closer)) as server, socket.socket() as spare:
+        client, polite = server.peer(), server.peer()
+        if invited:
+            assert client.say(save_endp(b"e")) == DUMMY
+        rights = socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("2i", spare.fileno(), spare.fileno())
+        try:
+            client.sock.sendmsg([b"\0"], [rights], socket.MSG_OOB)
+        except OSError as error:
+            pytest.skip(f"this kernel has no urgent bytes on UNIX sockets: {error.strerror}")
+        server.turn()
+        assert [len(job.descriptors) for job in closer.jobs] == [2]
+        assert polite.say(find_endp(b"zz")) == MISSED
+    closer.finish()
 
 
 def test_TTL_7_what_is_due_is_removed_in_shares() -> None:

@@ -122,6 +122,13 @@ class Peer:
         """Send one attribute list."""
         self.send_bytes(lists.encode(*attributes))
 
+    def send_urgent_byte(self, fds: Sequence[int]) -> None:
+        """Send one byte out of band, with descriptors. Raises OSError where the kernel has none on UNIX sockets."""
+        self.transcript.note(self.name, f"sends an urgent byte with {len(fds)} descriptors")
+        self._socket.sendmsg(
+            [b"u"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds).tobytes())], socket.MSG_OOB
+        )
+
     def request(self, name: bytes, *attributes: Attribute) -> None:
         """Send one request."""
         self.send((b"request", name), *attributes)

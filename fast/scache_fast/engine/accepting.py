@@ -199,6 +199,7 @@ class Accepting:
             self._counters.clients_refused += 1
             return None
         sock.setblocking(False)
+        wire.take_urgent_in_line(sock)  # FD-15
         client = Client(sock, sock.fileno(), IN, user, pid)
         try:
             # A new socket has room for it.

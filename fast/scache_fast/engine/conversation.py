@@ -327,9 +327,8 @@ class Conversations:
     def _send_descriptor(self, client: Client) -> None:
         """Send what was found; stays in SENDING when the socket is full.
 
-        Our copy is closed here and not by the closer, because a thread costs more than all the rest of a find. It is
-        the last one only if the client has closed its own already; then it may linger, and stalls.py interrupts it.
-        A file that is no socket may wait for ever in any close, so the closer gets it.
+        Our copy is closed here and not by the closer where that is known not to wait, because a thread costs more than
+        all the rest of a find. It is the last one only if the client has closed its own already.
         """
         session = client.session
         assert session is not None
@@ -348,10 +347,10 @@ class Conversations:
         client.state = RECEIVED
         client.is_in_flight = True
         client.session = None  # FD-8, FD-11
-        if session.domain >= 0:
-            wire.close(session.descriptor, self._log)  # FD-8
-        else:
+        if wire.may_wait(session.descriptor, session.domain):  # FD-15
             self._context.let_go(Job([session.descriptor], session.user))
+        else:
+            wire.close(session.descriptor, self._log)  # FD-8
 
     # Failures.
 

@@ -1,9 +1,9 @@
 """A watch over what hangs in the kernel: a turn of the loop, or a thread that closes descriptors.
 
 The loop's descriptors do not block, and what may wait is done elsewhere (closing.py). One thing is left: our copy of a
-connection is closed as soon as it was handed over, and if the finder was quicker in closing its own, ours is the last
-one. The last close of a TCP socket with SO_LINGER set waits inside close(2) until the peer has acknowledged everything,
-for as long as that option says, whatever O_NONBLOCK says.
+connection is closed as soon as it was handed over, once it was seen that closing cannot wait (wire.may_wait). Whoever
+else has the connection may set SO_LINGER between the two, and close its own copy first. The last close then waits
+inside close(2) until the peer has acknowledged everything, for as long as that option says, whatever O_NONBLOCK says.
 
 A signal ends that wait; the connection is then closed in the background, as without the option. So a thread looks at
 the loop every `LOOK_S`, and if it is in the same turn as last time, sends it signals until that turn is over: it may

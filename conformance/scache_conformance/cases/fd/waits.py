@@ -116,6 +116,16 @@ def _rides_along(lab: Lab, server: Target, peer: Client, fd: int) -> None:
         peer.send_bytes(lists.find_endp(lab.label("nothing")), [fd])
 
 
+def _is_urgent(lab: Lab, server: Target, peer: Client, fd: int) -> None:
+    """Have it come with a byte that a server's recvmsg skips by default: what it carries is closed within that call."""
+    with _last_copy(server, fd):
+        try:
+            peer.send_urgent_byte([fd])
+        except OSError as refusal:
+            raise Unavailable(f"this kernel has no urgent bytes on UNIX sockets: {refusal.strerror}") from None
+        peer.hang_up()
+
+
 def _is_refused(lab: Lab, server: Target, peer: Client, fd: int) -> None:
     peer.begin_save("e")
     with _last_copy(server, fd):
@@ -177,3 +187,4 @@ for _kind in WAITING:
     _case(_kind, "refused", "is refused", "FD-4", _is_refused)
     _case(_kind, "left-unread", "is left unread by a client that goes away", "CONN-11", _is_left_unread)
     _at_exit(_kind)
+_case("lingering", "urgent", "comes with an urgent byte", "FD-1", _is_urgent)
