@@ -135,11 +135,7 @@ def may_wait(descriptor: int, domain: int) -> bool:
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
         return bool(poll.poll(0))
-    return (
-        domain not in _INTERNET
-        or _option(descriptor, _PROTOCOL) != _TCP
-        or _option(descriptor, _LINGER) != 0
-    )
+    return domain not in _INTERNET or _option(descriptor, _PROTOCOL) != _TCP or _option(descriptor, _LINGER) != 0
 
 
 def _option(descriptor: int, option: int) -> int:
