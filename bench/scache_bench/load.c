@@ -8,12 +8,15 @@
  * One thread and epoll, because a second thread would compete with the server for the second core. Each client has one
  * request under way at a time. Like Postfix's smtp(8), it writes its "received" and its next request at once.
  *
- *     load SOCKET MIX [--clients N] [--seconds S] [--warmup S] [--stalled N] [--patience S] [--server-pid PID]
+ *     load SOCKET MIX [--clients N] [--seconds S] [--warmup S] [--stalled N] [--patience S] [--server-pid PID] [--rate R]
  *     load SOCKET park --count N [--first N]
  *
  * --processor N keeps the generator there.
  *
- * MIX: endp (save_endp, find_endp), dest (save_dest, save_endp, find_dest) or accept (connect, greeting, close).
+ * --rate R paces the clients: all of them together do R operations a second, evenly spread. Without it, as many as can be.
+ *
+ * MIX: endp (save_endp, find_endp), dest (save_dest, save_endp, find_dest), accept (connect, greeting, close) or idle
+ * (connect and say nothing).
  */
 
 #define _GNU_SOURCE
@@ -209,10 +212,12 @@ struct client {
     bool owes_dummy; /* the "received" that goes out with the next request */
     bool finished;
     uint64_t started_ns;
+    uint64_t due_ns; /* when its next dance begins, if the clients are paced */
 };
 
 static struct sockaddr_un server_address = {.sun_family = AF_UNIX};
 static uint64_t deadline_ns, measured_from_ns, operations;
+static uint64_t dance_interval_ns = 0; /* between two dances of one client; 0: no pause */
 
 static int connect_to_server(void) {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -320,6 +325,11 @@ static bool advance(struct client *client) {
             client->finished = true;
             return false;
         }
+        if (client->at == 0 && dance_interval_ns > 0) {
+            if (now_ns() < client->due_ns)
+                return false;
+            client->due_ns += dance_interval_ns;
+        }
         if (step->starts)
             client->started_ns = now_ns();
         say(client->fd, step->message, client->owes_dummy && step->starts);
@@ -358,6 +368,7 @@ static bool advance(struct client *client) {
 /* ---------------------------------------------------------------------------------------------- the measures */
 
 static unsigned clients_wanted = 1, stalled_wanted = 0, parked_wanted = 0, parked_first = 0;
+static double rate = 0;
 static uint64_t window_ns = NS_PER_S, warmup_ns = NS_PER_S / 5, patience_ns = 5 * NS_PER_S;
 static pid_t server_pid = 0;
 
@@ -431,6 +442,46 @@ static void start_clock(void) {
     deadline_ns = measured_from_ns + window_ns;
 }
 
+/* How long until the next paced client begins, patience at most. */
+static int next_dance_ms(int patience_ms) {
+    uint64_t now = now_ns(), next = now + (uint64_t)patience_ms * 1000000;
+    for (unsigned i = 0; i < clients_wanted; i++)
+        if (clients[i].at == 0 && !clients[i].finished && clients[i].due_ns < next)
+            next = clients[i].due_ns;
+    return next <= now ? 0 : (int)((next - now) / 1000000) + 1;
+}
+
+/* Lets paced clients that rest begin, if they are due; returns how many of them have finished. */
+static unsigned begin_dances(void) {
+    unsigned finished = 0;
+    for (unsigned i = 0; i < clients_wanted; i++)
+        if (clients[i].at == 0 && !clients[i].finished) {
+            while (advance(&clients[i]))
+                ;
+            if (clients[i].finished) {
+                check(close(clients[i].fd) == 0, "close");
+                finished++;
+            }
+        }
+    return finished;
+}
+
+/* What a server costs while its clients are connected and say nothing. */
+static void measure_rest(void) {
+    for (unsigned i = 0; i < clients_wanted; i++)
+        if (!hear_in_time(connect_to_server(), &greeting)) {
+            blocked = true;
+            return;
+        }
+    start_clock();
+    for (uint64_t now = now_ns(); now < deadline_ns; now = now_ns()) {
+        keep_time(now);
+        uint64_t until = now < measured_from_ns ? measured_from_ns : deadline_ns;
+        struct timespec rest = {(time_t)((until - now) / NS_PER_S), (long)((until - now) % NS_PER_S)};
+        nanosleep(&rest, NULL);
+    }
+}
+
 static void measure_dances(bool through_destination) {
     int poller = epoll_create1(EPOLL_CLOEXEC);
     check(poller >= 0, "epoll_create1");
@@ -442,21 +493,29 @@ static void measure_dances(bool through_destination) {
             return;
         }
     start_clock();
+    if (rate > 0) {
+        dance_interval_ns = (uint64_t)((through_destination ? 3 : 2) * clients_wanted * (double)NS_PER_S / rate);
+        for (unsigned i = 0; i < clients_wanted; i++)
+            clients[i].due_ns = now_ns() + i * dance_interval_ns / clients_wanted;
+    }
     for (unsigned i = 0; i < clients_wanted; i++)
         while (advance(&clients[i]))
             ;
     struct epoll_event events[64];
     unsigned finished = 0;
     while (finished < clients_wanted) {
-        int ready = epoll_wait(poller, events, 64, (int)(patience_ns / 1000000));
+        int patience_ms = (int)(patience_ns / 1000000);
+        int ready = epoll_wait(poller, events, 64, rate > 0 ? next_dance_ms(patience_ms) : patience_ms);
         if (ready < 0 && errno == EINTR)
             continue;
         check(ready >= 0, "epoll_wait");
         keep_time(now_ns());
-        if (ready == 0) {
+        if (ready == 0 && rate == 0) {
             blocked = true;
             return;
         }
+        if (rate > 0)
+            finished += begin_dances();
         for (int i = 0; i < ready; i++) {
             struct client *client = events[i].data.ptr;
             while (advance(client))
@@ -567,6 +626,8 @@ static void read_option(const char *name, const char *value) {
         warmup_ns = (uint64_t)(number_in(value, 0, 3600) * NS_PER_S);
     else if (strcmp(name, "--patience") == 0)
         patience_ns = (uint64_t)(number_in(value, 0.1, 3600) * NS_PER_S);
+    else if (strcmp(name, "--rate") == 0)
+        rate = number_in(value, 0, 1e7);
     else if (strcmp(name, "--server-pid") == 0)
         server_pid = (pid_t)number_in(value, 1, 1 << 22);
     else if (strcmp(name, "--processor") == 0)
@@ -584,7 +645,7 @@ static void raise_descriptor_limit(void) {
 
 int main(int count, char **words) {
     if (count < 3 || count % 2 == 0)
-        fail("usage: load SOCKET endp|dest|accept|park [--OPTION VALUE]…");
+        fail("usage: load SOCKET endp|dest|accept|idle|park [--OPTION VALUE]…");
     if (strlen(words[1]) >= sizeof server_address.sun_path)
         fail("%s is too long for a UNIX socket: %zu bytes at most", words[1], sizeof server_address.sun_path - 1);
     strcpy(server_address.sun_path, words[1]);
@@ -599,10 +660,12 @@ int main(int count, char **words) {
     stall_clients();
     if (strcmp(mix, "accept") == 0)
         measure_accepts();
+    else if (strcmp(mix, "idle") == 0)
+        measure_rest();
     else if (strcmp(mix, "endp") == 0 || strcmp(mix, "dest") == 0)
         measure_dances(strcmp(mix, "dest") == 0);
     else
-        fail("unknown mix %s: one of endp, dest, accept, park", mix);
+        fail("unknown mix %s: one of endp, dest, accept, idle, park", mix);
     report_measures();
     return 0;
 }

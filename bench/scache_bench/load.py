@@ -89,6 +89,7 @@ class Load:
         options = {
             "--clients": scenario.clients,
             "--stalled": scenario.stalled,
+            "--rate": scenario.rate,
             "--seconds": self.seconds if seconds is None else seconds,
             "--warmup": self.warmup_s,
             "--patience": self.patience_s,

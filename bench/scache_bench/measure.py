@@ -19,9 +19,9 @@ from scache_bench.growth import Grown
 from scache_bench.load import Load, LoadError, Parked
 from scache_bench.longest_turn import Turn
 from scache_bench.probes import count_system_calls, resident_bytes
-from scache_bench.results import Churn, Memory, Results, Sample
-from scache_bench.scenarios import Plan, Scenario
-from scache_bench.servers import PARKED_MAX, PYTHON, SERVERS, SOURCES, Server, StartError, has_strace
+from scache_bench.results import Churn, Memory, Paced, Results, Sample
+from scache_bench.scenarios import PACES, Plan, Scenario
+from scache_bench.servers import PACED, PARKED_MAX, PYTHON, SERVERS, SOURCES, Server, StartError, has_strace
 
 WARM: Final = Scenario("endp", 8)
 """Before the first look at a server's memory: buffers are there, code is loaded."""
@@ -61,6 +61,9 @@ class Measurement:
             for name in self._active.copy():
                 self._guarded(name, partial(self._measure_churn, name))
                 self._guarded(name, partial(self._count_system_calls, name))
+        for name in PACED:
+            if name.partition(",")[0] in self._active:
+                self._guarded(name.partition(",")[0], partial(self._measure_paces, name))
         return self.results
 
     def _guarded(self, name: str, action: Callable[[], None]) -> None:
@@ -128,6 +131,17 @@ class Measurement:
             )
         except OSError as reason:
             self.results.missing["strace"] = str(reason)
+
+    def _measure_paces(self, name: str) -> None:
+        folder = self.folder / f"paced-{name.replace(', ', '-').replace(' ', '-')}"
+        folder.mkdir()
+        with PACED[name](folder) as server:
+            self.load.run(server.socket, WARM, server.pid)
+            for scenario in PACES:
+                self.progress(f"{name}: {scenario}", 1.0)
+                run = self.load.run(server.socket, scenario, server.pid, seconds=self.plan.paced_s)
+                cpu_share = run.server_cpu_ns / 1e9 / run.seconds
+                self.results.paces.append(Paced(name, scenario, run.operations_per_s, cpu_share))
 
     def _measure_growth(self) -> None:
         self.progress("the table alone, without sockets", 0.0)

@@ -24,6 +24,7 @@ STYLES: Final = {
     "reference": ("#E69F00", "s", "--"),
     "scache": ("#D55E00", "^", "-."),
     "compiled": ("#CC79A7", "v", "-."),
+    "threaded": ("#56B4E9", "P", "--"),
     "floor": ("#666666", "D", ":"),
 }
 TITLES: Final = {"endp": "save_endp + find_endp", "dest": "save_dest + save_endp + find_dest"}
@@ -46,7 +47,7 @@ mpl.rcParams.update(
 def draw(results: Results, folder: Path, suffix: str) -> None:
     """Draw every picture into a folder; the suffix (.svg or .png) chooses the format."""
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = {"throughput": throughput, "cpu": cpu, "latency": latency, "parked": parked}
+    pictures = {"overview": overview, "throughput": throughput, "cpu": cpu, "latency": latency, "parked": parked}
     for name, picture in pictures.items():
         metadata = {"Date": None} if suffix == ".svg" else None
         picture(results).savefig(folder / f"{name}{suffix}", dpi=110, metadata=metadata)
@@ -118,6 +119,39 @@ def _share_scale(panels: list[Axes]) -> None:
     high = max(axes.get_ylim()[1] for axes in panels)
     for axes in panels:
         axes.set_ylim(low, high)
+
+
+def overview(results: Results) -> Figure:
+    """Draw what each server does, for a visitor: bars, the longest on top."""
+    picture, panels = _frame("Requests a second (more is better)", 2)
+    for axes, clients in zip(panels, (1, 8), strict=True):
+        rates = [
+            (spread.median / 1_000, server)
+            for server in results.servers
+            if (spread := results.spread(server, Scenario("endp", clients), lambda run: run.operations_per_s))
+            is not None
+        ]
+        rates.sort()
+        bars = axes.barh(
+            [OVERVIEW.get(server, server) for _, server in rates],
+            [rate for rate, _ in rates],
+            color=[STYLES[server][0] for _, server in rates],
+        )
+        axes.bar_label(bars, [f"{rate:.0f}" for rate, _ in rates], padding=3)
+        axes.margins(x=0.15)
+        axes.grid(visible=False, axis="y")
+        axes.set(title="1 client" if clients == 1 else f"{clients} clients", xlabel="thousand requests/s")
+    return picture
+
+
+OVERVIEW: Final = {
+    "compiled": "scached",
+    "fast": "scached, plain Python",
+    "reference": "reference",
+    "scache": "Postfix's scache(8)",
+    "threaded": "C, threads: an afternoon",
+    "floor": "system calls alone",
+}
 
 
 def throughput(results: Results) -> Figure:

@@ -9,7 +9,7 @@ from typing import Final
 from scache_bench.goals import FLOOR, JUDGED, Verdict, verdicts
 from scache_bench.load import Run
 from scache_bench.results import Results
-from scache_bench.scenarios import ACCEPT, STALL, Scenario
+from scache_bench.scenarios import ACCEPT, PACED, PACES, STALL, Scenario
 from scache_bench.servers import DESCRIPTIONS, PARKED_MAX
 from scache_bench.spread import Spread
 
@@ -177,6 +177,26 @@ def turns_table(results: Results) -> str:
     return table(["full", "turns", "longest, ms"], rows)
 
 
+def paces_table(results: Results) -> str:
+    """Lay out what each pace costs, with busy polling and without."""
+    servers = list(dict.fromkeys(each.server for each in results.paces))
+    paces = list(dict.fromkeys(each.scenario for each in results.paces))
+    costs = {(each.server, each.scenario): each for each in results.paces}
+
+    def cell(server: str, scenario: Scenario) -> str:
+        paced = costs.get((server, scenario))
+        if paced is None:
+            return NOTHING
+        share = f"{paced.cpu_share * 100:.1f} %"
+        return share if paced.cpu_us is None else f"{share}, {number(paced.cpu_us)} µs"
+
+    rows = [[server, *(cell(server, scenario) for scenario in paces)] for server in servers]
+    return table(["server", *(PACE_NAMES.get(scenario, str(scenario)) for scenario in paces)], rows)
+
+
+PACE_NAMES: Final = dict(zip(PACES, ("idle", "100 operations/s", "800 operations/s", "flat out"), strict=True))
+
+
 def missing_list(results: Results) -> str:
     """List what could not be measured, and why."""
     return "".join(f"* **{name}**: {reason}\n" for name, reason in results.missing.items())
@@ -191,6 +211,7 @@ def sections(results: Results) -> list[tuple[str, str, str]]:
         ("Processor time", "Of the server, µs an operation, kernel included.", cpu_table(results)),
         ("Latency", "p50 / p99 / p99.9 in µs, all rounds together.", latency_table(results)),
         ("While 10 clients stand still", "In the middle of their save_endp; 8 others go on.", stall_table(results)),
+        ("Paces", PACES_FIGURES, paces_table(results)),
         ("Accepting", "Connect, greeting, close, eight at a time.", accept_table(results)),
         ("Memory", "Resident memory, from the kernel.", memory_table(results)),
         ("Churn", "Memory while sessions come and go and none stays.", churn_table(results)),
@@ -207,11 +228,69 @@ def sections(results: Results) -> list[tuple[str, str, str]]:
     return parts
 
 
+PACES_FIGURES: Final = (
+    "Share of one processor, and processor time an operation, kernel included. Idle, 100 and 800 operations a second: "
+    "20 clients, endp; flat out: 8 clients. Busy polling is on by default because it doubles what one client can do; "
+    "this is what it costs."
+)
+
 GOALS: Final = (
     "Ratios are taken round by round. The last column is the same ratio for the floor, which does nothing but these "
     "system calls, and sleeps whenever it waits. With 8 and 64 clients, when there is always something to do, a bound "
     "that lies beyond it can be met by no server on this machine."
 )
+
+NAMES: Final = {"compiled": "scached", "fast": "scached in plain Python", "scache": "Postfix's scache(8)"}
+"""What a visitor calls the servers."""
+
+
+def in_short(results: Results) -> list[str]:
+    """Say in a few lines what a visitor wants to know; leave out what was not measured."""
+    ours = next((name for name in JUDGED if name in results.servers), "")
+    many, one = Scenario("endp", 8), Scenario("endp", 1)
+    full = Scenario("endp", 8, max((scenario.parked for scenario in results.scenarios()), default=0))
+
+    def rate(name: str, scenario: Scenario) -> float | None:
+        found = results.spread(name, scenario, lambda run: run.operations_per_s)
+        return found.median if found is not None else None
+
+    def times(scenario: Scenario, other: str) -> str:
+        own, others = rate(ours, scenario), rate(other, scenario)
+        return f"{own / others:.1f} times" if own is not None and others else ""
+
+    lines = []
+    own_rate, floors = rate(ours, many), rate(FLOOR, many)
+    if own_rate is not None:
+        line = f"With 8 clients {NAMES.get(ours, ours)} serves {number(round(own_rate, -3))} requests a second"
+        line += f", {times(many, 'scache')} as many as Postfix's scache(8)" if times(many, "scache") else ""
+        line += (
+            f" and {own_rate / floors:.0%} of what the kernel allows (a C loop that does nothing else)"
+            if floors
+            else ""
+        )
+        lines.append(line + ".")
+    if times(one, "scache"):
+        lines.append(f"One client alone is served {times(one, 'scache')} as often as by Postfix's scache(8).")
+    if full.parked and times(full, "scache"):
+        lines.append(
+            f"With {number(full.parked)} parked connections it is {times(full, 'scache')}: a request costs the same, "
+            "however much is parked."
+        )
+    cpu = {each.server: each.cpu_us for each in results.paces if each.scenario == PACED}
+    own_cpu, real_cpu = cpu.get(ours), cpu.get("scache")
+    if own_cpu and real_cpu:
+        lines.append(
+            f"A busy mail system ({PACED.rate} requests a second, {PACED.clients} clients) costs {number(own_cpu)} µs "
+            f"of processor time a request; Postfix's scache(8) takes {number(real_cpu)} µs."
+        )
+    if times(many, "threaded"):
+        lines.append(
+            "A server as one would write it in an afternoon (C, a thread for each client) does "
+            f"{number(round(rate('threaded', many) or 0, -3))} requests a second: scached does "
+            f"{times(many, 'threaded')} that."
+        )
+    return lines
+
 
 PLOTS: Final = {
     "throughput": "Throughput against clients",
@@ -233,8 +312,11 @@ def markdown(results: Results, plot_suffix: str | None) -> str:
         "closed loop, every reply and every descriptor verified. The reference is not measured with more than "
         f"{PARKED_MAX['reference']} sessions parked: it copies what it knows with every change."
     )
-    text = "# Benchmark\n\nGenerated by `make bench`; not to be edited.\n\n"
-    text += f"{machine}\n{servers}\n{how}\n"
+    text = "# Benchmark\n\n"
+    if plot_suffix is not None:
+        text += f"![Operations a second](plots/overview{plot_suffix})\n\n"
+    text += "".join(f"* {line}\n" for line in in_short(results))
+    text += f"\n## How it was measured\n\nGenerated by `make bench`; not to be edited.\n\n{machine}\n{servers}\n{how}\n"
     if plot_suffix is not None:
         text += "".join(f"\n![{title}](plots/{name}{plot_suffix})\n" for name, title in PLOTS.items())
     for heading, figures, body in sections(results):

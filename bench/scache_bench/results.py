@@ -49,6 +49,22 @@ class Churn:
     after_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Paced:
+    """What a server costs at one pace."""
+
+    server: str
+    scenario: Scenario
+    operations_per_s: float
+    cpu_share: float
+    """Of one processor."""
+
+    @property
+    def cpu_us(self) -> float | None:
+        """Return the processor time for one operation; None where there are none."""
+        return self.cpu_share * 1e6 / self.operations_per_s if self.operations_per_s else None
+
+
 @dataclass(slots=True)
 class Results:
     """Everything that was measured so far."""
@@ -67,6 +83,7 @@ class Results:
     """By server and name, for one operation of the endp mix with 8 clients."""
     growth: list[Grown] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
+    paces: list[Paced] = field(default_factory=list)
 
     def scenarios(self) -> list[Scenario]:
         """List what was measured, in the order of the plan."""
@@ -134,5 +151,6 @@ class Results:
         said["memory"] = [Memory(**memory) for memory in said["memory"]]
         said["churn"] = [Churn(**churn) for churn in said["churn"]]
         said["growth"] = [Grown(**grown) for grown in said["growth"]]
+        said["paces"] = [Paced(**{**each, "scenario": Scenario(**each["scenario"])}) for each in said.get("paces", ())]
         said["turns"] = [Turn(**turn) for turn in said.get("turns", ())]
         return cls(**said)

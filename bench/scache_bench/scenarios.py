@@ -19,15 +19,18 @@ class Scenario:
     """One load on one kind of server: what the clients do, how many there are, and what the server holds meanwhile."""
 
     mix: str
-    """endp, dest or accept, as load.c explains them."""
+    """endp, dest, accept or idle, as load.c explains them."""
     clients: int
     parked: int = 0
     stalled: int = 0
+    rate: int = 0
+    """Operations a second, of all clients together; 0: as many as can be."""
 
     def __str__(self) -> str:
         stalled = f", {self.stalled} stalled" if self.stalled else ""
+        paced = f", {self.rate} operations a second" if self.rate else ""
         plural = "" if self.clients == 1 else "s"
-        return f"{self.mix}, {self.clients} client{plural}, {self.parked} parked{stalled}"
+        return f"{self.mix}, {self.clients} client{plural}, {self.parked} parked{stalled}{paced}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class Plan:
     seconds: float
     """How long one measurement takes, without warm-up."""
     warmup_s: float
+    paced_s: float
+    """How long each figure of the table of paces takes."""
     growth: tuple[int, ...]
     """Sizes at which the table alone is measured."""
 
@@ -51,6 +56,13 @@ class Plan:
 MIXES: Final = ("endp", "dest")
 STALL: Final = Scenario("endp", 8, stalled=10)
 ACCEPT: Final = Scenario("accept", 8)
+
+IDLE: Final = Scenario("idle", 20)
+PACED: Final = Scenario("endp", 20, rate=800)
+"""A mail system that is busy: 20 deliveries at a time, 800 operations a second."""
+
+PACES: Final = (IDLE, Scenario("endp", 20, rate=100), PACED, Scenario("endp", 8))
+"""From nothing to flat out: what each pace costs with busy polling and without."""
 
 
 def parked_many() -> int:
@@ -72,6 +84,7 @@ def full_plan() -> Plan:
         rounds=5,
         seconds=0.8,
         warmup_s=0.2,
+        paced_s=3.0,
         growth=(1_000, 10_000, 100_000, 1_000_000),
     )
 
@@ -88,5 +101,6 @@ def quick_plan() -> Plan:
         rounds=2,
         seconds=0.25,
         warmup_s=0.05,
+        paced_s=0.5,
         growth=(1_000, 10_000, 100_000),
     )

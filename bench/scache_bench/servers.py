@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from scache_bench import programs
 from scache_conformance.servers.postfix import MasterChild
@@ -82,18 +82,19 @@ def _await_greeting(process: subprocess.Popen[bytes], path: Path, log: Path) -> 
     raise StartError(f"does not start; exit status {process.poll()} (None: it runs), last words {last!r}")
 
 
-def _ours(module: str, path: Path, sources: str = SOURCES) -> AbstractContextManager[Server]:
-    return _process([PYTHON, "-m", module, "--listen", str(path), "--ttl-limit", f"{TTL_LIMIT_S}s"], path, sources)
+def _ours(module: str, path: Path, sources: str = SOURCES, *options: str) -> AbstractContextManager[Server]:
+    command = [PYTHON, "-m", module, "--listen", str(path), "--ttl-limit", f"{TTL_LIMIT_S}s", *options]
+    return _process(command, path, sources)
 
 
-def _fast(folder: Path) -> AbstractContextManager[Server]:
-    return _ours("scache_fast", folder / "fast.sock")
+def _fast(folder: Path, *options: str) -> AbstractContextManager[Server]:
+    return _ours("scache_fast", folder / "fast.sock", SOURCES, *options)
 
 
-def _compiled(folder: Path) -> AbstractContextManager[Server]:
+def _compiled(folder: Path, *options: str) -> AbstractContextManager[Server]:
     if not COMPILED.is_dir():
         raise StartError("is not there: make compiled")
-    return _ours("scache_fast", folder / "compiled.sock", str(COMPILED))
+    return _ours("scache_fast", folder / "compiled.sock", str(COMPILED), *options)
 
 
 def _reference(folder: Path) -> AbstractContextManager[Server]:
@@ -111,32 +112,52 @@ def _scache(_: Path) -> Iterator[Server]:
 
 @contextmanager
 def _floor(folder: Path) -> Iterator[Server]:
-    try:
-        program = programs.build("floor", folder)
-    except programs.NoCompilerError as reason:
-        raise StartError(str(reason)) from reason
     path = folder / "floor.sock"
-    with _process([str(program), str(path)], path) as server:
+    with _process([_built("floor", folder), str(path)], path) as server:
         yield server
 
 
+@contextmanager
+def _threaded(folder: Path) -> Iterator[Server]:
+    path = folder / "threaded.sock"
+    options = ("--ttl-limit", str(TTL_LIMIT_S))
+    with _process([_built("threaded", folder), "--listen", str(path), *options], path) as server:
+        yield server
+
+
+def _built(name: Literal["floor", "threaded"], folder: Path) -> str:
+    try:
+        return str(programs.build(name, folder))
+    except programs.NoCompilerError as reason:
+        raise StartError(str(reason)) from reason
+
+
 SERVERS: Final[dict[str, Callable[[Path], AbstractContextManager[Server]]]] = {
-    "fast": _fast,
     "compiled": _compiled,
+    "fast": _fast,
     "reference": _reference,
     "scache": _scache,
+    "threaded": _threaded,
     "floor": _floor,
 }
 """By name, in the order in which tables list them. Each takes a fresh folder; entering raises StartError."""
+
+PACED: Final[dict[str, Callable[[Path], AbstractContextManager[Server]]]] = {
+    **{name: start for name, start in SERVERS.items() if name != "reference"},
+    "compiled, no busy polling": lambda folder: _compiled(folder, "--busy-poll", "0"),
+    "fast, no busy polling": lambda folder: _fast(folder, "--busy-poll", "0"),
+}
+"""The servers of the table of paces; the first word of each is the name that selects it."""
 
 PARKED_MAX: Final = {"reference": 1_000}
 """Where parking more would take minutes: the reference copies what it knows with every change, and says so."""
 
 DESCRIPTIONS: Final = {
-    "fast": "scached, the production server",
-    "compiled": "the same, its hot modules compiled (make compiled)",
+    "compiled": "scached as its packages install it: the engine compiled, its system calls in C",
+    "fast": "scached in plain Python",
     "reference": "the specification with sockets around it",
     "scache": "Postfix's own, started as its master(8) does",
+    "threaded": "what one would write in an afternoon: C, a thread for each client, one lock; from SPEC.md alone",
     "floor": "a C loop with the same system calls, no checks, no expiry",
 }
 

@@ -9,8 +9,8 @@ from scache_bench import programs, report
 from scache_bench.goals import Verdict, verdicts
 from scache_bench.latency import Histogram, merge
 from scache_bench.load import Load, LoadError, Run
-from scache_bench.results import Churn, Memory, Results, Sample
-from scache_bench.scenarios import Scenario
+from scache_bench.results import Churn, Memory, Paced, Results, Sample
+from scache_bench.scenarios import IDLE, PACED, Scenario
 from scache_bench.servers import SERVERS, Server
 from scache_bench.spread import Spread
 from scache_client import Client
@@ -92,38 +92,40 @@ def some_results() -> Results:
             results.samples.append(Sample("fast", scenario, number, run(8_000, 8_000_000, 10)))
             results.samples.append(Sample("scache", scenario, number, run(1_000, 5_000_000, 200)))
         results.samples.append(Sample("floor", Scenario("endp", 8), number, run(5_000, 5_000_000, 20)))
+        for server, operations in (("fast", 2_000), ("scache", 1_000), ("floor", 5_000)):
+            results.samples.append(Sample(server, Scenario("endp", 1), number, run(operations, 5_000_000, 20)))
         results.samples.append(Sample("scache", Scenario("endp", 8, stalled=10), number, run(0, blocked=True)))
     results.memory = [Memory("fast", 0, 1_000_000, None), Memory("fast", 18_000, 1_000_000, 601.0)]
     results.churn = [Churn("fast", 1_000, 1_000_000, 1_020_000)]
     results.system_calls = {"fast": {"recvfrom": 2.0, "close": 0.5}}
     results.missing = {"reference": "it does not start"}
+    results.paces = [Paced("fast", IDLE, 0, 0.001), Paced("fast", PACED, 800, 0.08), Paced("scache", PACED, 800, 0.04)]
     return results
 
 
 def test_verdicts_tell_met_from_not_met_from_not_measured() -> None:
-    met = {verdict.goal: verdict.is_met("fast") for verdict in verdicts(some_results())}
-    assert met["throughput / scache's, endp, 8 clients, 0 parked"] is True
-    assert met["throughput / scache's, endp, 64 clients, 0 parked"] is False
-    assert met["throughput / scache's, endp, 1 client, 0 parked"] is None
-    assert met["processor time an operation / scache's, endp, 64 clients, 0 parked"] is True
-    assert met["p99 / scache's, endp, 8 clients, 0 parked"] is True
-    assert met["memory after a churn / before"] is False
+    met = {(verdict.goal, verdict.bound): verdict.is_met("fast") for verdict in verdicts(some_results())}
+    assert met["throughput / floor's, endp, 8 clients, 0 parked", 0.55] is True
+    assert met["throughput / floor's, endp, 8 clients, 0 parked", 0.8] is None
+    assert met["throughput / floor's, endp, 64 clients, 0 parked", 0.65] is None
+    assert met["throughput / scache's, endp, 1 client, 0 parked", 2.5] is False
+    assert met["memory after a churn / before", 1.01] is False
 
 
 def test_verdicts_tell_what_the_floor_reaches() -> None:
     floors = {verdict.goal: verdict.measured.get("floor") for verdict in verdicts(some_results())}
-    assert floors["throughput / scache's, endp, 8 clients, 0 parked"] == Spread.of([5.0, 5.0])
-    assert floors["throughput / scache's, endp, 64 clients, 0 parked"] is None
+    assert floors["throughput / scache's, endp, 1 client, 0 parked"] == Spread.of([5.0, 5.0])
+    assert floors["throughput / scache's, dest, 1 client, 0 parked"] is None
     assert floors["throughput / floor's, endp, 8 clients, 0 parked"] is None
 
 
 def test_each_form_of_the_server_has_a_verdict_of_its_own() -> None:
-    results, scenario = some_results(), Scenario("endp", 8)
+    results, scenario = some_results(), Scenario("endp", 1)
     results.servers.append("compiled")
     results.samples += [Sample("compiled", scenario, number, run(7_000, 8_000_000, 10)) for number in range(2)]
-    verdict = next(v for v in verdicts(results) if v.goal == "throughput / scache's, endp, 8 clients, 0 parked")
-    assert (verdict.is_met("fast"), verdict.is_met("compiled")) == (True, False)
-    assert "| met: 8.00 | NOT met: 7.00 | 5.00 |" in " ".join(report.goals_table(results).split())
+    verdict = next(v for v in verdicts(results) if v.goal == "throughput / scache's, endp, 1 client, 0 parked")
+    assert (verdict.is_met("fast"), verdict.is_met("compiled")) == (False, True)
+    assert "| met: 7.00 | NOT met: 2.00 | 5.00 |" in " ".join(report.goals_table(results).split())
 
 
 def test_server_that_answers_nobody_is_said_so_and_counts_nowhere() -> None:
@@ -138,7 +140,23 @@ def test_report_names_every_server_that_is_missing_and_why() -> None:
     text = report.markdown(some_results(), ".svg")
     assert "* **reference**: it does not start" in text
     assert "plots/throughput.svg" in text
+    assert "plots/overview.svg" in text
     assert "NOT met" in text
+
+
+def test_first_lines_say_what_a_visitor_asks() -> None:
+    lines = report.in_short(some_results())
+    assert "8 000 requests a second, 8.0 times as many as Postfix's scache(8) and 160% of what" in lines[0]
+    assert "One client alone is served 2.0 times as often" in lines[1]
+    assert "100 µs of processor time a request; Postfix's scache(8) takes 50.0 µs" in lines[2]
+    assert len(lines) == 3  # the rest was not measured
+
+
+def test_paces_are_laid_out_by_server() -> None:
+    shown = " ".join(report.paces_table(some_results()).split())
+    assert "| server | idle | 800 operations/s |" in shown
+    assert "| fast | 0.1 % | 8.0 %, 100 µs |" in shown
+    assert "| scache | - | 4.0 %, 50.0 µs |" in shown
 
 
 def test_results_survive_being_written_and_read(tmp_path: Path) -> None:
@@ -174,6 +192,15 @@ def test_floor_answers_every_mix_rightly(mix: str, load: Load, tmp_path: Path) -
     assert found.operations == found.latency.count > 0
     assert found.server_cpu_ns > 0
     assert not found.blocked
+
+
+@pytest.mark.needs("compiler")
+def test_paced_clients_do_as_much_as_they_are_told(load: Load, tmp_path: Path) -> None:
+    with SERVERS["threaded"](tmp_path) as server:
+        paced = load.run(server.socket, Scenario("endp", 4, rate=400), server.pid, seconds=0.5)
+        idle = load.run(server.socket, Scenario("idle", 4), server.pid)
+    assert 0 < paced.operations <= 0.5 * 400 + 2 * 4
+    assert (idle.operations, idle.blocked) == (0, False)
 
 
 @pytest.mark.needs("compiler")
