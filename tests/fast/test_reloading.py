@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.fast.test_configuration import VALUES, only
 from tests.support.client import PATIENCE_S
 from tests.support.descriptors import none_left_open
 from tests.support.messages import MISSED, find_endp
@@ -19,7 +20,7 @@ from scache_fast.process.closing import ClosingThreads
 from scache_fast.process.logger import Logger
 from scache_fast.process.reloading import Outcome, Reloading
 from scache_fast.settings.sources import ConfigurationError, merge
-from scache_fast.settings.table import Settings
+from scache_fast.settings.table import AT_RESTART, SETTINGS, Setting, Settings, by_name
 
 
 class Slow:
@@ -136,3 +137,24 @@ def test_hang_ups_from_the_start_to_the_end_end_nothing(tmp_path: Path) -> None:
             thread.join()
         finally:
             server.kill()
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_each_setting_is_in_force_after_a_reload_or_named_as_needing_a_restart(slow: Slow, setting: Setting) -> None:
+    values = VALUES[setting.name]
+    slow.result = next(
+        wanted
+        for text in (values.line, values.file)
+        if by_name(wanted := only(setting, text)) != by_name(merge({}))
+    )  # fmt: skip
+    outcome = slow.reloading.reload()
+    assert slow.began.acquire(timeout=PATIENCE_S)
+    slow.reads[0].set()
+    slow.await_known(outcome)
+    # The default of one setting may follow from another.
+    changed = [name for name, value in by_name(slow.result).items() if value != by_name(merge({}))[name]]
+    assert setting.name in changed
+    needs_restart = setting.name in AT_RESTART
+    assert outcome.answer == {"changed": [] if needs_restart else changed, "restart": changed if needs_restart else []}
+    named = "not changed before a restart: " if needs_restart else "changed: "
+    assert any(line.endswith(f"{named}{', '.join(changed)}") for line in slow.said)

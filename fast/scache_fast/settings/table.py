@@ -166,7 +166,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
 
 AT_RESTART: Final = frozenset(
     {"listen", "mode", "owner", "admin", "user", "group", "chroot", "log", "syslog_facility", "syslog_name",
-     "descriptors_reserve", "ready_fd", "busy_poll"}
+     "descriptors_reserve", "ready_fd", "busy_poll", "accelerator"}
 )  # fmt: skip
 """Settings that are read at the start alone; each of the others changes at a reload."""
 
