@@ -113,6 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             signal.signal(number, _interrupt)
     try:
         status = command(words[1:]) if command is not None else run(words)
+        sys.stdout.flush()  # a reader that has gone is noticed here, and not at the end of the interpreter
     except KeyboardInterrupt:
         before = {}  # signals stay ignored until this process has ended: another one must not meet the default
         status = Exit.NO_VERDICT
