@@ -276,7 +276,12 @@ def test_reader_who_has_seen_enough_gets_no_traceback() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     words = ["--list", "--run", "greeting/*"]  # little enough to be written at the end only
-    done = subprocess.run([sys.executable, "-m", "scache_conformance", *words], stdout=writer, stderr=subprocess.PIPE)
+    done = subprocess.run(
+        [sys.executable, "-m", "scache_conformance", *words],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONUNBUFFERED": ""},
+    )
     os.close(writer)
     assert done.stderr == b""
 
