@@ -20,7 +20,7 @@ from scache_fast.settings.sizing import MEGABYTE, ROWS, total_bytes
 from scache_fast.settings.table import SETTINGS, Setting
 from scache_spec import render
 from scache_spec.clauses import AREAS
-from scache_spec.conversation import State
+from scache_spec.conversation import Action, State
 from scache_spec.dances import EXAMPLES
 from scache_spec.vocabulary import Limits
 
@@ -112,7 +112,7 @@ All of it on one page is the file `spec/SPEC.md` of the project.
 
 def _what_if() -> str:
     states = list(STATES)
-    head = f"| the client sends | {' | '.join(f'**{state.name}**: {state.value}' for state in states)} |"
+    head = f"| the client sends | {' | '.join(f'{state.name}<br><small>{state.value}</small>' for state in states)} |"
     lines = [
         "# What happens if …",
         "",
@@ -141,9 +141,14 @@ after it, nothing is left to do (FD-11).""")
 
 def _in_short(state: State, deed: str) -> str:
     """Return what the client is sent, in a word or two."""
-    said = [each.what.removeprefix("to A: ") for each in answer(state, deed) if each.who == "cache"]
-    words = [each.partition(",")[0].removesuffix("=") for each in said]
-    return "the descriptor" if "one byte" in words else ", ".join(f"`{word}`" for word in words) or "no reply"
+    story = answer(state, deed)
+    words = [
+        each.what.removeprefix("to A: ").partition(",")[0].removesuffix("=") for each in story if each.who == "cache"
+    ]
+    if words:
+        return "the descriptor" if "one byte" in words else ", ".join(f"`{word}`" for word in words)
+    is_put_back = any(Action.PUT_BACK.value in each.what for each in story)
+    return "no reply, put back" if is_put_back else "no reply"
 
 
 def _story(state: State, deed: str) -> Iterator[str]:
@@ -260,12 +265,12 @@ def _settings() -> str:
         "Each is an option, a key of the file given with `--config`, and a variable of the environment.",
     ]
     for group in dict.fromkeys(setting.group for setting in SETTINGS):
-        lines += ["", f"## {group.capitalize()}", "", "| option | key | default | meaning |", "|---|---|---|---|"]
+        lines += ["", f"## {group.capitalize()}", "", "| option | meaning | default | key |", "|---|---|---|---|"]
         lines += [_setting(each) for each in SETTINGS if each.group == group]
     return "\n".join(lines)
 
 
 def _setting(setting: Setting) -> str:
     default = f"`{setting.default}`" if setting.default else ""
-    cells = (f"`{setting.option}` {setting.metavar}", f"`{setting.name}`", default, setting.help)
+    cells = (f"`{setting.option}` {setting.metavar}", setting.help, default, f"`{setting.name}`")
     return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"

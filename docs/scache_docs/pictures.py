@@ -85,9 +85,9 @@ def conversation(clauses: str, only: str = "") -> str:
         for (state, what), row in TRANSITIONS.items()
         if only in ("", row.clause)
     ]
-    return draw(
-        "The conversation: states, and what leads from one to another", [each.name for each in State], arrows, clauses
-    )
+    ends = {name for arrow in arrows for name in (arrow.source, arrow.target)}
+    lanes = [state.name for state in State if state.name in ends]
+    return draw("The conversation: states, and what leads from one to another", lanes, arrows, clauses)
 
 
 def example(title: str) -> str:
