@@ -2,7 +2,7 @@
 
 from typing import Final
 
-__version__: Final = "0.1.0"
+__version__: Final = "0.2.0"
 
 DATE: Final = "2026-11-28"
 """When this version was made, as manual pages say it."""
