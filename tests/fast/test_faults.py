@@ -220,7 +220,7 @@ class Play:
             self.say(b"\0")  # without a descriptor
         self.say(find_endp(b"zz"))
         for ending in (b"", find_endp(b"c") + DUMMY):
-            self.write(find_endp(b"zz") * 200 + ending)
+            self.write(find_endp(b"zz") * 120 + ending)
             for _ in range(2):
                 self.turns()  # the socket is full before all is served
             if not ending:
