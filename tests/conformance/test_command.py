@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 from tests.support.messages import GREETING
 from tests.support.scripted import saying
+from tests.wrong.registry import rules
 
 from scache_conformance.__main__ import main
 from scache_conformance.generated import histories, lockstep
@@ -348,6 +349,12 @@ def test_wrong_ttl_limit_is_guessed_and_measured(capsys: pytest.CaptureFixture[s
     assert status_of("--exec", command, "--run", "ttl/binding-cap", "--deadline", "0.5") == 1
     assert "is its ttl limit 2 s?" in (said := capsys.readouterr().out)
     assert "lives 4 s" in said
+
+
+def test_ttl_limit_that_the_suite_gives_the_server_is_not_doubted(capsys: pytest.CaptureFixture[str]) -> None:
+    uncapped = rules()["session-ttl-uncapped"].command
+    assert status_of("--exec", uncapped, "--run", "ttl/session-cap", "--deadline", "0.5") == 1
+    assert "is its ttl limit" not in capsys.readouterr().out
 
 
 def test_fail_fast_ends_the_run_at_the_first_failure(capsys: pytest.CaptureFixture[str]) -> None:

@@ -193,6 +193,10 @@ class Target(ABC):
         """Return what it logged so far. Raises Unavailable where that is not known."""
         raise Unavailable("needs a server whose log the suite can read: use --exec or --postfix")
 
+    def is_told(self, limit: str) -> bool:
+        """Tell whether the suite itself starts the server with this limit, by its name."""
+        return False
+
     def limit(self, name: str) -> int:
         """Return a limit that was declared, or that the server was started with. Raises Unavailable."""
         if name == "ttl_limit_s":

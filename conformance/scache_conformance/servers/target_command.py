@@ -129,7 +129,7 @@ class CommandServer(Target):
     def another(self, **limits: int) -> Target:
         """Return a second server of the same command. Raises Unavailable if a limit has no place in the command."""
         for name in limits:
-            if f"{{{name}}}" not in self.command:
+            if not self.is_told(name):
                 raise Unavailable(f"needs a server with another {name}: put {{{name}}} into the command of --exec")
         if self.has_clock and "{clock}" not in self.command:
             raise Unavailable("needs a second server with a clock of its own: put {clock} into the command of --exec")
@@ -179,9 +179,13 @@ class CommandServer(Target):
         """Return its standard output and standard error so far."""
         return self._path("log").read_text(errors="backslashreplace") if self._path("log").exists() else ""
 
+    def is_told(self, limit: str) -> bool:
+        """Tell whether the command has a place for this limit."""
+        return f"{{{limit}}}" in self.command
+
     def limit(self, name: str) -> int:
         """Return a limit that the command was given, or that was declared. Raises Unavailable."""
-        return self._value(name) if f"{{{name}}}" in self.command else super().limit(name)
+        return self._value(name) if self.is_told(name) else super().limit(name)
 
     def fate(self) -> str:
         """Say how the process ended, and the head and the end of its log."""

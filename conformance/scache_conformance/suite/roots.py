@@ -91,7 +91,12 @@ def measured_ttl_limit_s(target: Target) -> int | None:
 
 
 def ttl_hint(target: Target, results: Iterable[Result]) -> str | None:
-    """Say that another ttl limit was told than the server has, where failures look like that and measuring agrees."""
+    """Say that another ttl limit was told than the server has, where failures look like that and measuring agrees.
+
+    A server that the suite itself starts with its ttl limit has no other.
+    """
+    if target.is_told("ttl_limit_s"):
+        return None
     declared_s = target.declared.ttl_limit_s
     failed = [each for each in results if each.counts_as_failure(strict=True) and _is_of_lifetime(each)]
     if len(failed) < TTL_FAILURES_MIN:
