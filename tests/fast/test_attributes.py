@@ -66,7 +66,7 @@ def plainly(data: bytes) -> list[list[bytes]]:
 
 
 @pytest.mark.parametrize("data", [*VECTORS, *traffic()], ids=range(len(VECTORS) + len(traffic())))
-def test_WIRE_4_cuts_have_no_meaning(data: bytes) -> None:
+def test_WIRE_3_WIRE_4_cuts_have_no_meaning(data: bytes) -> None:
     whole = decode([data])
     assert whole[0] == plainly(data)
     assert decode(data[i : i + 1] for i in range(len(data))) == whole

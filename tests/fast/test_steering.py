@@ -123,6 +123,15 @@ def test_LIFE_8_pause_refuses_saves_once_the_descriptor_came(bureau: Office) -> 
         assert bureau.house.running
 
 
+def test_LIFE_8_pause_of_an_empty_cache_refuses_the_first_save_of_each_kind(bureau: Office) -> None:
+    peer = bureau.house.peer()
+    near, far = socket.socketpair()
+    with bureau.operator() as operator, near, far:
+        operator.ask("pause")
+        assert peer.save(b"e", near.fileno()) == FAILED
+        assert peer.say(save_dest(b"d", b"p", b"e")) == FAILED
+
+
 def test_LIFE_9_drain_ends_when_nothing_is_parked_or_held(tmp_path: Path) -> None:
     path = str(tmp_path / "a")
     with running("--listen", tmp_path / "s", "--admin", path, "--ttl-limit", "1h") as server:
