@@ -1,4 +1,4 @@
-"""Manual pages that are made from several parts: the suite's help, the file of settings, the protocol, the messages.
+"""Manual pages that are made from several parts: two commands' help, the file of settings, the protocol, the messages.
 
     python -m scache_docs.manual FOLDER
 
@@ -19,6 +19,7 @@ from scache_conformance.clients.command import parser_of_clients
 from scache_docs import messages
 from scache_fast import DATE, __version__
 from scache_fast.settings.table import SETTINGS, Setting
+from scache_reference.__main__ import parser_of_all as reference_parser
 from scache_spec import dances, render
 from scache_spec.clauses import AREAS, Tag, gather
 from scache_spec.conversation import TRANSITIONS, State
@@ -28,6 +29,7 @@ def pages() -> dict[str, str]:
     """Return each page by the name of its file."""
     made = {
         "scache-conformance.1": _conformance(),
+        "scache-reference.1": _reference(),
         "scached.toml.5": _settings(),
         "scache-protocol.7": _protocol(),
         "scached-messages.7": _messages(),
@@ -107,6 +109,20 @@ def _blocks(text: str) -> Iterator[str]:
                 term_indent = -1
             yield _inline(line.strip())
         is_new = False
+
+
+# scache-reference(1)
+
+
+def _reference() -> Iterator[str]:
+    parser = reference_parser()
+    yield from (
+        ".SH NAME", r"scache\-reference \- the specification of the shared connection cache, as a server",
+        ".SH SYNOPSIS", r".B scache\-reference \-\-listen \fIPATH\fR [\fIoption\fR ...]",
+        ".SH DESCRIPTION", _plain(parser.description or ""), _plain(parser.epilog or ""), ".SH OPTIONS",
+    )  # fmt: skip
+    yield from (line for action in parser._actions for line in _option(action))
+    yield from (".SH SEE ALSO", r".BR scached (8),", r".BR scache\-conformance (1),", r".BR scache\-protocol (7)")
 
 
 # scached.toml(5)

@@ -48,8 +48,8 @@ def listen(path: str) -> socket.socket:
     return listener
 
 
-def limits_from(arguments: list[str]) -> tuple[str, Limits]:
-    """Return the path to listen on and the limits that a command line asks for."""
+def parser_of_all() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="scache-reference",
         description="A shared connection cache, the reference server: the specification with sockets around it.",
@@ -70,6 +70,12 @@ def limits_from(arguments: list[str]) -> tuple[str, Limits]:
             default=value,
             help=f"default: {shown}",
         )
+    return parser
+
+
+def limits_from(arguments: list[str]) -> tuple[str, Limits]:
+    """Return the path to listen on and the limits that a command line asks for."""
+    parser = parser_of_all()
     options = vars(parser.parse_args(arguments))
     path: str = options.pop("listen")
     for name, value in options.items():

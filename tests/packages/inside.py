@@ -47,7 +47,8 @@ for _ in range({CONNECTS}):
 """
 
 SHIPPED: Final = (
-    "/usr/share/man/man1/scache-conformance.1.gz", "/usr/share/man/man1/scachectl.1.gz",
+    "/usr/share/man/man1/scache-conformance.1.gz", "/usr/share/man/man1/scache-reference.1.gz",
+    "/usr/share/man/man1/scachectl.1.gz",
     "/usr/share/man/man5/scached.toml.5.gz", "/usr/share/man/man7/scache-protocol.7.gz",
     "/usr/share/man/man7/scached-messages.7.gz", "/usr/share/man/man8/scached.8.gz",
     "/usr/share/bash-completion/completions/scachectl", "/usr/share/zsh/vendor-completions/_scachectl",

@@ -131,6 +131,12 @@ so is one whose peer has closed its end in order or sends no more.
 .BR SIGTERM ", " SIGINT
 Print statistics, close everything, remove the sockets, end with status 0.
 .TP
+.B SIGHUP
+Read the settings again, from the same command line, file and environment. The log says what changed, what needs a
+restart, or what is wrong; then nothing changes. In a chroot and under
+.BR master (8)
+it says that this is not possible.
+.TP
 .B SIGUSR1
 Print statistics; a new interval begins.
 .SH EXIT STATUS
