@@ -1,17 +1,40 @@
-"""The manual page is what the table of settings says."""
+"""The manual pages are what the code says, and neither mandoc nor groff has anything to say about them."""
 
-from pathlib import Path
+import subprocess
 
+import pytest
+from tests.support.checkout import ROOT, files
+
+from scache_docs import manual
 from scache_fast.settings.manual import render
 from scache_fast.settings.table import SETTINGS
 
-PAGE = Path(__file__).parents[2] / "deploy/man/scached.8"
+FOLDER = ROOT / "deploy/man"
+PAGES = [path.name for path in files(FOLDER)]
 
 
-def test_manual_page_is_current() -> None:
-    assert PAGE.read_text(encoding="utf-8") == render(), "deploy/man/scached.8 is not current: run make spec"
+@pytest.mark.parametrize("name", manual.pages())
+def test_page_is_current(name: str) -> None:
+    assert (FOLDER / name).read_text(encoding="utf-8") == manual.pages()[name], f"{name} is old: run make spec"
 
 
-def test_manual_page_names_every_setting() -> None:
-    page = PAGE.read_text(encoding="utf-8").replace("\\-", "-")
-    assert [setting.option for setting in SETTINGS if f"\\fB{setting.option}\\fR" not in page] == []
+def test_page_of_the_server_is_current() -> None:
+    assert (FOLDER / "scached.8").read_text(encoding="utf-8") == render(), "scached.8 is old: run make spec"
+
+
+@pytest.mark.parametrize("name", ["scached.8", "scached.toml.5"])
+def test_page_names_every_setting(name: str) -> None:
+    page = (FOLDER / name).read_text(encoding="utf-8").replace("\\-", "-")
+    names = [each.option if name == "scached.8" else each.name for each in SETTINGS]
+    assert [each for each in names if f"\\fB{each}\\fR" not in page] == []
+
+
+@pytest.mark.needs("man")
+@pytest.mark.parametrize("name", PAGES)
+def test_formatters_have_nothing_to_say(name: str) -> None:
+    for command in (
+        ("mandoc", "-T", "lint", "-W", "warning"),
+        ("groff", "-ww", "-z", "-man", "-t", "-Kutf8", "-Tutf8", "-rLL=78n"),
+    ):
+        ended = subprocess.run([*command, FOLDER / name], capture_output=True, text=True, check=False)
+        assert (ended.returncode, ended.stdout + ended.stderr) == (0, ""), command
