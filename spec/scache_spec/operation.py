@@ -5,7 +5,7 @@ server and the Postfix server have none. So the suite, which sees a server's own
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from scache_spec.cache import Cache
@@ -63,3 +63,72 @@ def is_drained(server: Server) -> bool:
     that it was found for. Bindings and connected clients do not keep it. [BEYOND]
     """
     return not server.cache.sessions and all(client.held is None for client in server.clients.values())
+
+
+def on_takeover(server: Server) -> tuple[Server, Server]:
+    """Return the old process and the new one, at the instant at which the new one is in charge.
+
+    LIFE-10  A takeover gives a new process the listening sockets, every session and binding of the cache with its
+    label, properties, expiry and place in turn, the statistics, and every client that no session is held for. None of
+    these clients sees its connection end, and no peer of a session does. [BEYOND]
+    """
+    held = {client_id: client for client_id, client in server.clients.items() if client.held is not None}
+    moved = {client_id: client for client_id, client in server.clients.items() if client.held is None}
+    old = replace(server, cache=Cache(), clients=MappingProxyType(held))
+    return old, replace(server, clients=MappingProxyType(moved))
+
+
+def on_return(old: Server, new: Server) -> tuple[Server, Outcome]:
+    """Give the new process what came back to the old one, and the clients that nothing is held for any more.
+
+    LIFE-11  A session that is held for a client when another process takes over stays with the old process, which
+    finishes that hand-over and carries out no request. If the session comes back instead, it is put back into the
+    cache of the new process, under ENDP-5 and ENDP-6. The client is then the new process's. [BEYOND]
+    """
+    cache = new.cache
+    effects: tuple[CloseDescriptor, ...] = ()
+    for session in reversed(old.cache.sessions):
+        back = put_back(cache, session, new.now_ns)
+        if back is None:
+            effects += (CloseDescriptor(session.handle),)
+        else:
+            cache = back
+    held = {client_id: client for client_id, client in old.clients.items() if client.held is not None}
+    free = {client_id: client for client_id, client in old.clients.items() if client.held is None}
+    old = replace(old, cache=Cache(), clients=MappingProxyType(held))
+    return old, (replace(new, cache=cache, clients=MappingProxyType({**new.clients, **free})), effects)
+
+
+class Killed(Enum):
+    """Which process is killed, and when."""
+
+    NEW_BEFORE_IT_TOOK = "the new process, before it is in charge"
+    OLD_BEFORE_ITS_OFFER = "the old process, before it has offered everything"
+    OLD_AFTER_ITS_OFFER = "the old process, after its offer"
+    NEW_AFTER_IT_TOOK = "the new process, once it is in charge"
+
+
+LOST: Final[dict[Killed, str]] = {
+    Killed.NEW_BEFORE_IT_TOOK: "nothing: the old process serves on",
+    Killed.OLD_BEFORE_ITS_OFFER: "everything, as with any death of a server; the new process begins with an empty cache",
+    Killed.OLD_AFTER_ITS_OFFER: "what is held for clients; the new process takes all else",
+    Killed.NEW_AFTER_IT_TOOK: "everything the new process has, as with any death of a server",
+}
+"""What a takeover loses. Where nobody is killed it loses nothing."""
+
+
+def on_death_in_takeover(server: Server, killed: Killed) -> Server | None:
+    """Return the process that serves on with what was parked; None: nobody has it any more.
+
+    LIFE-12  At every instant of a takeover at most one of the two processes hands out what is parked. Until the new
+    process is in charge the old one can serve on as if there had been no takeover, and does so where the new one dies,
+    refuses what it gets, or does not keep up. If a process is killed, what is lost is what the table `LOST` says.
+    [BEYOND]
+    """
+    match killed:
+        case Killed.NEW_BEFORE_IT_TOOK:
+            return server
+        case Killed.OLD_AFTER_ITS_OFFER:
+            return on_takeover(server)[1]
+        case Killed.OLD_BEFORE_ITS_OFFER | Killed.NEW_AFTER_IT_TOOK:
+            return None

@@ -1,5 +1,6 @@
-"""LIFE-6 to LIFE-9: what an operator does to the specified server."""
+"""LIFE-6 to LIFE-12: what an operator does to the specified server."""
 
+import pytest
 from tests.spec.driver import Driver, closed
 from tests.support.messages import DONE, DUMMY, FAILED, find_endp, found, save_dest
 
@@ -91,3 +92,69 @@ def test_LIFE_9_session_that_comes_back_keeps_a_draining_server() -> None:
     driver.gone()
     assert driver.parked() == [7]
     assert not operation.is_drained(driver.server)
+
+
+def taken_over() -> tuple[Driver, Driver]:
+    """Return the old process and the new one; client 1 holds session 7, client 2 holds none, session 8 is parked."""
+    old, new = Driver(Limits(ttl_limit_s=600)), Driver(Limits(ttl_limit_s=600))
+    old.connect(1)
+    old.connect(2)
+    old.park(7, b"a")
+    old.park(8, b"a")
+    old.say(save_dest(b"d", b"p", b"a"))
+    old.say(find_endp(b"a"))
+    old.server, new.server = operation.on_takeover(old.server)
+    return old, new
+
+
+def come_back(old: Driver, new: Driver) -> list[int]:
+    """Give back what came back; return what is closed."""
+    old.server, outcome = operation.on_return(old.server, new.server)
+    return closed(new.do(outcome))
+
+
+def test_LIFE_10_new_process_has_what_is_parked_and_the_clients_at_rest() -> None:
+    old, new = taken_over()
+    assert (old.parked(), [*old.server.clients]) == ([], [1])
+    assert (new.parked(), [*new.server.clients]) == ([8], [2])
+    assert [binding.destination for binding in new.server.cache.bindings] == [b"d"]
+    assert new.say(find_endp(b"a"), 2) == found(b"p")
+
+
+def test_LIFE_11_held_session_is_handed_over_by_the_old_process() -> None:
+    old, new = taken_over()
+    assert closed(old.feed(DUMMY)) == [7]
+    assert come_back(old, new) == []
+    assert ([*old.server.clients], [*new.server.clients], new.parked()) == ([], [2, 1], [8])
+
+
+def test_LIFE_11_session_that_comes_back_is_first_in_turn_at_the_new_process() -> None:
+    old, new = taken_over()
+    old.feed(find_endp(b"a"))  # No `dummy`: the session is put back.
+    assert come_back(old, new) == []
+    assert new.parked() == [7, 8]
+
+
+def test_LIFE_11_session_that_expired_meanwhile_is_closed() -> None:
+    old, new = taken_over()
+    old.gone()
+    new.tick_s(600)
+    assert come_back(old, new) == [7]
+
+
+@pytest.mark.parametrize(
+    ("killed", "left"),
+    [
+        (operation.Killed.NEW_BEFORE_IT_TOOK, [7]),
+        (operation.Killed.OLD_BEFORE_ITS_OFFER, None),
+        (operation.Killed.OLD_AFTER_ITS_OFFER, [7]),
+        (operation.Killed.NEW_AFTER_IT_TOOK, None),
+    ],
+)
+def test_LIFE_12_what_a_death_leaves(killed: operation.Killed, left: list[int] | None) -> None:
+    driver = Driver(Limits(ttl_limit_s=600))
+    driver.connect()
+    driver.park(7)
+    server = operation.on_death_in_takeover(driver.server, killed)
+    assert (None if server is None else [session.handle for session in server.cache.sessions]) == left
+    assert operation.LOST[killed].startswith("nothing" if killed is operation.Killed.NEW_BEFORE_IT_TOOK else "")

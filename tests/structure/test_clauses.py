@@ -47,7 +47,7 @@ NOT_BROKEN = {
     "ENDP-7": FREE,
     "LIFE-1": "a server that breaks it would leave files behind on the machine",
     "LIFE-5": "what nobody foresaw has to be brought about first: tests/fast does",
-    **dict.fromkeys(("LIFE-6", "LIFE-7", "LIFE-8", "LIFE-9"), OPERATOR),
+    **dict.fromkeys((f"LIFE-{number}" for number in range(6, 13)), OPERATOR),
     "TTL-7": "leaves to the server when to remove what can no more be found",
 }
 

@@ -75,6 +75,7 @@ EDGES = {
     "reference/scache_reference/shell.py",
     "fast/scache_fast/admin/connections.py",
     "fast/scache_fast/process/reloading.py",
+    "fast/scache_fast/takeover/predecessor.py",
     *(
         f"fast/scache_fast/engine/{name}.py"
         for name in ("server", "poller", "accepting", "requests", "context", "closing", "faults", "watched")

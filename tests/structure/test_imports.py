@@ -46,7 +46,8 @@ INSIDE_FAST = {
     "policy": {"engine", "policy"},
     "settings": {"engine", "policy", "settings"},
     "admin": {"engine", "policy", "settings", "admin"},
-    "process": {"engine", "policy", "settings", "admin", "process"},
+    "takeover": {"engine", "policy", "settings", "admin", "takeover"},
+    "process": {"engine", "policy", "settings", "admin", "takeover", "process"},
 }
 """Which folders of scache_fast each of them may import. What is compiled is `engine`, and it stands alone."""
 

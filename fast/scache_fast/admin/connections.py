@@ -49,12 +49,20 @@ Verb = Callable[[Request], Iterator[dict[str, object]]]
 """Carries out a request; yields rows, empty ones where it has worked and has nothing to say, and the last line."""
 
 
+class Passing(dict[str, object]):
+    """A line that goes out with descriptors, which are its own from now on."""
+
+    def __init__(self, line: dict[str, object], descriptors: list[int]) -> None:
+        super().__init__(line)
+        self.descriptors = descriptors
+
+
 class Connection:
     """One operator."""
 
     __slots__ = (
-        "answer", "fd", "id", "interest", "is_at_end", "is_skipping", "output", "progress_ns", "received", "scanned",
-        "sock",
+        "answer", "fd", "id", "interest", "is_at_end", "is_skipping", "output", "passing", "progress_ns", "received",
+        "scanned", "sock",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, now_ns: int) -> None:
@@ -68,6 +76,8 @@ class Connection:
         """The request is too long, which was answered; the rest of its line is dropped."""
         self.is_at_end = False
         self.output = bytearray()
+        self.passing: list[int] = []
+        """Descriptors that go out with the next bytes."""
         self.answer: Iterator[dict[str, object]] | None = None
         self.id: str | int | None = None
         """That of the request that is being answered."""
@@ -108,15 +118,29 @@ class AdminSocket:
             self._looked_ns = now_ns
             self._look(now_ns)
 
+    def rest(self) -> None:
+        """Let nobody in: the listening socket leaves epoll."""
+        self._server.unwatch(self._listener.fileno())
+
+    def wake(self) -> None:
+        """Let operators in again; raises OSError."""
+        self._is_resting = False
+        self._server.watch(self._listener.fileno(), self._accept)
+
     def close(self) -> None:
         """Close everything; what waits to be read gets one more try."""
+        self._server.unwatch(self._listener.fileno())
+        self.leave()
+
+    def leave(self) -> None:
+        """Close everything after `rest`."""
         for connection in list(self._connections.values()):
             self._safely(connection, self._send)
             self._drop(connection)
-        self._server.unwatch(self._listener.fileno())
         self._listener.close()
         if self._spare is not None:
             os.close(self._spare)
+            self._spare = None
 
     # Getting in.
 
@@ -218,7 +242,11 @@ class AdminSocket:
         if not connection.output:
             return
         try:
-            sent = connection.sock.send(connection.output, socket.MSG_NOSIGNAL)
+            if connection.passing:
+                sent = socket.send_fds(connection.sock, [connection.output], connection.passing, socket.MSG_NOSIGNAL)
+                self._close_passing(connection)
+            else:
+                sent = connection.sock.send(connection.output, socket.MSG_NOSIGNAL)
         except BlockingIOError:
             return
         connection.progress_ns = self._clock()
@@ -254,6 +282,8 @@ class AdminSocket:
             else:
                 if line:
                     connection.output += encode({"id": connection.id, **line})
+                if isinstance(line, Passing):
+                    connection.passing += line.descriptors
             if time.monotonic_ns() >= until_ns:
                 return
 
@@ -324,8 +354,14 @@ class AdminSocket:
         if self._connections.get(connection.fd) is connection:
             del self._connections[connection.fd]
             connection.answer = None  # It refers to the connection, and nobody looks for cycles here.
+            self._close_passing(connection)
             self._server.unwatch(connection.fd)
             self._close(connection.sock)
+
+    def _close_passing(self, connection: Connection) -> None:
+        for descriptor in connection.passing:
+            os.close(descriptor)
+        connection.passing.clear()
 
     def _close(self, sock: socket.socket) -> None:
         # It may hold descriptors that somebody sent: closing may wait for these.

@@ -82,7 +82,7 @@ class Reading:
         counters, table = server.counters, server.table
         dest_hits, dest_misses, endp_hits, endp_misses = server.statistics.lookups
         sizes = table.sizes
-        slow = counters.slow_turns
+        slow, turns = counters.slow_turns, counters.turns_before + server.turns
         yield {
             "v": VERSION,
             "ok": True,
@@ -117,7 +117,7 @@ class Reading:
             "limit_hits": {limit.value: hits for limit, hits in server.statistics.limit_hits.items()},
             "too_many_in_flight": server.statistics.too_many_in_flight,
             "reuse_age_s": _histogram(REUSE_AGE_BOUNDS_NS, counters.reuse_ages, counters.reuse_age_ns),
-            "turn_s": _histogram(TURN_BOUNDS_NS, [max(0, server.turns - sum(slow)), *slow[1:]], counters.turn_ns),
+            "turn_s": _histogram(TURN_BOUNDS_NS, [max(0, turns - sum(slow)), *slow[1:]], counters.turn_ns),
             "faults": server.faults.contained,
             **self._more(),
         }  # fmt: skip

@@ -140,8 +140,28 @@ class Accepting:
                 if not self._accept(listener, now_ns):
                     break
 
+    def rest(self) -> list[socket.socket]:
+        """Have epoll watch no listening socket; return them."""
+        self._ready.clear()
+        for fd in self._listeners:
+            self._poller.unregister(fd)
+        return list(self._listeners.values())
+
+    def wake(self) -> None:
+        """Have epoll watch the listening sockets again; raises OSError."""
+        for fd in self._listeners:
+            self._poller.register(fd, 0 if self.again_ns is not None else IN)
+
+    def adopt(self, client: Client) -> None:
+        """Take over a client that another process let in; raises OSError when it cannot be waited for."""
+        self._clients += 1
+        self._clients_of[client.user] = self._clients_of.get(client.user, 0) + 1
+        self._welcome(client)
+
     def close(self) -> None:
         """Close the listening sockets."""
+        self._ready.clear()
+        self.again_ns = None
         for listener in self._listeners.values():
             self._close(listener)
         self._listeners.clear()

@@ -79,6 +79,11 @@ class Decoder:
         """Say whether every byte that was fed has been handed out."""
         return not self._data
 
+    @property
+    def unserved(self) -> bytes:
+        """Return the bytes that were fed and not handed out."""
+        return bytes(self._data)
+
     def feed(self, data: bytes) -> None:
         """Take what was read."""
         self._data += data  # WIRE-4

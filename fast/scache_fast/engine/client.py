@@ -8,7 +8,7 @@ import socket
 from enum import IntEnum
 from typing import Final
 
-from scache_fast.engine.attributes import Decoder
+from scache_fast.engine.attributes import Decoder, encode
 from scache_fast.engine.closing import Job
 from scache_fast.engine.poller import IN, OUT, READ_ON
 from scache_fast.engine.table import Session
@@ -115,6 +115,12 @@ class Client:
     def name(self) -> str:
         """Return what a log calls it: its number, which later clients may get again, and who it is."""
         return f"client {self.fd} (pid {self.pid}, uid {self.user})"
+
+    @property
+    def unserved(self) -> bytes:
+        """Return what was read from it and not served."""
+        data = b"" if self.pending is None else encode(*self.pending)
+        return data if self.decoder is None else data + self.decoder.unserved
 
     @property
     def is_at_rest(self) -> bool:

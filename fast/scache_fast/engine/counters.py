@@ -29,7 +29,7 @@ class Counters:
     __slots__ = (
         "bindings_saved", "clients_refused", "clients_welcomed", "dead", "dest_refused", "endp_refused", "expired",
         "flushed", "malformed", "put_back", "reuse_age_ns", "reuse_ages", "sessions_saved", "slow_turns",
-        "turn_ns", "unknown",
+        "turn_ns", "turns_before", "unknown",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -58,6 +58,8 @@ class Counters:
         """Turns by length; the first bucket stays empty, it has all others."""
         self.turn_ns = 0
         """How long all turns took together."""
+        self.turns_before = 0
+        """How many turns were taken by the processes before this one, which took over from them."""
 
     @property
     def found(self) -> int:

@@ -187,6 +187,14 @@ class Requests:
         self._counters.malformed[fields[1]] += 1
         client.output += _MALFORMED[fields[1]]  # CONN-7, CONN-13
 
+    def postpone(self) -> None:
+        """Carry out no request any more: each is left pending, for the process that serves from now on."""
+        self._handlers = dict.fromkeys(self._handlers, self._leave_pending)
+
+    def _leave_pending(self, client: Client, fields: list[bytes]) -> None:
+        client.pending = fields  # LIFE-11
+        self._turn.work_left = 0
+
     # What is due, and what is not worth handing out.
 
     def _is_fit(self, session: Session) -> bool:

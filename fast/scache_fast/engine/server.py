@@ -1,8 +1,6 @@
 """The loop: who is ready, what is due, who may come in.
 
-Decides in which order things happen in a turn, how much of a turn one client may have, how long a client may leave a
-step unfinished, and when the server ends. Refuses to know what is said (conversation.py) and what is parked
-(table.py). It reads the clocks it was given and no other.
+What is said is in conversation.py, what is parked in table.py. No clock is read here but those that were given.
 
 A turn: wait; read the clock once; close a share of what has expired; print statistics that are due; serve those that
 are ready; write the replies; serve on those with more than their share; close clients whose step is too old; accept;
@@ -52,6 +50,7 @@ from scache_fast.engine.client import CLOSED, REQUEST, SENDING, Client
 from scache_fast.engine.closing import CloseAtOnce, Closer, Job
 from scache_fast.engine.context import Context
 from scache_fast.engine.conversation import Conversations
+from scache_fast.engine.exchange import Exchange
 from scache_fast.engine.faults import Faults
 from scache_fast.engine.hooks import Hooks
 from scache_fast.engine.log import Log, Silence
@@ -76,8 +75,7 @@ class Server:
     """A connection cache behind listening sockets, which it owns from now on.
 
     `clock` counts whole nanoseconds and never goes back; `wall_clock` gives seconds since 1970 for the log alone.
-    `polls_before_blocking` is how often the loop polls for events before it blocks (poller.py). `share` is how many
-    pieces of work one turn does for one client, and how many it does of what is due. `calls`: see calls.py.
+    `polls_before_blocking` is how often the loop polls for events before it blocks (poller.py). `calls`: see calls.py.
     """
 
     def __init__(
@@ -120,6 +118,8 @@ class Server:
         self.steering = Steering(self.table, self._requests, self._accepting, context, self._clients, self._set_limits)
         self._backlog: dict[Client, None] = {}
         self._paused: dict[Client, None] = {}
+        parts = self.table, self._requests, self._accepting, context, self._poller, self._clients
+        self.exchange = Exchange(*parts, self._forget, self._drop)
         self._now_ns = clock()
         self._idle_since_ns = self._now_ns
         self._statistics_due_ns = self._now_ns + limits.status_update_time_s * NS_PER_S
@@ -408,12 +408,7 @@ class Server:
     def _drop(self, client: Client) -> None:
         if self._clients.get(client.fd) is not client:
             return  # It was dropped earlier in this turn.
-        del self._clients[client.fd]
-        self._backlog.pop(client, None)
-        self._paused.pop(client, None)
-        self._accepting.forget(client.user)
-        if not self._clients:
-            self._idle_since_ns = self._now_ns
+        self._forget(client)
         try:
             self._conversations.abandon(client)
         finally:
@@ -421,6 +416,14 @@ class Server:
                 wire.close_socket(client.sock, self._log)
             else:
                 self._close_elsewhere(client)
+
+    def _forget(self, client: Client) -> None:
+        del self._clients[client.fd]
+        self._backlog.pop(client, None)
+        self._paused.pop(client, None)
+        self._accepting.forget(client.user)
+        if not self._clients:
+            self._idle_since_ns = self._now_ns
 
     def _close_elsewhere(self, client: Client) -> None:
         """Give a client's socket to the closer; out of epoll first, because it stays open for a while."""
@@ -439,8 +442,7 @@ class Server:
             self.faults.contain("accepting goes on in the next turn", error)
             return
         if not is_listener:
-            # Or it is the event of a client that was dropped earlier in this turn.
-            self._watched.notice(fd)
+            self._watched.notice(fd)  # Or it is the event of a client that was dropped earlier in this turn.
 
     def _welcome(self, client: Client) -> None:
         """Take over a client that was let in; raises OSError when it cannot be waited for."""

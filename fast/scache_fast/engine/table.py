@@ -64,9 +64,10 @@ class Session(Timed):
     __slots__ = ("descriptor", "domain", "endpoint", "newer", "older", "pid", "properties", "saved_ns", "user")
 
     def __init__(
-        self, endpoint: bytes, properties: bytes, descriptor: int, domain: int, user: int, pid: int, saved_ns: int
-    ) -> None:
-        self.due = 0
+        self, endpoint: bytes, properties: bytes, descriptor: int, domain: int, user: int, pid: int, saved_ns: int,
+        expiry_ns: int = 0,
+    ) -> None:  # fmt: skip
+        self.due = expiry_ns << _SERIAL_BITS
         self.endpoint = endpoint
         self.properties = properties
         self.descriptor = descriptor
@@ -208,14 +209,7 @@ class Table:
             return Limit.BINDINGS_PER_DESTINATION
         if self.bytes + size > self._bytes_max:  # LIMIT-11
             return Limit.CACHED_BYTES
-        if bindings is None:
-            bindings = self._destinations[destination] = {}
-        record = self._endpoint(endpoint)
-        binding = bindings[record.label, properties] = Binding(destination, record, properties, now_ns)
-        record.bindings += 1
-        self.bindings += 1
-        self.bytes += size
-        self._schedule(binding, self._expiry_ns(ttl_s, now_ns))
+        self.adopt_binding(destination, properties, endpoint, now_ns, self._expiry_ns(ttl_s, now_ns))
         return None
 
     def find_dest(self, destination: bytes, now_ns: int) -> tuple[bytes, Session] | None:
@@ -322,6 +316,39 @@ class Table:
         if len(self._heap) > 2 * len(self._timed) + STALE_MAX:
             self._heap = list(self._timed)
             heapify(self._heap)
+
+    # Moving to the table of another process.
+
+    def parked(self) -> list[Session]:
+        """Return all sessions, those of one endpoint in turn, the newest first.
+
+        Given to `put_back` in this order, they are queued in another table as they are in this one.
+        """
+        found: list[Session] = []
+        for record in self._endpoints.values():
+            session = record.newest
+            while session is not None:
+                found.append(session)
+                session = session.older
+        return found
+
+    def bound(self) -> list[Binding]:
+        """Return all bindings, those of one destination in turn, the first one first."""
+        return [binding for bindings in self._destinations.values() for binding in bindings.values()]
+
+    def adopt_binding(
+        self, destination: bytes, properties: bytes, endpoint: bytes, saved_ns: int, expiry_ns: int
+    ) -> None:
+        """Add a binding that is not in the table, as the last of its destination, whatever the limits say."""
+        bindings = self._destinations.get(destination)
+        if bindings is None:
+            bindings = self._destinations[destination] = {}
+        record = self._endpoint(endpoint)
+        binding = bindings[record.label, properties] = Binding(destination, record, properties, saved_ns)
+        record.bindings += 1
+        self.bindings += 1
+        self.bytes += len(destination) + len(properties) + len(endpoint)
+        self._schedule(binding, expiry_ns)
 
     # What can be asked without changing anything.
 

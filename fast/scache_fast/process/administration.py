@@ -1,7 +1,9 @@
 """The admin socket of a process: what is behind its verbs, beyond the loop."""
 
+import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from scache_fast.admin.connections import LOOK_S, AdminSocket
@@ -11,12 +13,35 @@ from scache_fast.admin.steering import Steering, state_of
 from scache_fast.admin.verbs import verbs
 from scache_fast.engine import wire
 from scache_fast.engine.server import Server
+from scache_fast.engine.steering import DRAINING, PAUSED
 from scache_fast.process.closing import ClosingThreads
+from scache_fast.process.listening import SocketFile
 from scache_fast.process.logger import Logger
 from scache_fast.process.reloading import Reloading
+from scache_fast.takeover.predecessor import Place, Predecessor
 
 _WAIT_S: Final = 0.0005
 """How long a turn waits for a reload that an operator asked for: part of what operators get of each turn."""
+
+LEAVING_TURN_S_MAX: Final = 0.25
+"""How long a turn waits at most after a takeover: what was begun for clients has a time limit."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Holdings:
+    """What of a process, beyond its server, goes to the next one in a takeover."""
+
+    refusal: str = ""
+    """Why there can be no takeover; nothing: there can be one."""
+
+    files: list[SocketFile] = field(default_factory=list)
+    """The sockets for clients that this process made, and whose files it removes at its end."""
+
+    admin_files: list[SocketFile] = field(default_factory=list)
+    """That for operators, if this process made it."""
+
+    turn_s_max: float = float("inf")
+    """How long a turn may wait at most."""
 
 
 class Administration:
@@ -31,6 +56,7 @@ class Administration:
         descriptors: int,
         log: Logger,
         clock: Callable[[], int],
+        holdings: Holdings,
     ) -> None:
         self._listener = listener
         self._closing = closing
@@ -39,14 +65,78 @@ class Administration:
         self._reloading = reloading
         self._server = server
         self._steering = Steering(server, log, reloading.set_verbose, self._reload)
-        self._socket = AdminSocket(listener, server, verbs(Reading(server, self._stats, clock), self._steering), log)
-        self.close = self._socket.close
+        self._holdings = holdings
+        self._predecessor = Predecessor(server, self, descriptors, log)
+        reading = Reading(server, self._stats, clock)
+        known = verbs(reading, self._steering, self._predecessor.takeover)
+        self._socket = AdminSocket(listener, server, known, log)
+        self._is_left = False
         self.turn_s_max: float = LOOK_S
 
     def after_turn(self, server: Server) -> None:
         """Serve operators; the loop calls it after each turn."""
         self._socket.after_turn(server)
         self._steering.end_if_drained()
+        self._predecessor.after_turn(server)
+
+    def close(self) -> None:
+        """Close the admin socket, and end a takeover that goes on."""
+        self._predecessor.close()
+        if not self._is_left:
+            self._socket.close()
+
+    # What the next process gets (takeover/).
+
+    @property
+    def refusal(self) -> str:
+        """Say why there can be no takeover; nothing: there can be one."""
+        return self._holdings.refusal
+
+    def place_of(self, listener: socket.socket) -> Place:
+        """Return what is known about a listening socket for clients."""
+        return _place(listener, self._holdings.files)
+
+    @property
+    def admin(self) -> Place:
+        """Return the listening socket for operators."""
+        return _place(self._listener, self._holdings.admin_files)
+
+    def counts(self) -> dict[str, int]:
+        """Return what the process counts itself."""
+        state = state_of(self._server)
+        return {
+            "reloads_succeeded": self._reloading.succeeded,
+            "reloads_failed": self._reloading.failed,
+            "log_suppressed": self._log.suppressed,
+            "paused": int(state == "paused"),
+            "draining": int(state == "draining"),
+        }
+
+    def add_counts(self, counts: Mapping[str, int]) -> None:
+        """Add what another process counted, and go on as it did about saves."""
+        self._reloading.succeeded += counts.get("reloads_succeeded", 0)
+        self._reloading.failed += counts.get("reloads_failed", 0)
+        self._log.suppressed += counts.get("log_suppressed", 0)
+        refusal = PAUSED if counts.get("paused") else DRAINING if counts.get("draining") else ""
+        self._server.steering.refuse_saves(refusal)
+
+    def rest(self) -> None:
+        """Take the listening socket out of epoll."""
+        self._socket.rest()
+
+    def wake(self) -> None:
+        """Let operators in again."""
+        self._socket.wake()
+
+    def leave(self) -> None:
+        """Close everything, and remove no file: all of it is the next process's."""
+        self._is_left = True
+        self._socket.leave()
+        for file in (*self._holdings.files, *self._holdings.admin_files):
+            file.close()
+        self._holdings.files.clear()
+        self._holdings.admin_files.clear()
+        self._holdings.turn_s_max = LEAVING_TURN_S_MAX
 
     def _reload(self) -> Iterator[dict[str, object]]:
         outcome = self._reloading.reload()
@@ -74,3 +164,11 @@ class Administration:
             return wire.lowest_free(self._listener)
         except OSError:
             return self._descriptors
+
+
+def _place(sock: socket.socket, files: list[SocketFile]) -> Place:
+    for file in files:
+        if file.sock is sock:
+            return Place(sock, os.fsencode(file.path), file.file)
+    name: object = sock.getsockname()
+    return Place(sock, os.fsencode(name) if isinstance(name, str) else b"", None)

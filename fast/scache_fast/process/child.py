@@ -21,7 +21,7 @@ from typing import Final
 from scache_fast.engine.server import Server
 from scache_fast.process import inherited
 from scache_fast.process.errors import StartError
-from scache_fast.process.invocation import Invocation
+from scache_fast.process.invocation import NO_TAKEOVER, Invocation
 from scache_fast.process.listening import listen_for_operators
 from scache_fast.process.mail_log import MailLog
 from scache_fast.process.postfix_parameters import OWN_PREFIX, Parameters
@@ -88,6 +88,7 @@ def run(
     supervisor = Master(invocation.generation, watchdog_s).supervisor()
     watch = SocketWatch([], listeners, settings, log, is_in_chroot=invocation.is_chrooted)
     supervisor.read_settings = _no_reload
+    supervisor.holdings.refusal = NO_TAKEOVER
     supervisor.after_turn += [mail_log.sink.after_turn, watch.after_turn]
     supervisor.turn_s_max = min(supervisor.turn_s_max, LOOK_S)
     user = parameters.owner() if invocation.is_unprivileged else None

@@ -18,6 +18,11 @@ _OPTIONS: Final = "cdDi:lm:n:o:s:St:uvVz"
 _FILE_OPTION: Final = "f:"
 """A file of our own settings. Other than `-o scached_…` it makes no postconf(1) warn of an unused parameter."""
 
+NO_TAKEOVER: Final = (
+    "master(8) knows one child of a service, and starts another when that ends: use 'postfix reload', which closes "
+    "what is parked"
+)
+
 _OVERRIDING: Final = {"-o": "", "-i": "max_idle="}
 """Options that set parameters, and what their values lack of a parameter."""
 
@@ -40,6 +45,8 @@ class Invocation(NamedTuple):
 
 def parse(name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Invocation:
     """Read options and environment; raises StartError."""
+    if any(argument.startswith("--takeover") for argument in arguments):
+        raise StartError(f"cannot take over: {NO_TAKEOVER}")
     try:
         options, operands = getopt(list(arguments), _OPTIONS + _FILE_OPTION)
     except GetoptError as error:

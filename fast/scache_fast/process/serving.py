@@ -14,13 +14,14 @@ from typing import Final
 from scache_fast.engine.calls import ACCELERATED, PLAIN
 from scache_fast.engine.hooks import Hooks
 from scache_fast.engine.server import Server
-from scache_fast.process.administration import Administration
+from scache_fast.process.administration import Administration, Holdings
 from scache_fast.process.closing import ClosingThreads
 from scache_fast.process.errors import StartError
 from scache_fast.process.logger import Logger
 from scache_fast.process.reloading import Reloading, doorkeeper, farewell, health_check
 from scache_fast.process.signals import Signals
 from scache_fast.process.stalls import Watch
+from scache_fast.process.succession import Succession
 from scache_fast.settings.sources import ConfigurationError
 from scache_fast.settings.table import Settings
 from scache_fast.settings.values import DESCRIPTORS_PASSED_MAX
@@ -64,6 +65,12 @@ class Supervisor:
 
     turn_s_max: float = float("inf")
     """How long a turn may wait at most."""
+
+    holdings: Holdings = field(default_factory=Holdings)
+    """What goes to the next process in a takeover."""
+
+    succession: Succession | None = None
+    """Takes over from the process before this one; None: there is none."""
 
 
 def serve(
@@ -110,11 +117,6 @@ def serve(
         )
         reloading = Reloading(settings, supervisor.read_settings, server, closing, log)
         signals = Signals(server, log, reloading.hang_up)
-        administration = None
-        if admin is not None:
-            administration = Administration(admin, server, closing, reloading, descriptors, log, _now_ns)
-            supervisor.after_turn.append(administration.after_turn)
-            supervisor.turn_s_max = min(supervisor.turn_s_max, administration.turn_s_max)
     except OSError as error:
         # EMFILE, ENFILE, ENOMEM, ENOSPC: what the loop itself needs cannot be had.
         raise StartError(f"cannot wait for clients: {error.strerror}") from error
@@ -131,9 +133,25 @@ def serve(
         server.resume()
 
     server.watch(closing.fileno(), collect)
+    administration = None
+    succession = supervisor.succession
+    if succession is not None:
+        admin = succession.receive(server, descriptors)
+    if admin is not None:
+        try:
+            administration = Administration(
+                admin, server, closing, reloading, descriptors, log, _now_ns, supervisor.holdings
+            )
+        except OSError as error:
+            raise StartError(f"cannot wait for operators: {error.strerror}") from error
+        supervisor.after_turn.append(administration.after_turn)
+        supervisor.turn_s_max = min(supervisor.turn_s_max, administration.turn_s_max)
     with Watch(server, closing, log):
         try:
             with signals:
+                if succession is not None and administration is not None:
+                    administration.add_counts(succession.counts)
+                    supervisor.announcement = succession.take(supervisor.holdings, _now_ns)
                 return _run(server, log, supervisor)
         finally:
             if administration is not None:
@@ -151,10 +169,10 @@ def _run(server: Server, log: Logger, supervisor: Supervisor) -> int:
         supervisor.ready(server)
     status = 0
     while server.is_running:
-        server.step(supervisor.turn_s_max)
+        server.step(min(supervisor.turn_s_max, supervisor.holdings.turn_s_max))
         for call in supervisor.after_turn:
             call(server)
-        if not server.listeners:
+        if not server.listeners and not server.exchange.is_left:
             log.fatal("no listening socket is left, because somebody else has shut it down")
             status = 1
             break

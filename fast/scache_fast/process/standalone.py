@@ -1,7 +1,8 @@
 """A process of its own: started by hand, by systemd or by another supervisor.
 
-Order: settings, inherited descriptors, log, sockets, supervisor, identity, loop. Inherited descriptors come before
-anything is opened, or a number that was not passed after all would be that of something else by then.
+Order: settings, inherited descriptors, log, sockets (or the process that is taken over), supervisor, identity, loop.
+Inherited descriptors come before anything is opened, or a number that was not passed after all would be that of
+something else by then.
 """
 
 import os
@@ -9,14 +10,16 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from functools import partial
 
 from scache_fast.process import inherited, systemd
+from scache_fast.process.administration import Holdings
 from scache_fast.process.errors import StartError
-from scache_fast.process.listening import SocketFile, listen, listen_for_operators
+from scache_fast.process.listening import listen, listen_for_operators
 from scache_fast.process.logger import Logger, Sink
 from scache_fast.process.privileges import Identity, drop, raise_descriptor_limit
 from scache_fast.process.serving import serve
 from scache_fast.process.sinks import Datagrams, to_stderr, to_syslog
 from scache_fast.process.socket_watch import LOOK_S, SocketWatch
-from scache_fast.settings.sources import ConfigurationError, complain, read, read_again
+from scache_fast.process.succession import Succession
+from scache_fast.settings.sources import ConfigurationError, complain, read, read_again, takeover_in
 from scache_fast.settings.table import Settings
 
 
@@ -26,8 +29,10 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
     settings = read(arguments, environment)
     terminal = to_stderr(settings.syslog_name)
     sink: Sink = terminal
-    files: list[SocketFile] = []
-    admin: SocketFile | None = None
+    holdings = Holdings()
+    files = holdings.files
+    path_of_old = takeover_in(arguments)
+    succession: Succession | None = None
     is_in_chroot = False
     try:
         passed = systemd.passed_sockets(environment)
@@ -40,7 +45,7 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
         if settings.log == "syslog":
             sink = _syslog(settings)
         log = Logger(sink, verbose=settings.verbose)
-        if not passed and not settings.listen:
+        if path_of_old is None and not passed and not settings.listen:
             complain("nothing to listen on: give --listen PATH, or pass a socket as systemd does")
             return 2
         if os.geteuid() == 0 and settings.user is None and (settings.group is not None or settings.chroot is not None):
@@ -49,18 +54,25 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
             )
             return 2
         descriptors = raise_descriptor_limit(log)
-        for path in settings.listen:
+        if systemd.is_service(environment):
+            holdings.refusal = systemd.NO_TAKEOVER
+        if path_of_old is not None:
+            if holdings.refusal or passed or admin_sock is not None:
+                raise StartError(f"cannot take over: {systemd.NO_TAKEOVER}")
+            succession = Succession(path_of_old, settings.listen, settings.admin, log)
+        for path in settings.listen if succession is None else ():
             files += [listen(path, settings.mode, settings.owner, log)]
-        if settings.admin is not None:
+        if settings.admin is not None and succession is None:
             if admin_sock is not None:
                 raise StartError("an admin socket was passed, and --admin names another: leave one of them out")
             taken = [*settings.listen, *(str(sock.getsockname()) for sock in passed)]
-            admin = listen_for_operators(settings.admin, settings.user, taken, log)
-            admin_sock = admin.sock
+            holdings.admin_files += [listen_for_operators(settings.admin, settings.user, taken, log)]
+            admin_sock = holdings.admin_files[0].sock
         supervisor = systemd.Notifier(environment, ready_fd, log).supervisor()
         systemd.forget(environment)
         names = [file.path for file in files] + [str(sock.getsockname()) for sock in passed]
         supervisor.read_settings = partial(_read_again, arguments, environment, settings)
+        supervisor.holdings, supervisor.succession = holdings, succession
         supervisor.announcement = f"listening on {', '.join(names)}, pid {log.pid}"
         if isinstance(sink, Datagrams):
             supervisor.after_turn.append(sink.after_turn)
@@ -78,7 +90,7 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
             Logger(each).fatal(str(error))
         return 1
     finally:
-        for file in [*files, *([admin] if admin is not None else [])]:
+        for file in [*files, *holdings.admin_files]:
             file.sock.close()
             # In a chroot the path means something else. The next start replaces what is left.
             reason = None if is_in_chroot else file.remove(Logger(sink))

@@ -60,6 +60,17 @@ def passed_admin(environment: Mapping[str, str], passed: list[socket.socket]) ->
     return None
 
 
+NO_TAKEOVER: Final = (
+    "systemd knows one main process of a service, and ends the others: use 'systemctl restart scached', which closes "
+    "what is parked"
+)
+
+
+def is_service(environment: Mapping[str, str]) -> bool:
+    """Say whether this process is the main process of a service."""
+    return "NOTIFY_SOCKET" in environment or environment.get("SYSTEMD_EXEC_PID") == str(os.getpid())
+
+
 def forget(environment: MutableMapping[str, str]) -> None:
     """Take out of the environment what was meant for this process alone, as sd_listen_fds(3) does on request."""
     for name in _VARIABLES:

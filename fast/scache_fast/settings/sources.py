@@ -26,7 +26,7 @@ from scache_fast.settings import journal
 from scache_fast.settings.table import SETTINGS, Setting, Settings, settings_from
 from scache_fast.settings.toml_file import DEFAULT, FLAGS, ConfigurationError, Texts, read_file, show
 
-__all__ = ["ConfigurationError", "Texts", "complain", "merge", "read", "read_again"]
+__all__ = ["ConfigurationError", "Texts", "complain", "merge", "read", "read_again", "takeover_in"]
 
 _EPILOG: Final = """\
 Times are whole numbers with s, m, h, d or w (seconds, minutes, hours, days, weeks); without one they are seconds.
@@ -59,6 +59,7 @@ _DEFAULTS: Final[Texts] = {setting.name: [setting.default] for setting in SETTIN
 def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
     """Return the settings of a process; prints and raises SystemExit for wrong ones, --help and the like."""
     given = vars(_parser().parse_args(arguments))
+    given.pop("takeover", None)
     if given.pop("version", False):
         from scache_fast.settings.form import describe
 
@@ -78,12 +79,22 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
     return settings
 
 
+def takeover_in(arguments: Sequence[str]) -> str | None:
+    """Return the admin socket of the server to take over from; None: there is none. For arguments that `read` took.
+
+    It is no setting: a file with it would make every start a takeover.
+    """
+    path: str | None = vars(_parser().parse_args(arguments)).get("takeover")
+    return path
+
+
 def read_again(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
     """Return the settings that the same sources amount to now; raises ConfigurationError.
 
     The file has to be a regular one: a pipe was read at the start, and would be waited for now.
     """
     given = vars(_parser().parse_args(arguments))
+    given.pop("takeover", None)
     path: str | None = given.pop("config", None)
     if path is not None:
         try:
@@ -204,6 +215,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--version", action="store_true", help="print the version, with -v also the form of the engine, and end"
     )
+    parser.add_argument(
+        "--takeover", metavar="ADMIN_SOCKET", help="take over from the server that has this admin socket: its sockets, "
+        "clients and parked connections; that server then ends. --listen and --admin can name no other paths than its"
+    )  # fmt: skip
     source = parser.add_argument_group("configuration")
     source.add_argument("--config", metavar="FILE", help="read settings from this TOML file")
     source.add_argument("--check-config", action="store_true", help="say whether the configuration is fine, and end")

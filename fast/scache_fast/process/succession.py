@@ -1,0 +1,73 @@
+"""The start of a process that takes over from another one, and what it gets beyond the server: socket files.
+
+Nothing on disk is touched here. A file becomes this process's, to be removed at its end, at the instant at which the
+process is in charge.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+
+from scache_fast.engine.server import Server
+from scache_fast.process.administration import Holdings
+from scache_fast.process.errors import StartError
+from scache_fast.process.listening import SocketFile
+from scache_fast.process.logger import Logger
+from scache_fast.takeover.successor import Inheritance, Successor, TakeoverError
+
+
+class Succession:
+    """Takes over from the server behind an admin socket; raises StartError if there is none.
+
+    `listen` and `admin` are the paths that the settings name: they have to be among those that are taken over.
+    """
+
+    def __init__(self, path: str, listen: Sequence[str], admin: str | None, log: Logger) -> None:
+        self._listen = [os.path.abspath(each) for each in listen]
+        self._admin = None if admin is None else os.path.abspath(admin)
+        self._log = log
+        try:
+            self._successor = Successor(path, log)
+        except TakeoverError as error:
+            raise StartError(str(error)) from None
+        self._inherited: Inheritance | None = None
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Return what the old process counted."""
+        assert self._inherited is not None
+        return self._inherited.counts
+
+    def receive(self, server: Server, descriptors: int) -> socket.socket:
+        """Have everything copied into an empty server; return the admin socket. Raises StartError."""
+        try:
+            inherited = self._inherited = self._successor.receive(server, descriptors)
+            paths = [os.fsdecode(place.path) for place in inherited.places]
+            admin = os.fsdecode(inherited.admin.path)
+            missing = [path for path in self._listen if path not in paths]
+            if missing or self._admin not in (None, admin):
+                self._successor.give_up(
+                    f"the settings of the new process name {(*missing, self._admin)}, and the old one listens on "
+                    f"{paths} and, for operators, {admin!r}: a takeover changes no path"
+                )
+        except TakeoverError as error:
+            raise StartError(str(error)) from None
+        return inherited.admin.sock
+
+    def take(self, holdings: Holdings, now_ns: Callable[[], int]) -> str:
+        """Take charge; return what to announce. Raises StartError."""
+        inherited = self._inherited
+        assert inherited is not None
+        try:
+            told = self._successor.take(now_ns)
+        except TakeoverError as error:
+            raise StartError(str(error)) from None
+        for place, files in [
+            *((place, holdings.files) for place in inherited.places),
+            (inherited.admin, holdings.admin_files),
+        ]:
+            if place.file is not None:
+                files.append(SocketFile(os.fsdecode(place.path), place.sock, place.file))
+        names = ", ".join(os.fsdecode(place.path) for place in inherited.places)
+        self._log.info(told)
+        return f"listening on {names}, pid {self._log.pid}"
