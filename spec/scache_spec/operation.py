@@ -5,10 +5,12 @@ server and the Postfix server have none. So the suite, which sees a server's own
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from enum import Enum
 from types import MappingProxyType
+from typing import Final
 
-from scache_spec.cache import Cache
+from scache_spec.cache import Cache, put_back
 from scache_spec.effects import CloseDescriptor
 from scache_spec.server import Outcome, Server
 from scache_spec.vocabulary import Label, Limits
@@ -110,7 +112,7 @@ class Killed(Enum):
 
 LOST: Final[dict[Killed, str]] = {
     Killed.NEW_BEFORE_IT_TOOK: "nothing: the old process serves on",
-    Killed.OLD_BEFORE_ITS_OFFER: "everything, as with any death of a server; the new process begins with an empty cache",
+    Killed.OLD_BEFORE_ITS_OFFER: "everything, as with any death; the new process begins with an empty cache",
     Killed.OLD_AFTER_ITS_OFFER: "what is held for clients; the new process takes all else",
     Killed.NEW_AFTER_IT_TOOK: "everything the new process has, as with any death of a server",
 }

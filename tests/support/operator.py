@@ -9,11 +9,17 @@ from typing import Final, Self
 from tests.support.servers import Fast
 
 from scache_fast.admin.connections import AdminSocket
+from scache_fast.admin.protocol import Request, RequestError
 from scache_fast.admin.reading import Reading
 from scache_fast.admin.steering import Steering
 from scache_fast.admin.verbs import verbs
 
 _TURNS_MAX: Final = 100_000
+
+
+def no_takeover(request: Request) -> Iterator[dict[str, object]]:
+    """Stand for the verb in a server that has no process around it."""
+    raise RequestError("there is no takeover from a server in this process")
 
 
 def admin_socket(house: Fast, clock: Callable[[], int] | None = None) -> tuple[AdminSocket, bytes]:
@@ -24,7 +30,9 @@ def admin_socket(house: Fast, clock: Callable[[], int] | None = None) -> tuple[A
     address: bytes = listener.getsockname()
     reading = Reading(house.server, dict, house.clock)
     steering = Steering(house.server, house.log, house.server.steering.set_verbose, lambda: iter([{"changed": []}]))
-    return AdminSocket(listener, house.server, verbs(reading, steering), house.log, clock or house.clock), address
+    return AdminSocket(
+        listener, house.server, verbs(reading, steering, no_takeover), house.log, clock or house.clock
+    ), address
 
 
 class Operator:

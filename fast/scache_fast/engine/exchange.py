@@ -115,7 +115,7 @@ class Exchange:
 
     def adopt_session(self, session: Session) -> None:
         """Take in a session, the older ones of an endpoint after the newer ones."""
-        self._table.put_back(session, 0)
+        self._table.put_back(session, 0)  # LIFE-10
 
     def adopt_back(self, session: Session, now_ns: int) -> None:
         """Take in a session that came back to the other process: it is found first, if it has not expired meanwhile."""

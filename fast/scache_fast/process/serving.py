@@ -151,7 +151,8 @@ def serve(
             with signals:
                 if succession is not None and administration is not None:
                     administration.add_counts(succession.counts)
-                    supervisor.announcement = succession.take(supervisor.holdings, _now_ns)
+                    names = succession.take(supervisor.holdings, _now_ns)
+                    supervisor.announcement = f"listening on {names}, pid {log.pid}"
                 return _run(server, log, supervisor)
         finally:
             if administration is not None:

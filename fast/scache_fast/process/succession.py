@@ -25,11 +25,10 @@ class Succession:
     def __init__(self, path: str, listen: Sequence[str], admin: str | None, log: Logger) -> None:
         self._listen = [os.path.abspath(each) for each in listen]
         self._admin = None if admin is None else os.path.abspath(admin)
-        self._log = log
         try:
             self._successor = Successor(path, log)
         except TakeoverError as error:
-            raise StartError(str(error)) from None
+            raise StartError(f"cannot take over: {error}") from None
         self._inherited: Inheritance | None = None
 
     @property
@@ -51,23 +50,21 @@ class Succession:
                     f"{paths} and, for operators, {admin!r}: a takeover changes no path"
                 )
         except TakeoverError as error:
-            raise StartError(str(error)) from None
+            raise StartError(f"cannot take over: {error}") from None
         return inherited.admin.sock
 
     def take(self, holdings: Holdings, now_ns: Callable[[], int]) -> str:
-        """Take charge; return what to announce. Raises StartError."""
+        """Take charge; return the paths that are listened on. Raises StartError."""
         inherited = self._inherited
         assert inherited is not None
         try:
-            told = self._successor.take(now_ns)
+            self._successor.take(now_ns)
         except TakeoverError as error:
-            raise StartError(str(error)) from None
+            raise StartError(f"cannot take over: {error}") from None
         for place, files in [
             *((place, holdings.files) for place in inherited.places),
             (inherited.admin, holdings.admin_files),
         ]:
             if place.file is not None:
                 files.append(SocketFile(os.fsdecode(place.path), place.sock, place.file))
-        names = ", ".join(os.fsdecode(place.path) for place in inherited.places)
-        self._log.info(told)
-        return f"listening on {names}, pid {self._log.pid}"
+        return ", ".join(os.fsdecode(place.path) for place in inherited.places)

@@ -21,6 +21,8 @@ scached \- shared connection cache
 .IR PATH " ...]"
 .RB [ \-\-config
 .IR FILE ]
+.RB [ \-\-takeover
+.IR ADMIN_SOCKET ]
 .RI [ option " ...]"
 .SH DESCRIPTION
 .B scached
@@ -61,6 +63,10 @@ Say whether the configuration is fine, and end.
 .TP
 .B \-\-print\-config
 Print what is in force and where it comes from, and end.
+.TP
+.BI \-\-takeover " ADMIN_SOCKET"
+Take over from the server that has this admin socket, and serve in its place; see TAKEOVER. This is no setting: no file
+and no variable has it.
 .TP
 .B \-\-version
 Print the version, and end. With
@@ -126,6 +132,22 @@ UNIX one whose peer has closed it.
 With
 .B rdhup
 so is one whose peer has closed its end in order or sends no more.
+.SH TAKEOVER
+A process that is started with
+.B \-\-takeover
+gets the listening sockets, the clients, the bindings and every parked connection of the server that runs, which then
+ends; no connection is closed.
+Neither
+.B \-\-listen
+nor
+.B \-\-admin
+can name another path than that server has.
+Where anything goes wrong before the new process is in charge, it ends with status 1, and the old one serves on.
+Under
+.BR systemd (1)
+and
+.BR master (8)
+it is refused.
 .SH SIGNALS
 .TP
 .BR SIGTERM ", " SIGINT

@@ -26,7 +26,7 @@ from scache_fast.engine.log import Log
 from scache_fast.engine.server import Server
 from scache_fast.engine.table import Session
 from scache_fast.takeover import snapshot
-from scache_fast.takeover.channel import Channel, ChannelError, TooManyInFlightError
+from scache_fast.takeover.channel import Channel, ChannelError, Message, TooManyInFlightError
 from scache_fast.takeover.snapshot import FORMAT, ROWS_MAX, Connected, Kind, Listener, SnapshotError
 
 PATIENCE_S: Final = 5.0
@@ -201,18 +201,18 @@ class Predecessor:
         self._estate.rest()
         listeners, clients = self._exchange.freeze()
         sessions = self._server.table.parked()
-        is_offered = False
-        reason = "it was not taken in time"
+        reason: str | None = None
         try:
             self._send_everything(attempt, listeners, clients, sessions)
             os.eventfd_write(attempt.offer, 1)  # LIFE-12
-            is_offered = True
         except (ChannelError, SnapshotError, TooManyInFlightError) as error:
             reason = str(error)
         except Exception as error:  # Whatever it is: this server has everything, and serves on.
             reason = f"unexpected {described(error)}"
-        if is_offered and not self._takes_back(attempt):  # LIFE-12
-            self._leave(attempt, began_s, len(sessions), len(clients))
+        if reason is None:
+            reason = self._takes_back(attempt)  # LIFE-12
+        if reason is None:
+            self._leave(len(sessions), len(clients), time.monotonic() - began_s)
             self._finish()
             return
         self._exchange.thaw()
@@ -267,27 +267,30 @@ class Predecessor:
         for descriptor in message.descriptors:
             os.close(descriptor)
         if message.kind is Kind.REFUSED:
-            raise ChannelError(f"the new process says: {message.payload[:500].decode(errors='backslashreplace')}")
+            raise ChannelError(_said(message))
         if message.kind is not Kind.RECEIVED:
             raise SnapshotError(f"a message of kind {message.kind.name} is out of turn")
         attempt.unconfirmed -= 1
 
-    def _takes_back(self, attempt: Attempt) -> bool:
-        """Step 7: wait a while, then take the offer back; False: it was taken."""
+    def _takes_back(self, attempt: Attempt) -> str | None:
+        """Step 7: wait a while, then take the offer back; return why it was not taken, None if it was."""
+        reason = "the new process closed without a word"
         try:
             # That it is taken, that the other is gone, that it has had its time: none of this decides.
-            attempt.channel.receive(attempt.deadline_s)
-        except (ChannelError, SnapshotError):
-            pass
+            message = attempt.channel.receive(attempt.deadline_s)
+            if message.kind is Kind.REFUSED:
+                reason = _said(message)
+        except (ChannelError, SnapshotError) as error:
+            reason = str(error)
         try:
             os.eventfd_read(attempt.offer)
         except BlockingIOError:
-            return False
-        return True
+            return None
+        return reason
 
     # After it was taken.
 
-    def _leave(self, attempt: Attempt, began_s: float, sessions: int, clients: int) -> None:
+    def _leave(self, sessions: int, clients: int, pause_s: float) -> None:
         self._until_s = time.monotonic() + LAST_S
         self._exchange.clear_counts(self._server.turns)
         self._exchange.leave()
@@ -295,7 +298,7 @@ class Predecessor:
         self._estate.leave()
         self._log.info(
             f"another process has taken over {sessions} parked connections and {clients} clients within "
-            f"{(time.monotonic() - began_s) * 1000:.0f} ms; {self._server.clients} clients finish here"
+            f"{pause_s * 1000:.0f} ms; {self._server.clients} clients finish here"
         )
 
     def _finish(self) -> None:
@@ -335,6 +338,10 @@ class Predecessor:
             attempt.channel.send(Kind.CLIENTS, payload, [client.fd], deadline_s)  # LIFE-11
         finally:
             self._exchange.part_with(client)
+
+
+def _said(message: Message) -> str:
+    return f"the new process says: {message.payload[:500].decode(errors='backslashreplace')}"
 
 
 def _cannot_begin(error: OSError) -> RequestError:

@@ -62,7 +62,7 @@ class Successor:
         except OSError as error:
             self._admin.close()
             # Python has a text and no number for a path that is too long.
-            raise TakeoverError(f"cannot take over at {path!r}: {error.strerror or error}") from None
+            raise TakeoverError(f"{path!r}: {error.strerror or error}") from None
         self._channel: Channel | None = None
         self._offer = -1
         self._old = -1
@@ -100,8 +100,8 @@ class Successor:
         admins = [place for place, is_admin in self._places if is_admin]
         return Inheritance([place for place, is_admin in self._places if not is_admin], admins[0], self._counts)
 
-    def take(self, now_ns: Callable[[], int]) -> str:
-        """Step 6: take charge; return a line for the log. Raises TakeoverError, and nothing is left here then."""
+    def take(self, now_ns: Callable[[], int]) -> None:
+        """Step 6: take charge. Raises TakeoverError, and nothing is left here then."""
         server, channel = self._server, self._channel
         assert server is not None
         assert channel is not None
@@ -109,14 +109,15 @@ class Successor:
             self.give_up("it was not offered, or the offer was taken back")
         if self._is_empty:
             self._close()
-            return f"process {self.pid} died before it could hand over: this one begins with nothing"
+            self._log.warning(f"process {self.pid} died before it could hand over: this one begins with nothing")
+            return
         try:
             channel.send(Kind.TAKEN, b"", [], time.monotonic() + PATIENCE_S)
             server.watch(channel.fileno(), lambda: self._on_control(server, channel, now_ns))
         except (ChannelError, TooManyInFlightError, OSError):
             self._close()  # It is dead: nothing more comes from it.
         counts = self._received
-        return (
+        self._log.info(
             f"took over from process {self.pid}: {counts['sessions']} parked connections, "
             f"{counts['bindings']} bindings, {counts['clients']} clients"
         )
@@ -140,13 +141,13 @@ class Successor:
             found = decode(answer)
         except (OSError, RequestError) as error:
             self._close_all(passed)
-            raise TakeoverError(f"cannot take over at {self._path!r}: {error}") from None
+            raise TakeoverError(f"{self._path!r}: {error}") from None
         finally:
             self._admin.close()
         pid = found.get("pid")
         if found.get("ok") is not True or len(passed) != 3 or not isinstance(pid, int):
             self._close_all(passed)
-            raise TakeoverError(f"cannot take over at {self._path!r}: {found.get('error', 'the answer is none')}")
+            raise TakeoverError(str(found.get("error", "there is no answer")))
         control, self._offer, self._old = passed
         self.pid = pid
         self._channel = Channel(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, control))
@@ -264,7 +265,7 @@ class Successor:
             if place.file is not None:
                 os.close(place.file)
         self._close()
-        raise TakeoverError(f"nothing was taken over at {self._path!r}: {reason}")
+        raise TakeoverError(reason)
 
     def _close(self) -> None:
         if self._channel is not None:

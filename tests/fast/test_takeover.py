@@ -1,0 +1,368 @@
+"""A new process takes over from the one that runs: processes and sockets as they are. LIFE-10 to LIFE-12.
+
+Who is killed when, and what is lost then, is the table of proof/TAKEOVER.md. The death of one side is played by
+a test that closes everything it has; the other side is a process.
+"""
+
+import os
+import select
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.support.client import PATIENCE_S, Client
+from tests.support.descriptors import is_hung_up
+from tests.support.messages import DONE, DUMMY, GREETING, MISSED, find_endp, found, save_dest, save_endp
+from tests.support.processes import COMMAND, Running, environment, run, running, with_descriptors
+from tests.support.takeover import Giver, Heir, deadline_s, giver
+
+from scache_fast.admin.client import AdminClient, AdminError
+from scache_fast.process.errors import StartError
+from scache_fast.process.invocation import parse
+from scache_fast.takeover import snapshot
+from scache_fast.takeover.snapshot import FORMAT, Kind
+
+OPTIONS = ("--ttl-limit", "600", "--busy-poll", "0")
+
+
+@contextmanager
+def old_server(folder: Path, *options: str) -> Iterator[Running]:
+    with running("--listen", folder / "s", "--admin", folder / "admin", *OPTIONS, *options) as server:
+        yield server
+
+
+@contextmanager
+def new_server(folder: Path, *options: str) -> Iterator[Running]:
+    with running("--takeover", folder / "admin", *OPTIONS, *options) as server:
+        yield server
+
+
+def stats(folder: Path) -> dict[str, object]:
+    with AdminClient(str(folder / "admin")) as admin:
+        return admin.ask("stats")
+
+
+def listed(folder: Path) -> list[dict[str, object]]:
+    """Return what is parked and bound, without ages, which change."""
+    with AdminClient(str(folder / "admin")) as admin:
+        rows = [row | {"age_s": 0, "ttl_s": 0} for row in admin.rows("list", properties=True)]
+    return sorted(rows, key=str)
+
+
+def fails(folder: Path, *options: str | Path, command: Sequence[str] = COMMAND, **env: str) -> str:
+    """Try to take over; return why it failed."""
+    ended = run("--takeover", folder / "admin", *OPTIONS, *options, command=command, env=env)
+    assert ended.returncode == 1, ended.stderr
+    return ended.stderr
+
+
+def is_served(peer: Client, far: socket.socket) -> None:
+    """See that a parked connection is found, and park it again."""
+    with peer.pick_up(b"e") as taken:
+        taken.send(b"x")
+        assert far.recv(1) == b"x"
+        assert peer.save(b"e", taken.fileno()) == DONE
+
+
+def test_LIFE_10_everything_moves(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with old_server(tmp_path) as old, Client(path) as peer, Client(path) as other, Client(path) as third:
+        inodes = [(tmp_path / name).stat().st_ino for name in ("s", "admin")]
+        parked = [peer.park(b"e", b"p%d" % number) for number in range(3)]
+        assert peer.say(save_dest(b"d", b"binding", b"e")) == DONE
+        assert third.say(save_endp(b"late", b"late", b"600")) == DUMMY  # Its descriptor comes after the takeover.
+        other.send(find_endp(b"e")[:10])  # The rest of the request too.
+        before, rows = stats(tmp_path), listed(tmp_path)
+        with new_server(tmp_path) as new:
+            old.line("taken over 3 parked connections and 3 clients")
+            old.wait()
+            after = stats(tmp_path)
+            assert after["pid"] == new.pid
+            assert [(tmp_path / name).stat().st_ino for name in ("s", "admin")] == inodes
+            assert [after[name] for name in ("sessions", "clients")] == [
+                before[name] for name in ("sessions", "clients")
+            ]
+            assert listed(tmp_path) == rows
+            assert other.say(find_endp(b"e")[10:]) == found(b"p0")
+            with socket.socket(fileno=other.take()) as taken, parked[0]:
+                taken.send(b"x")
+                assert parked[0].recv(1) == b"x"
+            near, far = socket.socketpair()
+            with near, far:
+                assert third.say(b"\0", near.fileno()) == DONE
+            peer.pick_up(b"late", b"late").close()
+            for far in parked[1:]:
+                assert not is_hung_up(far)
+                far.close()
+            with Client(path) as late:
+                late.pick_up(b"e", b"p1").close()
+            assert new.descriptors < 40
+            new.end()
+    assert not path.exists()
+    assert not (tmp_path / "admin").exists()
+
+
+def test_LIFE_10_requests_and_replies_under_way_are_answered_once(tmp_path: Path) -> None:
+    """A client reads nothing: replies fill its socket, then the server, and requests wait unserved and unread."""
+    with old_server(tmp_path, "--output-bytes-max", "1000") as old, Client(tmp_path / "s") as peer:
+        sent = fill(peer, find_endp(b"none"))
+        with new_server(tmp_path, "--output-bytes-max", "1000") as new:
+            old.wait()
+            answer = b""
+            whole, begun = divmod(sent, len(find_endp(b"none")))
+            while len(answer) < whole * len(MISSED):
+                answer += peer.read()
+            if begun:
+                answer += peer.say(find_endp(b"none")[begun:])
+            assert answer == MISSED * (whole + bool(begun))
+            new.end()
+
+
+def fill(peer: Client, request: bytes) -> int:
+    """Write requests, one after the other, until no more can be written; return how many bytes were."""
+    sent = 0
+    peer.sock.settimeout(0.1)  # The server goes on reading for a while. Whether it was long enough decides nothing.
+    try:
+        while True:
+            sent += peer.sock.send((request * 2)[sent % len(request) :][: len(request)])
+    except TimeoutError:
+        peer.sock.settimeout(PATIENCE_S)
+        return sent
+
+
+def test_LIFE_10_who_waits_to_be_accepted_and_a_pause_move_too(tmp_path: Path) -> None:
+    with old_server(tmp_path) as old:
+        with AdminClient(str(tmp_path / "admin")) as admin:
+            admin.ask("pause")
+        with Heir(tmp_path / "admin") as heir, Client(tmp_path / "s", greeted=False) as waiting:
+            heir.get_ready()
+            heir.confirm()  # From here on nobody is accepted.
+            with Client(tmp_path / "s", greeted=False) as queued:
+                heir.close()
+                with new_server(tmp_path) as new:
+                    old.wait()
+                    assert (waiting.read(), queued.read()) == (GREETING, GREETING)
+                    assert stats(tmp_path)["state"] == "paused"
+                    new.end()
+
+
+def test_LIFE_11_hand_over_that_has_begun_is_finished_and_what_comes_back_is_first(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with old_server(tmp_path) as old, Client(path) as taker, Client(path) as leaver:
+        fars = [taker.park(b"e", b"p%d" % number) for number in range(3)]
+        assert taker.say(find_endp(b"e")) == found(b"p0")
+        assert leaver.say(find_endp(b"e")) == found(b"p1")
+        with new_server(tmp_path) as new:
+            old.line("taken over 1 parked connections and 0 clients .* 2 clients finish here")
+            # The second request is the new process's: the old one has nothing to find any more.
+            taker.send(DUMMY + DUMMY + find_endp(b"e"))
+            data, (descriptor,) = taker.read_with_descriptors()
+            assert data == b"\0"
+            with socket.socket(fileno=descriptor) as taken:
+                taken.send(b"x")
+                assert fars[0].recv(1) == b"x"
+            assert taker.read() == found(b"p2")
+            leaver.close()
+            old.line("has everything, this one ends")
+            old.wait()
+            with Client(path) as finder:
+                finder.pick_up(b"e", b"p1").close()
+            os.close(taker.take())
+            assert stats(tmp_path)["sessions"] == {
+                "saved": 3, "refused": 0, "found": 3, "put_back": 1, "expired": 0, "flushed": 0, "dead": 0,
+            }  # fmt: skip
+            new.end()
+        for far in fars:
+            far.close()
+
+
+def test_LIFE_12_new_process_that_dies_before_it_takes_costs_nothing(tmp_path: Path) -> None:
+    """It dies when it has asked, when it is ready, and after each message that it confirms, the last one included."""
+    with old_server(tmp_path) as old, Client(tmp_path / "s") as peer, peer.park(b"e") as far:
+        peer.say(save_dest(b"d", b"", b"e"))
+        is_done, step = False, 0
+        while not is_done:
+            with Heir(tmp_path / "admin") as heir:
+                if step > 0:
+                    heir.get_ready()
+                for _ in range(1, step):
+                    is_done = is_done or heir.confirm() is Kind.END
+            old.line("nobody took over, this process serves on")
+            is_served(peer, far)
+            step += 1
+        assert step == 8, "listeners, counts, clients, sessions, bindings, end"
+        with new_server(tmp_path) as new:
+            is_served(peer, far)
+            new.end()
+        old.wait()
+
+
+def test_LIFE_12_offer_is_taken_by_one_side_only(tmp_path: Path) -> None:
+    with old_server(tmp_path) as old, Client(tmp_path / "s") as peer, peer.park(b"e") as far:
+        with Heir(tmp_path / "admin") as heir:
+            heir.get_ready()
+            heir.confirm_all()
+            heir.channel.close()  # The old process takes its offer back, though this one could still read it.
+            old.line("nobody took over, this process serves on")
+            assert not heir.take()
+            is_served(peer, far)
+        with Heir(tmp_path / "admin") as heir:
+            heir.get_ready()
+            heir.confirm_all()
+            assert select.select([heir.offer], [], [], 60)[0]
+            assert heir.take()
+            heir.channel.close()  # It has died; but it had taken.
+            old.line("another process has taken over 1 parked connections")
+            old.line("cannot be passed on")
+            old.wait()
+            assert not is_hung_up(far), "the copy of the new process is open still"
+        assert is_hung_up(far)
+        assert (tmp_path / "s").exists(), "it was the new process's to remove"
+
+
+def test_LIFE_12_second_takeover_is_refused_while_one_goes_on(tmp_path: Path) -> None:
+    with old_server(tmp_path) as old:
+        with Heir(tmp_path / "admin"):
+            assert "another process is taking over" in fails(tmp_path)
+        old.line("nobody took over")
+        with new_server(tmp_path) as new:
+            new.end()
+        old.wait()
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Iterator[Giver]:
+    with giver(tmp_path) as played:
+        yield played
+
+
+@contextmanager
+def heir_of(old: Giver) -> Iterator[Running]:
+    """Start a new process that has asked the old one, and is not in charge yet."""
+    process = subprocess.Popen(
+        [*COMMAND, "--takeover", str(old.admin), *OPTIONS], stderr=subprocess.PIPE, env=environment()
+    )
+    try:
+        old.accept()
+        yield Running(process)
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stderr is not None
+        process.stderr.close()
+
+
+NEVER_NS = 2**62
+
+
+def test_LIFE_12_old_process_that_dies_before_its_offer_leaves_an_empty_server(old: Giver) -> None:
+    near, far = socket.socketpair()
+    with far, heir_of(old) as new:
+        with near:
+            old.send_listeners()
+            old.send_session(b"e", near.fileno(), NEVER_NS)
+        old.die()
+        new.line("died before it could hand over")
+        new.line("listening on")
+        assert is_hung_up(far)
+        with Client(old.path) as peer:
+            assert peer.say(find_endp(b"e")) == MISSED
+        new.end()
+
+
+@pytest.mark.parametrize("is_offered", [True, False])
+def test_LIFE_12_old_process_that_dies_after_everything_was_confirmed(old: Giver, is_offered: bool) -> None:
+    near, far = socket.socketpair()
+    with far, heir_of(old) as new:
+        with near:
+            old.send_listeners()
+            old.send_session(b"e", near.fileno(), NEVER_NS)
+            old.send_end(1)
+            if is_offered:
+                os.eventfd_write(old.offer, 1)
+            old.die()
+        new.line("listening on")
+        with Client(old.path) as peer:
+            if is_offered:
+                with peer.pick_up(b"e") as taken:
+                    taken.send(b"x")
+                    assert far.recv(1) == b"x"
+            else:
+                assert peer.say(find_endp(b"e")) == MISSED
+        new.end()
+
+
+def test_LIFE_12_offer_that_is_taken_back_ends_the_new_process(old: Giver) -> None:
+    near, far = socket.socketpair()
+    with near, far, heir_of(old) as new:
+        old.send_listeners()
+        old.send_session(b"e", near.fileno(), NEVER_NS)
+        old.send_end(1)
+        old.channel.send(Kind.REFUSED, b"not in time", [], deadline_s())
+        new.line("cannot take over: it was not offered")
+        new.wait(1)
+        near.close()
+        assert is_hung_up(far), "the new process had closed its copy"
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (snapshot.encode_message(Kind.END, snapshot.encode_counts({"sessions": 1})), "were sent"),
+        (snapshot.encode_message(Kind.SESSIONS, b"\0\0"), "ends within its rows"),
+        (snapshot.encode_message(Kind.SESSIONS, snapshot.encode_rows([1, 0, 0, 0, 0], [b"e", b"p"], 1)), "fewer"),
+        (snapshot.encode_message(Kind.SESSIONS, b"", 3), "0 descriptors came with a message, not 3"),
+        (snapshot.encode_message(Kind.TAKEN), "out of turn"),
+        (snapshot.encode_message(Kind.COUNTS, b"abc")[:-1] + b"x", "checksum"),
+        (b"x" * 100, "no snapshot"),
+    ],
+    ids=["totals", "cut", "a descriptor less", "descriptors lost", "out of turn", "flipped", "something else"],
+)
+def test_LIFE_12_snapshot_that_is_not_understood_is_refused(old: Giver, message: bytes, reason: str) -> None:
+    with heir_of(old) as new:
+        old.send_listeners()
+        old.channel._sock.sendall(message)
+        refusal = old.channel.receive(deadline_s())
+        assert (refusal.kind, reason in refusal.payload.decode()) == (Kind.REFUSED, True), refusal
+        new.line(f"cannot take over: .*{reason}")
+        new.wait(1)
+
+
+def test_other_format_too_few_descriptors_and_other_paths_are_refused(tmp_path: Path) -> None:
+    with old_server(tmp_path) as old, Client(tmp_path / "s") as peer:
+        fars = [peer.park(b"e") for _ in range(60)]
+        with AdminClient(str(tmp_path / "admin")) as admin:
+            for number in (FORMAT - 1, FORMAT + 1, None, "1"):
+                with pytest.raises(AdminError, match="are not known here, only format"):
+                    admin.ask("takeover", format=number, descriptors=1000)
+        assert "raise its limit of open files" in fails(tmp_path, command=with_descriptors(60))
+        assert "a takeover changes no path" in fails(tmp_path, "--listen", tmp_path / "other")
+        old.line("nobody took over, this process serves on: the new process says: .*a takeover changes no path")
+        assert not (tmp_path / "other").exists()
+        with new_server(tmp_path, "--listen", str(tmp_path / "s"), "--admin", str(tmp_path / "admin")) as new:
+            is_served(peer, fars[0])
+            new.end()
+        old.wait()
+        for far in fars:
+            far.close()
+
+
+def test_without_a_server_there_is_a_reason(tmp_path: Path) -> None:
+    assert "cannot take over: " in (reason := fails(tmp_path))
+    assert "No such file or directory" in reason
+
+
+def test_under_systemd_and_master_it_is_refused_both_ways(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
+        notified.bind(str(tmp_path / "notify"))
+        service = {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+        arguments = "--listen", tmp_path / "s", "--admin", tmp_path / "admin"
+        with running(*arguments, env=service) as old:
+            assert "systemctl restart scached" in fails(tmp_path)
+            assert "systemctl restart scached" in fails(tmp_path, **service)
+            old.end()
+    with pytest.raises(StartError, match="postfix reload"):
+        parse("scached", ["-l", "-t", "unix", "--takeover", "x"], {"GENERATION": "1"})
