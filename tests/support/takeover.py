@@ -34,8 +34,10 @@ class Heir:
             sock.settimeout(PATIENCE_S)
             sock.connect(str(admin))
             sock.sendall(encode({"verb": "takeover", "format": FORMAT, "descriptors": 1000}))
-            answer, (control, self.offer, self._old), _ = wire.receive(sock, _LINE_BYTES_MAX)
+            passed: list[int] = []
+            answer = wire.receive(sock, sock.fileno(), _LINE_BYTES_MAX, passed)
         assert decode(answer)["ok"] is True, answer
+        control, self.offer, self._old = passed
         self.channel = Channel(socket.socket(fileno=control))
         self.messages: list[Message] = []
 

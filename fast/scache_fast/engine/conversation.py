@@ -38,7 +38,7 @@ from scache_fast.engine.attributes import Decoder, encode
 from scache_fast.engine.client import CLOSED, DESCRIPTOR, READY, RECEIVED, REQUEST, SENDING, Client
 from scache_fast.engine.closing import Job
 from scache_fast.engine.context import Context
-from scache_fast.engine.requests import Requests
+from scache_fast.engine.requests import Postponed, Requests
 from scache_fast.engine.table import Table
 from scache_spec import vocabulary as words
 from scache_spec.vocabulary import Limits
@@ -106,6 +106,10 @@ class Conversations:
         self._list_bytes_max = limits.attribute_list_bytes_max
         self._attributes_max = limits.attributes_max
         self._output_bytes_max = limits.output_bytes_max
+
+    def postpone(self) -> None:
+        """Carry out no request any more."""
+        self._requests = Postponed(self._table, self._context)
 
     # What the loop calls.
 

@@ -20,6 +20,7 @@ from scache_fast.engine.attributes import Decoder
 from scache_fast.engine.client import CLOSED, Client, State
 from scache_fast.engine.closing import Job
 from scache_fast.engine.context import Context
+from scache_fast.engine.conversation import Conversations
 from scache_fast.engine.poller import IN, Poller
 from scache_fast.engine.requests import Requests
 from scache_fast.engine.table import Session, Table
@@ -30,11 +31,13 @@ class Exchange:
     """The parts of one server that move; called between two turns of its loop."""
 
     def __init__(
-        self, table: Table, requests: Requests, accepting: Accepting, context: Context, poller: Poller,
-        clients: Mapping[int, Client], forget: Callable[[Client], None], drop: Callable[[Client], None],
+        self, table: Table, requests: Requests, conversations: Conversations, accepting: Accepting,
+        context: Context, poller: Poller, clients: Mapping[int, Client],
+        forget: Callable[[Client], None], drop: Callable[[Client], None],
     ) -> None:  # fmt: skip
         self._table = table
         self._requests = requests
+        self._conversations = conversations
         self._accepting = accepting
         self._context = context
         self._poller = poller
@@ -74,7 +77,7 @@ class Exchange:
             self.part_with(client)
         self._resting = []
         self.close_copies(self._table.flush())
-        self._requests.postpone()  # LIFE-11
+        self._conversations.postpone()  # LIFE-11
 
     @property
     def movable(self) -> list[Client]:
@@ -120,7 +123,7 @@ class Exchange:
     def adopt_back(self, session: Session, now_ns: int) -> None:
         """Take in a session that came back to the other process: it is found first, if it has not expired meanwhile."""
         if not self._table.put_back(session, now_ns):  # LIFE-11
-            self._context.counters.expired += 1
+            self._requests.note_expired(session)
             self._requests.discard(session)
 
     def adopt_client(

@@ -187,14 +187,6 @@ class Requests:
         self._counters.malformed[fields[1]] += 1
         client.output += _MALFORMED[fields[1]]  # CONN-7, CONN-13
 
-    def postpone(self) -> None:
-        """Carry out no request any more: each is left pending, for the process that serves from now on."""
-        self._handlers = dict.fromkeys(self._handlers, self._leave_pending)
-
-    def _leave_pending(self, client: Client, fields: list[bytes]) -> None:
-        client.pending = fields  # LIFE-11
-        self._turn.work_left = 0
-
     # What is due, and what is not worth handing out.
 
     def _is_fit(self, session: Session) -> bool:
@@ -309,3 +301,12 @@ class Requests:
             return self._context.refusal
         self._statistics.limit_hits[limit] += 1
         return f"limit {limit.value}={getattr(self._context.limits, limit.value)}"
+
+
+class Postponed(Requests):
+    """Leaves each request pending, for the process that has taken over."""
+
+    def carry_out(self, client: Client, fields: list[bytes]) -> None:
+        """Leave a request pending, and do nothing else for the client in this turn."""
+        client.pending = fields  # LIFE-11
+        self._turn.work_left = 0

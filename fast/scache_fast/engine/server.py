@@ -118,7 +118,7 @@ class Server:
         self.steering = Steering(self.table, self._requests, self._accepting, context, self._clients, self._set_limits)
         self._backlog: dict[Client, None] = {}
         self._paused: dict[Client, None] = {}
-        parts = self.table, self._requests, self._accepting, context, self._poller, self._clients
+        parts = self.table, self._requests, self._conversations, self._accepting, context, self._poller, self._clients
         self.exchange = Exchange(*parts, self._forget, self._drop)
         self._now_ns = clock()
         self._idle_since_ns = self._now_ns
@@ -256,8 +256,6 @@ class Server:
         self._ipc_timeout_ns = limits.ipc_timeout_s * NS_PER_S
         self._statistics_due_ns = min(self._statistics_due_ns, self._now_ns + limits.status_update_time_s * NS_PER_S)
         self._steps_due_ns = self._now_ns  # Each step is judged anew, in the next turn.
-
-    # Time.
 
     def _wait_s(self, timeout_s: float | None) -> float:
         """Read the clock; return how long to wait from now on, given how long at most."""

@@ -93,13 +93,14 @@ class Channel:
             if message is not None:
                 return message
             try:
-                data, descriptors, is_truncated = wire.receive(self._sock, _READ_BYTES)
+                passed: list[int] = []
+                data = wire.receive(self._sock, self._sock.fileno(), _READ_BYTES, passed)
             except BlockingIOError:
                 return None
             except OSError as error:
                 raise ChannelError(f"the other process is gone: {error.strerror}") from None
-            self._descriptors += descriptors
-            if is_truncated:
+            self._descriptors += wire.descriptors_among(passed)
+            if wire.DROPPED in passed:
                 raise SnapshotError("descriptors got lost: this process may not have as many (ulimit -n)")
             if not data:
                 raise ChannelError("the other process has closed the control socket")

@@ -133,8 +133,9 @@ class Successor:
             self._admin.sendall(encode(request))
             answer = b""
             while not answer.endswith(b"\n") and len(answer) < _ANSWER_BYTES_MAX:
-                data, descriptors_read, _ = wire.receive(self._admin, _ANSWER_BYTES_MAX)
-                passed += descriptors_read
+                read: list[int] = []
+                data = wire.receive(self._admin, self._admin.fileno(), _ANSWER_BYTES_MAX, read)
+                passed += wire.descriptors_among(read)
                 if not data:
                     break
                 answer += data
