@@ -52,7 +52,7 @@ _PLAIN: Final = {
     "resume": "take saves again",
     "drain": "refuse saves, and end the server once nothing is parked",
     "reload": "have the settings read again",
-    "takeover": "not available in this version of the server",
+    "takeover": "refused: a takeover begins with the start of scached --takeover",
 }
 
 
