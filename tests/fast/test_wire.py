@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import sys
 import time
 from collections.abc import Iterator
@@ -216,6 +217,24 @@ def test_wait_of_a_poller_is_ended_by_a_signal(calls: Calls) -> None:
                 poll(60.0, 64)
     finally:
         signal.signal(signal.SIGALRM, before)
+
+
+def test_closing_what_is_known_not_to_wait_is_told_from_the_rest(
+    calls: Calls, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    far, near = pair
+    assert calls.may_wait(near.fileno(), socket.AF_UNIX) is False
+    far.send(b"queued")
+    assert calls.may_wait(near.fileno(), socket.AF_UNIX) is True
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with socket.socket(family) as tcp, socket.socket(family, socket.SOCK_DGRAM) as udp:
+            assert calls.may_wait(tcp.fileno(), family) is False
+            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("2i", 1, 5))
+            assert calls.may_wait(tcp.fileno(), family) is True
+            assert calls.may_wait(udp.fileno(), family) is True
+    assert calls.may_wait(near.fileno(), socket.AF_PACKET) is True
+    with open("/dev/null", "rb") as file:
+        assert calls.may_wait(file.fileno(), -1) is True
 
 
 LISTS = (

@@ -11,6 +11,8 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
@@ -235,16 +237,37 @@ static PyObject *unread_bytes(PyObject *module, PyObject *number)
     return PyLong_FromLong(unread > FREED_BYTES_MAX ? unread : 0);
 }
 
+/* The first number of a socket's option, -1 if it cannot be had. */
+static int option(int fd, int name)
+{
+    int value;
+    socklen_t size = sizeof value;
+    return getsockopt(fd, SOL_SOCKET, name, &value, &size) < 0 ? -1 : value;
+}
+
 static PyObject *domain_of(PyObject *module, PyObject *number)
 {
-    int domain, fd = to_fd(number);
-    socklen_t size = sizeof domain;
+    int fd = to_fd(number);
     (void)module;
     if (fd < 0 && PyErr_Occurred())
         return NULL;
-    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0)
-        domain = -1;
-    return PyLong_FromLong(domain);
+    return PyLong_FromLong(option(fd, SO_DOMAIN));
+}
+
+static PyObject *may_wait(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
+{
+    (void)module;
+    if (!has_arguments("may_wait", count, 2))
+        return NULL;
+    int fd = to_fd(arguments[0]);
+    long domain = PyLong_AsLong(arguments[1]);
+    if ((fd < 0 || domain < 0) && PyErr_Occurred())
+        return NULL;
+    struct pollfd queue = {fd, POLLIN, 0};
+    if (domain == AF_UNIX)
+        return PyBool_FromLong(poll(&queue, 1, 0) != 0);
+    return PyBool_FromLong((domain != AF_INET && domain != AF_INET6) || option(fd, SO_PROTOCOL) != IPPROTO_TCP ||
+                           option(fd, SO_LINGER) != 0);
 }
 
 /* Add the bytes up to the next NUL to the list, and move past that NUL. Returns how many bytes, -1: there is no NUL, -2:
@@ -301,6 +324,7 @@ static PyMethodDef functions[] = {
     {"send_descriptor", (PyCFunction)(void (*)(void))send_descriptor, METH_FASTCALL, "See wire.send_descriptor."},
     {"unread_bytes", unread_bytes, METH_O, "See wire.unread_bytes."},
     {"domain_of", domain_of, METH_O, "See wire.domain_of."},
+    {"may_wait", (PyCFunction)(void (*)(void))may_wait, METH_FASTCALL, "See wire.may_wait."},
     {"whole_list", (PyCFunction)(void (*)(void))whole_list, METH_FASTCALL, "See attributes.whole_list."},
     {NULL, NULL, 0, NULL},
 };

@@ -33,6 +33,9 @@ class Calls(Protocol):
     def domain_of(self, descriptor: int, /) -> int:
         """See wire.domain_of."""
 
+    def may_wait(self, descriptor: int, domain: int, /) -> bool:
+        """See wire.may_wait."""
+
     def whole_list(self, data: bytes, attributes_max: int, /) -> list[bytes] | None:
         """See attributes.whole_list."""
 

@@ -88,6 +88,7 @@ class Conversations:
         self._send = calls.send
         self._pass_on = calls.send_descriptor
         self._unread_bytes = calls.unread_bytes
+        self._may_wait = calls.may_wait
         self._whole_list = calls.whole_list
         self._passed: list[int] = []
         self._statistics = context.statistics
@@ -351,7 +352,7 @@ class Conversations:
         client.state = RECEIVED
         client.is_in_flight = True
         client.session = None  # FD-8, FD-11
-        if wire.may_wait(session.descriptor, session.domain):  # FD-15
+        if self._may_wait(session.descriptor, session.domain):  # FD-15
             self._context.let_go(Job([session.descriptor], session.user))
         else:
             wire.close(session.descriptor, self._log)  # FD-8

@@ -122,8 +122,9 @@ class Table:
     """Sessions under endpoint labels, and bindings from destinations to endpoints."""
 
     __slots__ = (
-        "_bindings_max", "_bindings_per_destination_max", "_bytes_max", "_destinations", "_endpoints", "_heap",
-        "_serial", "_sessions_max", "_sessions_per_endpoint_max", "_timed", "_ttl_limit_s",
+        "_base", "_base_ns", "_bindings_max", "_bindings_per_destination_max", "_bytes_max", "_destinations",
+        "_endpoints", "_heap", "_horizon", "_horizon_ns", "_serial", "_sessions_max", "_sessions_per_endpoint_max",
+        "_timed", "_ttl_limit_s",
         "bindings", "bytes", "sessions", "used", "walked",
     )  # fmt: skip
 
@@ -134,6 +135,8 @@ class Table:
         self._timed: dict[int, Session | Binding] = {}
         self._heap: list[int] = []
         self._serial = 0
+        self._horizon_ns, self._horizon = -1, 0
+        self._base_ns, self._base = 0, 0
         self.sessions = 0
         self.bindings = 0
         self.used = 0  # endpoints that hold a session
@@ -195,7 +198,7 @@ class Table:
         bindings = self._destinations.get(destination)
         binding = None if bindings is None else bindings.get((endpoint, properties))  # DEST-2, DEST-3
         if binding is not None:
-            if binding.due >= _horizon(now_ns):
+            if binding.due >= self._horizon_at(now_ns):
                 del self._timed[binding.due]
                 self._schedule(binding, self._expiry_ns(ttl_s, now_ns))  # DEST-2
                 return None
@@ -218,7 +221,7 @@ class Table:
         The session may be due. `walked` tells how many bindings were passed over.
         """
         self.walked = 0
-        horizon = _horizon(now_ns)
+        horizon = self._horizon_at(now_ns)
         for binding in self._destinations.get(destination, {}).values():  # ENDP-1, DEST-4
             oldest = binding.endpoint.oldest
             if oldest is not None and binding.due >= horizon:  # TTL-5
@@ -256,7 +259,7 @@ class Table:
         Their descriptors are to be closed. A step is one instant of the heap, stale ones included.
         """
         expired: list[Session] = []
-        horizon = _horizon(now_ns)  # TTL-2
+        horizon = self._horizon_at(now_ns)  # TTL-2
         heap = self._heap
         for _ in range(work_max):  # TTL-7
             if not heap or heap[0] >= horizon:
@@ -390,7 +393,9 @@ class Table:
     def _schedule(self, item: Session | Binding, expiry_ns: int) -> None:
         self._serial = serial = self._serial + 1
         timed: Timed = item  # of one class, so that mypyc knows where the attribute is
-        due = timed.due = expiry_ns << _SERIAL_BITS | serial
+        if expiry_ns != self._base_ns:
+            self._base_ns, self._base = expiry_ns, expiry_ns << _SERIAL_BITS
+        due = timed.due = self._base | serial
         # In this order: should there be no memory for the second, an instant is stale, and nothing is lost.
         heappush(self._heap, due)
         self._timed[due] = item
@@ -431,7 +436,11 @@ class Table:
         if not record.bindings and not record.sessions:  # DEST-1, TTL-4
             del self._endpoints[record.label]
 
+    # Shifting makes a number of more than 62 bits, for which compiled code calls the interpreter. A turn has one
+    # instant, and most of what it saves has the same ttl.
 
-def _horizon(now_ns: int) -> int:
-    """Return the lowest `due` of what is still alive at an instant."""
-    return (now_ns + 1) << _SERIAL_BITS
+    def _horizon_at(self, now_ns: int) -> int:
+        """Return the lowest `due` of what is still alive at an instant."""
+        if now_ns != self._horizon_ns:
+            self._horizon_ns, self._horizon = now_ns, (now_ns + 1) << _SERIAL_BITS
+        return self._horizon
