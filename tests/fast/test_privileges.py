@@ -3,15 +3,19 @@
 import os
 import socket
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from tests.support.client import Client
 from tests.support.messages import DONE, DUMMY, MISSED, find_dest, find_endp, found, save_dest
-from tests.support.processes import Running, run, running
+from tests.support.processes import Running, run, running, with_descriptors
 
 pytestmark = pytest.mark.needs("root")
+
+NOBODY_ELSES = "games"
+"""A user of whom nothing runs on this machine: what one of its processes does counts against all of them."""
 
 NOTHING_LATE = """
 import builtins, os, sys
@@ -134,3 +138,44 @@ def test_socket_in_a_folder_of_its_own_user_is_removed(jail: Path) -> None:
     with running("--listen", jail / "s", "--user", "nobody") as server:
         server.end()
     assert list(jail.iterdir()) == []
+
+
+FLOOD = """
+import os, socket, sys
+os.setuid(int(sys.argv[1]))
+near, far = socket.socketpair()
+near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+for _ in range(4):
+    socket.send_fds(near, [b"x"], [0] * 250)
+print("in flight", flush=True)
+sys.stdin.read()
+"""
+"""Puts 1000 descriptors in flight, and leaves them there until its input ends."""
+
+
+def test_FD_10_session_comes_back_when_the_servers_user_has_too_many_descriptors_in_flight(tmp_path: Path) -> None:
+    """The kernel counts them by user. Root never meets the limit."""
+    tmp_path.chmod(0o711)
+    options = "--listen", tmp_path / "s", "--ttl-limit", "1h", "--user", NOBODY_ELSES
+    with running(*options, command=with_descriptors(600)) as server, Client(tmp_path / "s") as other:
+        uid = server.status("Uid").split()[0]
+        with (
+            other.park(b"e") as far,
+            subprocess.Popen(
+                [sys.executable, "-I", "-c", FLOOD, uid], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            ) as flood,
+        ):
+            assert flood.stdout is not None
+            assert flood.stdin is not None
+            assert flood.stdout.readline() == b"in flight\n"
+            with Client(tmp_path / "s") as client:
+                assert client.say(find_endp(b"e")) == found(b"p")
+                client.send(DUMMY)
+                assert client.is_closed()
+            assert "session put back" in server.line("Too many references")
+            flood.stdin.close()
+            assert flood.wait() == 0
+            with other.pick_up(b"e") as near:
+                near.send(b"through")
+                assert far.recv(7) == b"through"
+        server.end()
