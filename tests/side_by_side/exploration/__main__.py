@@ -1,4 +1,4 @@
-"""Explore one scope: `python -m tests.side_by_side.exploration [order|queue|peaks|wide|wrong]`, wide if none is given.
+"""Explore one scope: `python -m tests.side_by_side.exploration [order|queue|peaks|late|wide|wrong]`, wide by default.
 
 `wrong` lists the wrong rules instead, each with the length of the shortest way to show that it is wrong.
 
@@ -12,6 +12,7 @@ import time
 from tests.side_by_side.exploration.catching import first_difference
 from tests.side_by_side.exploration.explorer import explore, script
 from tests.side_by_side.exploration.fast_table import FastTable, stale_instants_max
+from tests.side_by_side.exploration.late_table import LateTable
 from tests.side_by_side.exploration.scopes import COMMITTED
 from tests.side_by_side.exploration.spec_table import SpecTable
 from tests.wrong.registry import Layer, caught_by
@@ -26,16 +27,17 @@ def main(arguments: list[str]) -> int:
         return 2
     committed = COMMITTED[name]
     limits = committed.scope.limits
+    kind = LateTable if name == "late" else FastTable
     begin_s = time.monotonic()
     with stale_instants_max(committed.stale_max):
-        explored = explore(committed.scope, SpecTable(limits), FastTable(limits))
+        explored = explore(committed.scope, SpecTable(limits), kind(limits))
     print(
         f"{name}: {explored.states} states, {explored.transitions} transitions, depth {explored.depth},"
         f" {time.monotonic() - begin_s:.1f} s"
     )
     if explored.difference is not None:
         print(f"differs:\n  {explored.difference.left}\n  {explored.difference.right}\n")
-        print(script(committed.scope, SpecTable, FastTable, explored.operations, committed.setup()))
+        print(script(committed.scope, SpecTable, kind, explored.operations, committed.setup()))
         return 1
     if (explored.states, explored.transitions) != (committed.states, committed.transitions):
         print(f"committed: {committed.states} states, {committed.transitions} transitions")

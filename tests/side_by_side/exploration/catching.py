@@ -6,7 +6,8 @@ from typing import Final
 
 from tests.side_by_side.exploration.explorer import Explored, Scope, explore
 from tests.side_by_side.exploration.fast_table import FastTable, stale_instants_max
-from tests.side_by_side.exploration.scopes import COMMITTED, ORDER, SMALL
+from tests.side_by_side.exploration.late_table import LateTable
+from tests.side_by_side.exploration.scopes import COMMITTED, LATE, ORDER, SMALL
 from tests.side_by_side.exploration.server_table import ServerTable
 from tests.side_by_side.exploration.spec_table import SpecTable
 from tests.wrong.registry import Rule
@@ -20,12 +21,17 @@ VERBS: Final = (
 )
 
 
+def is_late(rule: Rule) -> bool:
+    """Say whether the rule is about what is due and not removed."""
+    return rule.server == "fast" and "TTL-5" in rule.clauses
+
+
 def wrong_table(rule: Rule) -> type[ServerTable] | type[FastTable]:
     """Return a table that goes by a wrong rule: what it spoils is the specified server or the production table."""
     instead = rule.instead()
     instead((os, "dup"))(lambda right: lambda handle: handle)  # Handles are numbers here, and need no descriptor.
     if rule.server == "fast":
-        return instead.spoil(FastTable, *VERBS)
+        return instead.spoil(LateTable if is_late(rule) else FastTable, *VERBS)
     return instead.spoil(ServerTable, *VERBS)
 
 
@@ -43,7 +49,7 @@ def first_difference(rule: Rule) -> tuple[Scope, Explored]:
     """Return the first small scope that shows the rule to be wrong, and what it shows."""
     scope, explored = ORDER, Explored(0, 0, 0)
     for transitions_max in (FIRST_ROUND_TRANSITIONS, math.inf):
-        for name, scope in SMALL.items():
+        for name, scope in {"late": LATE}.items() if is_late(rule) else SMALL.items():
             with stale_instants_max(COMMITTED[name].stale_max):
                 explored = explore(scope, SpecTable(scope.limits), wrong_table(rule)(scope.limits), transitions_max)
             if explored.difference is not None:

@@ -17,7 +17,7 @@ from scache_spec.cache import Sizes
 from scache_spec.statistics import Counters
 from scache_spec.vocabulary import Handle, Label, Limits, Properties, Status
 
-_SERIAL_BITS = 64
+SERIAL_BITS = 64
 ALL = 1_000_000
 """More than any scope holds."""
 
@@ -84,7 +84,7 @@ class FastTable:
     def expire(self, now_ns: int) -> tuple[Handle, ...]:
         expired: list[Handle] = []
         # Not next_expiry_ns: it would drop stale instants, and the states where they are there are to be seen.
-        while self.table._heap and self.table._heap[0] >> _SERIAL_BITS <= now_ns:
+        while self.table._heap and self.table._heap[0] >> SERIAL_BITS <= now_ns:
             popped = self.table.pop_expired(now_ns, self.share)
             assert len(popped) <= self.share
             expired += [Handle(session.descriptor) for session in popped]
@@ -128,7 +128,7 @@ class FastTable:
 
         def due(instant: int) -> tuple[int, bool, tuple[bytes, int, int] | tuple[()]]:
             item = table._timed.get(instant)
-            remaining_ns = (instant >> _SERIAL_BITS) - now_ns
+            remaining_ns = (instant >> SERIAL_BITS) - now_ns
             return remaining_ns, item is not None, seen(item) if isinstance(item, Session) else ()
 
         return (
@@ -137,7 +137,7 @@ class FastTable:
                 for label, each in sorted(table._endpoints.items())
             ),
             tuple(
-                (label, tuple((*name, b.properties, (b.due >> _SERIAL_BITS) - now_ns) for name, b in bindings.items()))
+                (label, tuple((*name, b.properties, (b.due >> SERIAL_BITS) - now_ns) for name, b in bindings.items()))
                 for label, bindings in sorted(table._destinations.items())
             ),
             # Two tables that hold the same may differ in the stale instants that a lazy heap still has; a bug may

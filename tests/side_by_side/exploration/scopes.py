@@ -63,6 +63,15 @@ PEAKS: Final = Scope(
 )
 """Counters that remember, and two destinations."""
 
+LATE: Final = Scope(
+    limits=Limits(ttl_limit_s=2, sessions_max=1, sessions_per_endpoint_max=1, bindings_max=2),
+    endpoints=(b"a",),
+    bindings=((b"a", b"q", b"a"), (b"a", b"r", b"a"), (b"b", b"q", b"a")),
+    ttls_s=(1, 2),
+    handles_max=1,
+)
+"""What is due and not removed, for LateTable: it takes room, leads somewhere, is saved again."""
+
 WIDE: Final = Scope(
     limits=Limits(ttl_limit_s=2, sessions_max=2, sessions_per_endpoint_max=2, bindings_max=2),
     endpoints=(b"a", b"b"),
@@ -80,5 +89,6 @@ COMMITTED: Final = {
     "order": Committed(ORDER, stale_max=-2, states=4597, transitions=50977),
     "queue": Committed(QUEUE, stale_max=-2, states=2413, transitions=18854),
     "peaks": Committed(PEAKS, stale_max=-2, states=1509, transitions=12733),
+    "late": Committed(LATE, stale_max=-2, states=889, transitions=10423),
     "wide": Committed(WIDE, stale_max=0, states=96751, transitions=1331344),
 }

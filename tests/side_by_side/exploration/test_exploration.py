@@ -10,6 +10,7 @@ from tests.side_by_side.exploration.catching import first_difference, setup, wro
 from tests.side_by_side.exploration.explorer import Pair, Scope, enabled, explore, pair_key, script
 from tests.side_by_side.exploration.fast_table import ALL, FastTable, is_heap, stale_instants_max
 from tests.side_by_side.exploration.invariants import InspectedTable, check_state, check_step
+from tests.side_by_side.exploration.late_table import LateTable
 from tests.side_by_side.exploration.operations import FindEndp, Operation, SaveEndp, apply, instant_after, new_handle
 from tests.side_by_side.exploration.scopes import COMMITTED, ORDER, PEAKS, QUEUE, SMALL
 from tests.side_by_side.exploration.server_table import ServerTable
@@ -33,6 +34,17 @@ def test_production_table_agrees_in_every_state_of_a_scope(name: str, share: int
     )
     assert explored.difference is None, script(
         committed.scope, SpecTable, FastTable, explored.operations, committed.setup()
+    )
+    assert (explored.states, explored.transitions) == (committed.states, committed.transitions)
+
+
+def test_TTL_5_nobody_can_tell_what_is_due_and_not_removed_in_any_state_of_a_scope() -> None:
+    committed = COMMITTED["late"]
+    limits = committed.scope.limits
+    with stale_instants_max(committed.stale_max):
+        explored = explore(committed.scope, SpecTable(limits), LateTable(limits))
+    assert explored.difference is None, script(
+        committed.scope, SpecTable, LateTable, explored.operations, committed.setup()
     )
     assert (explored.states, explored.transitions) == (committed.states, committed.transitions)
 

@@ -31,4 +31,9 @@ NEXT_TURN = MappingProxyType(
 NO_SUCH_HEAP = MappingProxyType(
     dict.fromkeys((Layer.LOCKSTEP, Layer.SUITE), "a heap with less than a thousand stale instants is not rebuilt")
 )
+SOON_REMOVED = MappingProxyType(
+    dict.fromkeys(
+        (Layer.LOCKSTEP, Layer.SUITE), "more has to be due at a time than a turn removes, and saved again then"
+    )
+)
 OTHER_CLAUSES = MappingProxyType({Layer.SUITE: "the cases that fail try other clauses"})

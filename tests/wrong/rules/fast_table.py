@@ -3,7 +3,7 @@
 from functools import partial
 
 from tests.wrong import registry
-from tests.wrong.rules.escapes import CLOSES_ANYTHING, NO_SUCH_HEAP, OTHER_CLAUSES
+from tests.wrong.rules.escapes import CLOSES_ANYTHING, NO_SUCH_HEAP, OTHER_CLAUSES, SOON_REMOVED
 
 from scache_fast.engine.table import Table
 
@@ -37,6 +37,23 @@ def renewal_keeps_the_old_instant(right, self, destination, properties, endpoint
     if old is not None:
         self._timed[due] = old
     return status
+
+
+@wrong("TTL-5", of=Table.save_dest, escapes=SOON_REMOVED)
+def due_binding_is_renewed_in_place(right, self, destination, properties, endpoint, ttl_s, now_ns):
+    """A binding that is due and not removed yet is renewed, and keeps its place."""
+    old = self._destinations.get(destination, {}).get((endpoint, properties))
+    if old is None:
+        return right(self, destination, properties, endpoint, ttl_s, now_ns)
+    del self._timed[old.due]
+    self._schedule(old, self._expiry_ns(ttl_s, now_ns))
+    return None
+
+
+@wrong("TTL-5", of=Table.find_dest, escapes=SOON_REMOVED)
+def due_binding_leads_on(right, self, destination, now_ns):
+    """A binding that is due and not removed yet is found by."""
+    return right(self, destination, 0)
 
 
 @wrong("TTL-3", of=Table._take, escapes=CLOSES_ANYTHING)
