@@ -1,7 +1,4 @@
-"""`python -m scache_bench`: measures everything, shows it, and writes RESULTS.md with its pictures.
-
-Decides what the command line means and where things are written. Refuses to know how anything is measured.
-"""
+"""`python -m scache_bench`: measures everything, shows it, and writes RESULTS.md with its pictures."""
 
 import argparse
 import importlib.util

@@ -1,6 +1,6 @@
 """The goals, and whether a run met them.
 
-Decides which ratio each goal is about and where its bound lies. Refuses to know how figures were measured or are shown.
+Each goal is about a ratio, with a bound.
 All goals but the last two are ratios within one run: they mean the same on any machine with two cores.
 """
 

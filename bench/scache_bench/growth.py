@@ -1,8 +1,7 @@
 """The production server's table alone, in this process, at growing sizes: `python -m scache_bench.growth SIZE…`.
 
-Decides how the cost of a save and a find and the memory of an entry are measured without any socket. Runs as a process
-of its own, so that its memory is the table's; prints one JSON object a line, as soon as it is measured. Refuses to know
-any server.
+Measures the cost of a save and a find and the memory of an entry without any socket. Runs as a process of its own, so
+that its memory is the table's; prints one JSON object a line, as soon as it is measured.
 """
 
 import json

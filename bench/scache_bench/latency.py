@@ -1,7 +1,4 @@
-"""Latency histograms: how many operations fell into which bucket, and the percentiles read from that.
-
-Decides how a percentile is read from buckets. Refuses to know where the counts come from.
-"""
+"""Latency histograms: how many operations fell into which bucket, and the percentiles read from that."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

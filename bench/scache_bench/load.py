@@ -1,6 +1,6 @@
 """The load generator as a function: one scenario against one socket, and what it measured.
 
-Decides how load.c is called and how its answer is read. Refuses to know servers.
+Calls load.c and reads its answer.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Where the figures come from: processor, kernel, and the versions of what was measured.
 
-Decides what belongs to a figure so that somebody else can judge it. Refuses to know the figures.
+Nobody else can judge a figure without them.
 """
 
 import importlib.metadata

@@ -1,8 +1,8 @@
 """One run of the benchmark: all servers side by side, all scenarios, round after round.
 
-Decides the order: within a round every scenario goes once through every server, beginning with another server each
+Within a round every scenario goes once through every server, beginning with another server each
 time, so that whatever else happens on the machine hits all of them alike. A server that cannot be measured is set aside
-with its reason and disturbs nobody. Refuses to know what the figures mean.
+with its reason and disturbs nobody.
 """
 
 import json

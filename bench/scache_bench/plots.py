@@ -1,7 +1,7 @@
 """The results as pictures.
 
-Decides what each picture shows and how the servers are told apart: by colour, marker and line, so that one of the three
-is enough. Refuses to know how anything was measured. Needs matplotlib (the extra `bench`).
+The servers are told apart by colour, marker and line, so that one of the three is enough. Needs matplotlib (the extra
+`bench`).
 """
 
 from collections.abc import Callable, Iterable, Sequence

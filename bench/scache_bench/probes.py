@@ -1,7 +1,4 @@
-"""What can be learned about a server from outside: its memory and its system calls.
-
-Decides how both are read from the kernel. Refuses to know which server it is.
-"""
+"""What can be learned about a server from outside: its memory and its system calls."""
 
 import re
 import signal

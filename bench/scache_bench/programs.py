@@ -1,7 +1,4 @@
-"""The C programs of the benchmark, compiled on the spot.
-
-Decides how they are compiled. Refuses to know what they do.
-"""
+"""The C programs of the benchmark, compiled on the spot."""
 
 import shutil
 import subprocess

@@ -1,7 +1,4 @@
-"""The results as Markdown: what bench/RESULTS.md says, and what a terminal shows.
-
-Decides which tables there are and how a figure is written. Refuses to know how anything was measured.
-"""
+"""The results as Markdown: what bench/RESULTS.md says, and what a terminal shows."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final

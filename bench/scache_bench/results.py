@@ -1,7 +1,7 @@
 """What one run of the benchmark has found, kept in one place for goals, tables and plots.
 
-Decides how figures are picked out: by server and scenario, over all rounds. Refuses to know how they were measured and
-how they are shown. Everything can be written to a file and read back, so that a report can be made again.
+Figures are picked out by server and scenario, over all rounds. Everything can be written to a file and read back, so
+that a report can be made again.
 """
 
 import json

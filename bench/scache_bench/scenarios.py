@@ -1,7 +1,4 @@
-"""What is measured: the scenarios of one run, and how often and how long each is repeated.
-
-Decides the size of a run. Refuses to know servers and how anything is measured.
-"""
+"""What is measured: the scenarios of one run, and how often and how long each is repeated."""
 
 import resource
 from dataclasses import dataclass

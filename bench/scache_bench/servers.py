@@ -1,7 +1,6 @@
 """The servers under measurement, each started the way it is run.
 
-Decides how each is started and told to keep sessions for an hour. Refuses to know what is measured: to everything
-else a server is a socket and a process.
+Each is told to keep sessions for an hour. To everything else a server is a socket and a process.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """The middle of repeated measurements and how far they lie apart.
 
-Decides what one figure of several rounds is: the median, with the smallest and the largest beside it. With five rounds
+One figure of several rounds is the median, with the smallest and the largest beside it. With five rounds
 quartiles would pretend to more. Ratios are taken round by round, since what disturbs a round disturbs both sides of it.
 """
 

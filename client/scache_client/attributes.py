@@ -1,8 +1,4 @@
-"""Attribute lists as a client writes and reads them: `name NUL value NUL` pairs, then one more NUL.
-
-Decides how a list becomes bytes and when the bytes of a reply are one whole list. Refuses to know what any name means,
-and where bytes come from.
-"""
+"""Attribute lists as a client writes and reads them: `name NUL value NUL` pairs, then one more NUL."""
 
 from typing import Final
 

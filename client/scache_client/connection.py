@@ -1,8 +1,8 @@
 """One connection to a server, kept between requests, and the steps of a dialogue done on it.
 
-Decides what each step is in system calls, when a connection may be used again and when a request is tried once more.
-Refuses to know how to wait and for how long: everything here is a generator that yields a `Wait` and is sent whether
-the wait came to its end in time. That is why the blocking and the asyncio client share every line of it.
+What each step is in system calls, when a connection may be used again and when a request is tried once more. How to
+wait, and for how long, is not decided here: everything is a generator that yields a `Wait` and is sent whether the wait
+came to its end in time. That is why the blocking and the asyncio client share every line of it.
 """
 
 import array

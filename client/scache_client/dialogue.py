@@ -1,8 +1,8 @@
 """The client's side of the four requests, written once for every way to wait.
 
-Decides what is said and what is expected, step by step, and which steps may be repeated on another connection.
-Refuses to know sockets, deadlines and event loops: a dialogue is a generator that yields the step it wants done and
-is sent what arrived. End of file, errors and timeouts never get here.
+What is said and what is expected, step by step, and which steps may be repeated on another connection. There are no
+sockets, deadlines and event loops here: a dialogue is a generator that yields the step it wants done and is sent what
+arrived. End of file, errors and timeouts never get here.
 
 The steps follow the rule that makes passing descriptors work: never send ahead of the server. A plain read that runs
 over the byte with the descriptor loses the descriptor, and Linux glues plain bytes and that byte into one read; hence

@@ -1,7 +1,4 @@
-"""A session that was taken up: a descriptor with one owner, and the properties it was parked with.
-
-Decides who closes the descriptor. Refuses to know how it came here.
-"""
+"""A session that was taken up: a descriptor with one owner, and the properties it was parked with."""
 
 import os
 import socket as sockets

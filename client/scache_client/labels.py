@@ -1,7 +1,7 @@
 r"""Labels and properties as a person types and reads them.
 
-Decides the escapes of the command line: `\n` `\t` `\r` `\\` and `\xNN`. Refuses to know what is done with a label.
-Real labels contain newlines, which no shell makes easy to type and which would forge lines when printed.
+The escapes of the command line are `\n` `\t` `\r` `\\` and `\xNN`. Real labels contain newlines, which no shell makes
+easy to type and which would forge lines when printed.
 """
 
 import os

@@ -1,7 +1,7 @@
 """A peer to try things with: it numbers its connections and the lines on each, and sends every line back.
 
-Decides what there is to see when a connection moves from one process to another: the same connection number, and line
-numbers that go on. Refuses to know the cache; to this end of the connection, nothing happens when it is parked.
+When a connection moves from one process to another, its connection number stays the same and its line numbers go on:
+to this end of the connection, nothing happens when it is parked.
 """
 
 import itertools

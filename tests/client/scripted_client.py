@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from scache_client.aio import AsyncClient
 from scache_client.client import Client
@@ -45,8 +46,16 @@ def connect(path: str) -> socket.socket:
     return connection
 
 
-def blocking(path: str, script: str, timeout_s: float) -> None:
-    client = Client(path, timeout_s=timeout_s)
+T = TypeVar("T")
+
+
+async def result(answer: T | Coroutine[object, object, T]) -> T:
+    """Return what a verb of either client gives."""
+    return await answer if asyncio.iscoroutine(answer) else answer
+
+
+async def play(client: Client | AsyncClient, script: str) -> None:
+    """Do what the script says."""
     for verb, words in steps(script):
         with told():
             match verb, words:
@@ -54,52 +63,26 @@ def blocking(path: str, script: str, timeout_s: float) -> None:
                     say("paused")
                     sys.stdin.readline()
                 case "close", []:
-                    client.close()
+                    await result(client.close())
                     say("closed")
                 case "save_endp", [endpoint, properties, ttl_s, peer]:
                     with connect(peer) as parked:
-                        client.save_endp(endpoint.encode(), properties.encode(), int(ttl_s), parked)
+                        await result(client.save_endp(endpoint.encode(), properties.encode(), int(ttl_s), parked))
                     say("saved")
                 case "save_dest", [destination, properties, endpoint, ttl_s]:
-                    client.save_dest(destination.encode(), properties.encode(), endpoint.encode(), int(ttl_s))
+                    await result(
+                        client.save_dest(destination.encode(), properties.encode(), endpoint.encode(), int(ttl_s))
+                    )
                     say("saved")
                 case "find_endp", [endpoint]:
-                    say(use(client.find_endp(endpoint.encode())))
+                    say(use(await result(client.find_endp(endpoint.encode()))))
                 case "find_dest", [destination]:
-                    say(use(client.find_dest(destination.encode())))
-                case _:
-                    raise ValueError(verb)
-
-
-async def tasks(path: str, script: str, timeout_s: float) -> None:
-    client = AsyncClient(path, timeout_s=timeout_s)
-    for verb, words in steps(script):
-        with told():
-            match verb, words:
-                case "pause", []:
-                    say("paused")
-                    sys.stdin.readline()
-                case "close", []:
-                    await client.close()
-                    say("closed")
-                case "save_endp", [endpoint, properties, ttl_s, peer]:
-                    with connect(peer) as parked:
-                        await client.save_endp(endpoint.encode(), properties.encode(), int(ttl_s), parked)
-                    say("saved")
-                case "save_dest", [destination, properties, endpoint, ttl_s]:
-                    await client.save_dest(destination.encode(), properties.encode(), endpoint.encode(), int(ttl_s))
-                    say("saved")
-                case "find_endp", [endpoint]:
-                    say(use(await client.find_endp(endpoint.encode())))
-                case "find_dest", [destination]:
-                    say(use(await client.find_dest(destination.encode())))
+                    say(use(await result(client.find_dest(destination.encode()))))
                 case _:
                     raise ValueError(verb)
 
 
 if __name__ == "__main__":
     kind, socket_path, script_path, seconds = sys.argv[1:]
-    if kind == "asyncio":
-        asyncio.run(tasks(socket_path, script_path, float(seconds)))
-    else:
-        blocking(socket_path, script_path, float(seconds))
+    made = AsyncClient if kind == "asyncio" else Client
+    asyncio.run(play(made(socket_path, timeout_s=float(seconds)), script_path))

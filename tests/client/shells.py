@@ -1,6 +1,6 @@
 """Both clients behind one face, and with a sense for the moment when a peer has stalled.
 
-Decides how a test asks either of them. `give_up_when_stalled` replaces the passing of time: a wait ends "too late" as
+`give_up_when_stalled` replaces the passing of time: a wait ends "too late" as
 soon as the peer has said that nothing more will come, so a timeout at any step is exact and takes no time.
 """
 

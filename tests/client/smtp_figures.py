@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.postfix.private_postfix import PrivatePostfix
+from tests.support.checkout import ROOT
 from tests.support.needs import is_met
-from tests.support.processes import ROOT, await_listener, environment, running
+from tests.support.processes import await_listener, environment, running
 
 
 def main() -> None:

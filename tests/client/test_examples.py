@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from tests.client.smtp_figures import aiosmtpd, figures
+from tests.support.checkout import ROOT
 from tests.support.client import PATIENCE_S
-from tests.support.processes import ROOT, environment, running
+from tests.support.processes import environment, running
 
 EXAMPLES = ROOT / "examples"
 

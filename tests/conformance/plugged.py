@@ -4,24 +4,18 @@ One that is wrong on purpose is started like the reference.
 """
 
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from tests.wrong.registry import served_by
 
 from scache_conformance.generated.rules import RuleSet
 from scache_conformance.servers.target import Declared, Target
 from scache_conformance.servers.target_command import CommandServer
 from scache_conformance.servers.target_postfix import PostfixServer
 from scache_conformance.wire.peer import DEADLINE_S
-from scache_spec.vocabulary import Limits
-
-UNDER_CLOCK = Path(__file__).with_name("under_virtual_clock.py")
 
 OURS = {"reference": "scache_reference", "fast": "scache_fast"}
-
-LIMITS = " ".join(f"--{each.name.removesuffix('_s').replace('_', '-')} {{{each.name}}}" for each in fields(Limits))
-"""The options of our servers for every limit, for the suite to fill in."""
 
 SERVERS = [*OURS, pytest.param("scache", marks=pytest.mark.needs("postfix", "compiler"))]
 """For pytest.mark.parametrize."""
@@ -52,8 +46,5 @@ def under_clock(
     module: str, folder: Path, *words: str, ttl_limit_s: int = 2, deadline_s: float = DEADLINE_S
 ) -> CommandServer:
     """Return a server that is a module of ours, with these words before its options, under a virtual clock."""
-    command = [sys.executable, str(UNDER_CLOCK), "{clock}", module, *words]
     declared = Declared(ttl_limit_s=ttl_limit_s, clock_path=folder / "clock", deadline_s=deadline_s)
-    return CommandServer(
-        " ".join([*command, "--listen {socket}", LIMITS]), declared, name=words[0] if words else module
-    )
+    return CommandServer(served_by(" ".join([module, *words])), declared, name=words[0] if words else module)

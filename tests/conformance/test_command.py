@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 from tests.support.messages import GREETING
 from tests.support.scripted import saying
-from tests.wrong.registry import rules
+from tests.wrong.registry import UNDER_CLOCK, rules
 
 from scache_conformance.__main__ import main
 from scache_conformance.generated import histories, lockstep
@@ -344,8 +344,7 @@ def test_server_that_is_broken_at_the_root_is_told_so_and_the_rest_is_not_tried(
 
 
 def test_wrong_ttl_limit_is_guessed_and_measured(capsys: pytest.CaptureFixture[str]) -> None:
-    under_clock = f"{sys.executable} {Path(__file__).parent / 'under_virtual_clock.py'} {{clock}}"
-    command = f"{under_clock} scache_reference --listen {{socket}} --ttl-limit 4"
+    command = f"{UNDER_CLOCK} scache_reference --listen {{socket}} --ttl-limit 4"
     assert status_of("--exec", command, "--run", "ttl/binding-cap", "--deadline", "0.5") == 1
     assert "is its ttl limit 2 s?" in (said := capsys.readouterr().out)
     assert "lives 4 s" in said

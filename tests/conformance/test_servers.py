@@ -7,16 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.support.checkout import ROOT
+from tests.wrong.registry import LIMITS, served_by
 
 from scache_conformance.servers.unavailable import Unavailable
 from scache_conformance.suite.files.fuse import Fuse
 from scache_conformance.suite.registry import Schedule, all_cases
-from scache_spec.vocabulary import Limits
-
-ROOT = Path(__file__).parents[2]
-CLOCK = ROOT / "tests" / "conformance" / "under_virtual_clock.py"
-
-LIMITS = " ".join(f"--{name.removesuffix('_s').replace('_', '-')} {{{name}}}" for name in Limits.__dataclass_fields__)
 
 
 def conform(tmp_path: Path, *words: str) -> dict[str, set[str]]:
@@ -63,8 +59,7 @@ TAKES_A_LIMIT = {"fd/options-after-limit", "fd/number-0", "stats/refused-save-ta
 
 
 def test_reference_conforms_in_virtual_time(tmp_path: Path, skipped: set[str]) -> None:
-    command = f"{sys.executable} {CLOCK} {{clock}} scache_reference --listen {{socket}} {LIMITS}"
-    results = conform(tmp_path, "--exec", command, "--expect-fail", "scache-reference")
+    results = conform(tmp_path, "--exec", served_by("scache_reference"), "--expect-fail", "scache-reference")
     assert results["SKIP"] == skipped
 
 
@@ -74,8 +69,7 @@ def test_production_server_conforms_in_real_time(tmp_path: Path, skipped: set[st
 
 
 def test_production_server_conforms_in_virtual_time(tmp_path: Path, skipped: set[str]) -> None:
-    command = f"{sys.executable} {CLOCK} {{clock}} scache_fast --listen {{socket}} {LIMITS}"
-    assert conform(tmp_path, "--exec", command)["SKIP"] == skipped
+    assert conform(tmp_path, "--exec", served_by("scache_fast"))["SKIP"] == skipped
 
 
 @pytest.mark.needs("root", "setpriv")

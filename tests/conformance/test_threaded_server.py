@@ -1,7 +1,8 @@
 """A right server with threads passes: the suite sees all of its threads when it waits for the server to sleep."""
 
 import pytest
-from tests.wrong.registry import ROOT, threaded_server
+from tests.support.checkout import ROOT
+from tests.wrong.registry import threaded_server
 
 from scache_conformance.servers.target import Declared
 from scache_conformance.servers.target_command import CommandServer

@@ -7,8 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.checkout import ROOT
 from tests.support.client import PATIENCE_S
-from tests.support.processes import ROOT, environment
+from tests.support.processes import environment
 
 
 def test_every_command_works_and_prints_what_is_shown(tmp_path: Path) -> None:

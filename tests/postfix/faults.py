@@ -1,8 +1,7 @@
 """What becomes of a connection cache when something goes wrong: one experiment a fault, for any program.
 
-Decides what is done to the server and how what it does is told in a few words. Refuses to know which words are good:
-test_faults does. `python -m tests.postfix.faults` does all of them to Postfix's scache(8) and to scached, and prints a
-table.
+What is done to the server, and how what it does then is told in a few words. Which words are good is in test_faults.
+`python -m tests.postfix.faults` does all of them to Postfix's scache(8) and to scached, and prints a table.
 """
 
 import os

@@ -1,9 +1,8 @@
 """scached as a program that master(8) can start, made for one test.
 
-Decides what the file holds that stands for the installed command: an isolated interpreter, the sources of this
-checkout, and whatever is to happen to the process before the command begins; and that a child runs with privileges
-dropped and in a chroot unless a test wants it otherwise, as Debian's master.cf has it. Refuses to know what is
-expected of it.
+A file stands for the installed command: an isolated interpreter, the sources of this checkout, and whatever is to
+happen to the process before the command begins. A child runs with privileges dropped and in a chroot unless a test
+wants it otherwise, as Debian's master.cf has it.
 """
 
 import re
@@ -12,12 +11,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
+from tests.support.checkout import ROOT
 from tests.support.client import Client
 from tests.support.messages import MISSED, find_endp
 
 from scache_conformance.servers.postfix import MasterChild
-
-ROOT: Final = Path(__file__).parents[2]
 
 SOURCES: Final = (ROOT / "fast", ROOT / "spec")
 

@@ -1,8 +1,7 @@
 """A Postfix that belongs to one test: queue, configuration, ports, log and processes of its own.
 
-Decides how it is set up, so that every message leaves by smtp(8) for an smtp-sink and every connection may be parked.
-Refuses to know who serves the connection cache: whoever the service line of master.cf names, or, without such a line,
-whoever listens at `socket_path`.
+Every message leaves by smtp(8) for an smtp-sink, and every connection may be parked. The connection cache is whatever
+the service line of master.cf names or, without such a line, whoever listens at `socket_path`.
 
 Sources: postconf(5), master(5), Postfix's CONNECTION_CACHE_README; Debian's postfix 3.7.11, observed.
 """

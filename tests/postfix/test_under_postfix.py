@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.postfix.launcher import ROOT, scached
+from tests.postfix.launcher import scached
 from tests.postfix.private_postfix import Deliveries, PrivatePostfix, read_deliveries, service_command
+from tests.support.checkout import ROOT
 from tests.support.client import PATIENCE_S, Client
 from tests.support.messages import MALFORMED, MISSED, find_endp
 from tests.support.processes import ended

@@ -1,8 +1,7 @@
 """A long life: one save and one find after the other, under a ttl so long that nothing expires by itself.
 
-Decides how a server is worn and what must not grow: its resident memory and its descriptors, seen from outside in
-/proc. Refuses to know why they would. What leaves the table before its time must leave no trace: with a ttl of 600 s
-every trace would still be there at the end.
+The server's resident memory and its descriptors must not grow, seen from outside in /proc. What leaves the table before
+its time must leave no trace: with a ttl of 600 s every trace would still be there at the end.
 """
 
 import os

@@ -6,11 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.support.checkout import ROOT
 
 from scache_spec import places
 from scache_spec.clauses import gather
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_a_clause_is_printed_with_its_places(capsys: pytest.CaptureFixture[str]) -> None:

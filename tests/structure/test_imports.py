@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
+from tests.support.checkout import ROOT
 
 PACKAGES = {
     "spec": "scache_spec",

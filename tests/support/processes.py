@@ -14,8 +14,6 @@ from typing import Final
 
 from tests.support.client import PATIENCE_S
 
-ROOT: Final = Path(__file__).parents[2]
-
 COMMAND: Final = (sys.executable, "-m", "scache_fast")
 
 TRY_AGAIN_MS: Final = 20

@@ -26,9 +26,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache, wraps
 from importlib import import_module
-from pathlib import Path
 from types import FunctionType, MappingProxyType, ModuleType
 from typing import Final, ParamSpec, Self, TypeVar
+
+from tests.support.checkout import ROOT
 
 from scache_spec.actions import ACTIONS
 from scache_spec.clauses import gather
@@ -39,9 +40,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Kind = TypeVar("Kind")
 
-ROOT: Final = Path(__file__).parents[2]
 CLAUSES: Final = gather()
-LAUNCHER: Final = "tests/conformance/under_virtual_clock.py"
+UNDER_CLOCK: Final = f"{sys.executable} {ROOT}/tests/conformance/under_virtual_clock.py {{clock}}"
 LIMITS: Final = " ".join(f"--{name.removesuffix('_s').replace('_', '-')} {{{name}}}" for name in Limits.__annotations__)
 
 
@@ -201,7 +201,7 @@ def right_server() -> Rule:
 
 def served_by(module: str) -> str:
     """Return the command that serves by a module of ours, under the suite's clock."""
-    return f"{sys.executable} {LAUNCHER} {{clock}} {module} --listen {{socket}} {LIMITS}"
+    return f"{UNDER_CLOCK} {module} --listen {{socket}} {LIMITS}"
 
 
 def _add(rule: Rule) -> None:

@@ -18,7 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.wrong.registry import ROOT, Layer, Rule, caught_by
+from tests.support.checkout import ROOT
+from tests.wrong.registry import Layer, Rule, caught_by
 
 from scache_conformance.suite.registry import all_cases
 

@@ -5,8 +5,8 @@ import subprocess
 import sys
 
 import pytest
+from tests.support.checkout import ROOT
 from tests.wrong.registry import (
-    ROOT,
     Instead,
     Layer,
     Rule,

@@ -1,7 +1,6 @@
 """Breadth-first search over any space of states.
 
-Decides in which order states are visited and when two of them count as one. Refuses to know what a state or an
-operation is: both are the caller's, and so is everything that is checked on the way.
+States, operations and everything that is checked on the way are the caller's.
 """
 
 from collections import deque

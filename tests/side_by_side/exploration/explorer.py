@@ -1,7 +1,7 @@
 """Exhaustive comparison of two tables: every reachable pair of states, every operation, every outcome.
 
-Decides how far a scope reaches, what is compared on each edge, and how a difference is shown. Refuses to know which of
-the two tables is right, and how either works.
+How far a scope reaches, what is compared on each edge, and how a difference is shown. Which of the two tables is right
+is not known here.
 
 Time enters a state only as the time that is left to each entry, so that the space of states is finite: within a scope
 the comparison is exhaustive. Beyond a scope it says nothing.

@@ -1,7 +1,7 @@
 """The production server's table behind the verbs that the exploration compares.
 
-Decides how held sessions and counters surround the table, as the production server's loop does it. Refuses to know any
-rule of the table: it is called; it is looked into only to tell its states apart, stale parts of its heap included.
+Held sessions and counters are kept here as the production server's loop keeps them. The table is called; its inside is
+read only to tell its states apart, stale parts of its heap included.
 """
 
 import pickle

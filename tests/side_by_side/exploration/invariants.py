@@ -1,7 +1,7 @@
 """What is true of the specification's cache in every state, and of every step between two states.
 
-Decides nothing the specification does not say; says it once more, in terms of the whole instead of the case. Refuses to
-know how a step is carried out: it looks at the tables before and after, and at the reply.
+An invariant says nothing that the specification does not say: it says it once more, of the whole instead of the case.
+It compares the tables before and after a step, and the reply.
 """
 
 from tests.side_by_side.exploration.explorer import Scope

@@ -1,7 +1,7 @@
 """What can be done to a table of parked sessions, as values, and what is seen when it is done.
 
-Decides the alphabet of the exploration, and what two tables are compared by. Refuses to know any rule: which outcome is
-the right one, and how a table is built inside.
+The operations of the exploration, and the outcomes that two tables are compared by. Which outcome is the right one is
+not known here.
 """
 
 from collections.abc import Callable, Hashable, Mapping

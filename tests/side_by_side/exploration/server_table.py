@@ -1,7 +1,7 @@
 """The specified server, as a whole, behind the verbs of a table.
 
-Decides which events make up each verb: a client of its own connects, asks, and goes. Refuses to know any rule. It is
-there to show that the specification's parts, strung together for the exploration, behave as the server they belong to.
+For each verb a client of its own connects, asks, and goes. This table shows that the specification's parts, called one
+after the other for the exploration, behave as the server they belong to.
 """
 
 from collections.abc import Callable, Hashable, Mapping

@@ -1,7 +1,7 @@
 """The specification's cache behind the verbs of a table.
 
-Decides how the pure functions of scache_spec.cache and scache_spec.statistics are strung together, which is what
-scache_spec.actions does too; the exploration compares the two, so neither can drift. Refuses to know any rule itself.
+The pure functions of scache_spec.cache and scache_spec.statistics are called one after the other here, as
+scache_spec.actions does too; the exploration compares the two, so neither can drift. No rule is stated here.
 """
 
 from collections.abc import Callable, Hashable, Mapping

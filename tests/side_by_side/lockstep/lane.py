@@ -1,8 +1,7 @@
 """One real server in lockstep: real sockets, real descriptors, and how what they show is compared.
 
-Decides what counts as the same: bytes exactly, a descriptor by the open file it stands for and by a byte that passes
-through it, a closed descriptor by the end of file at its peer, and silence everywhere else. Refuses to know why
-something is expected.
+Bytes have to be the same exactly. A descriptor is compared by the open file it stands for and by a byte that passes
+through it, a closed descriptor by the end of file at its peer; everywhere else there has to be silence.
 
 What is parked here is the writing end of a pipe; the reading end stays with the lane. When the last copy of the
 writing end is closed, the reading end hangs up.

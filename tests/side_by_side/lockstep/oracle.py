@@ -1,7 +1,7 @@
 """The specification with a kernel around it that exists on paper alone: what every server must do, and when.
 
-Decides how sockets behave: which bytes one read returns, what happens to descriptors that nobody asked for, what a
-client that has gone still gets. Refuses to know the rules of the protocol, which are scache_spec's, and real sockets.
+How sockets behave: which bytes one read returns, what happens to descriptors that nobody asked for, what a client that
+has gone still gets. The rules of the protocol are scache_spec's.
 
 The kernel on paper is generous: a client's socket takes whatever is sent to it. Full sockets have tests of their own.
 """

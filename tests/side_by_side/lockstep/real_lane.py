@@ -1,6 +1,6 @@
 """Postfix's own scache(8) in lockstep, under a clock of whole seconds.
 
-Decides how to wait for a process that runs when it likes, and how its statistics are read. What it does otherwise than
+How to wait for a process that runs when it likes, and how to read its statistics. What it does otherwise than
 the specification, and no Postfix client ever notices, is kept from it elsewhere: see `rules.py` (WHOLE_DANCES).
 
 A lane acknowledges each descriptor as soon as it has it, before anything else is compared: this server closes its copy

@@ -1,7 +1,7 @@
 """The shortest script that still shows a difference.
 
-Decides by trying: drop a part, play the rest to new servers, keep what still differs. Hypothesis can shrink too, but it
-shrinks the choices of the rules, each of which depends on all before it, and takes minutes; this takes seconds.
+It is found by trying: drop a part, play the rest to new servers, keep what still differs. Hypothesis can shrink too,
+but it shrinks the choices of the rules, each of which depends on all before it, and takes minutes; this takes seconds.
 """
 
 from collections.abc import Callable, Sequence

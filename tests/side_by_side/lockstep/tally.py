@@ -1,6 +1,6 @@
 """What a run of the lockstep has covered.
 
-Decides what counts as enough. A save "hits" where there is something of its name already, a find where it is given a
+And what counts as enough. A save "hits" where there is something of its name already, a find where it is given a
 session; either is "expired" where the last there was has gone with time alone.
 """
 

@@ -1,7 +1,7 @@
 """The specification and real servers side by side: whatever is done is done to all of them, then compared.
 
-Decides that every action is written down first, so that a difference comes with the script that shows it. Refuses to
-know which actions are worth trying.
+Every action is written down first, so that a difference comes with the script that shows it. Which actions are tried
+is the business of `rules.py`.
 """
 
 import os
