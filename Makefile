@@ -30,7 +30,7 @@ test-bare: python ## run it without the programs that tests look for: green, wit
 	.make/bare $(MAKE) test VENV=.venv-bare ARGS="--bare $(ARGS)" \
 		PYTHON=$$($(PYTHON) -c 'import os, sys; print(os.path.realpath(sys.executable))')
 
-nightly: generated explore mutants citations attack listing memory soak smtp-figures prometheus-check ## what takes too long for every change; make -k nightly goes on after a failure
+nightly: generated explore mutants citations attack listing memory soak soak-takeover smtp-figures prometheus-check ## what takes too long for every change; make -k nightly goes on after a failure
 
 check: setup ## types, lint, format
 	$(BIN)/ruff check .
@@ -92,6 +92,9 @@ memory: setup ## fill every limit that memory depends on, and compare with the t
 
 soak: setup ## a million save and find pairs under a long ttl: memory and descriptors stay flat (minutes)
 	$(BIN)/python -m tests.soak
+
+soak-takeover: setup ## 50 takeovers with 10 000 parked under load, then 200 with a kill at a random step: nothing is lost but by the table (minutes)
+	$(BIN)/python -m tests.soak.takeover $(ARGS)
 
 mutants: setup ## hold every server that is wrong on purpose against the suite, check conformance/MUTANTS.md (minutes)
 	$(BIN)/python -m tests.wrong.table

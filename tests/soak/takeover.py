@@ -1,0 +1,302 @@
+"""Takeovers in a row under load, and takeovers in which one side is killed: what is lost is the table of LIFE-12.
+
+Each connection carries its number, written into it before it is parked. Whoever finds it reads the number: it is the
+expected one, and a connection that was handed out twice has none left.
+"""
+
+import os
+import random
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.support.client import Client
+from tests.support.descriptors import is_hung_up
+from tests.support.messages import DONE, DUMMY, MISSED, find_endp, found
+from tests.support.processes import Running, environment, running
+
+from scache_fast.admin.client import AdminClient
+
+OPTIONS: Final = ("--ttl-limit", "3600", "--sessions-max", "100000")
+QUEUED_MAX: Final = 5
+"""How many connections a client of the load has parked at most."""
+
+_NUMBER: Final = struct.Struct("Q")
+
+
+class LostError(AssertionError):
+    """A connection was lost, handed out twice, or handed out in the place of another."""
+
+
+def park(client: Client, label: bytes, number: int) -> None:
+    """Park a connection with a number in it."""
+    near, far = socket.socketpair()
+    with near, far:
+        far.send(_NUMBER.pack(number))
+        if client.save(label, near.fileno(), b"%d" % number) != DONE:
+            raise LostError(f"{number} cannot be parked")
+
+
+def pick_up(client: Client, label: bytes, number: int) -> None:
+    """Find a connection that has to be the one with this number; raises LostError."""
+    answer = client.say(find_endp(label))
+    if answer != found(b"%d" % number):
+        raise LostError(f"{number} was expected under {label!r}, and {answer!r} was answered")
+    with socket.socket(fileno=client.take()) as taken:
+        client.send(DUMMY)
+        if taken.recv(100) != _NUMBER.pack(number):
+            raise LostError(f"{number} was handed out twice")
+
+
+class Load(threading.Thread):
+    """A client that parks and finds without a pause, on one connection and under a label of its own."""
+
+    def __init__(self, path: Path, number: int) -> None:
+        super().__init__()
+        self._client = Client(path)
+        self._label = b"load %d" % number
+        self._number = number << 32
+        self._queue: deque[int] = deque()
+        self._random = random.Random(number)
+        self.is_wanted = True
+        self.pairs = 0
+        self.longest_s = 0.0
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        """Go on until told to end; then find everything that is left."""
+        try:
+            with self._client:
+                while self.is_wanted or self._queue:
+                    began_s = time.monotonic()
+                    if self.is_wanted and len(self._queue) < self._random.randint(1, QUEUED_MAX):
+                        self._number += 1
+                        park(self._client, self._label, self._number)
+                        self._queue.append(self._number)
+                    else:
+                        pick_up(self._client, self._label, self._queue.popleft())
+                        self.pairs += 1
+                    self.longest_s = max(self.longest_s, time.monotonic() - began_s)
+                if self._client.say(find_endp(self._label)) != MISSED:
+                    raise LostError("there is more than was parked")
+        except (OSError, AssertionError, ValueError) as error:
+            self.error = error
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of takeovers in a row."""
+
+    takeovers: int
+    pairs: int
+    longest_s: float
+
+
+def in_a_row(folder: Path, parked: int, clients: int, takeovers: int) -> Result:
+    """Take over so often, with so much parked and under the load of so many clients; raises LostError."""
+    path, admin = folder / "s", folder / "a"
+    with ExitStack() as stack:
+        first = stack.enter_context(running("--listen", path, "--admin", admin, *OPTIONS))
+        keeper = stack.enter_context(Client(path))
+        server = stack.enter_context(running("--takeover", admin, *OPTIONS))
+        first.wait()
+        keeper.say(find_endp(b"none"))  # When that is answered, the end of the old process has been noticed.
+        descriptors = server.descriptors
+        for number in range(parked):
+            park(keeper, b"parked %d" % (number // 3), number)
+        loads = [Load(path, 1 + number) for number in range(clients)]
+        for load in loads:
+            load.start()
+        before = counters(admin)
+        try:
+            for _ in range(1, takeovers):
+                old, server = server, stack.enter_context(running("--takeover", admin, *OPTIONS))
+                old.wait()
+                after = counters(admin)
+                fallen = {name: (count, after[name]) for name, count in before.items() if after[name] < count}
+                if fallen:
+                    raise LostError(f"counters have fallen: {fallen}")
+                before = after
+        finally:
+            for load in loads:
+                load.is_wanted = False
+            for load in loads:
+                load.join()
+        for load in loads:
+            if load.error is not None:
+                raise LostError(f"a client failed: {load.error!r}") from load.error
+        for number in range(parked):
+            pick_up(keeper, b"parked %d" % (number // 3), number)
+        with AdminClient(str(admin)) as operator:
+            if list(operator.rows("list")):
+                raise LostError("there is more than was parked")
+        server.await_descriptors(descriptors)
+        server.end()
+    pairs = sum(load.pairs for load in loads)
+    return Result(takeovers, pairs, max(load.longest_s for load in loads))
+
+
+def counters(admin: Path) -> dict[str, float]:
+    """Return every counter of a server by its path in the answer of `stats`."""
+    with AdminClient(str(admin)) as operator:
+        answer = operator.ask("stats")
+    names = ("requests", "sessions", "clients", "limit_hits", "too_many_in_flight", "faults", "reuse_age_s", "turn_s")
+    return {name: count for part in names for name, count in _leaves(part, answer[part])}
+
+
+def _leaves(name: str, found: object) -> Iterator[tuple[str, float]]:
+    if isinstance(found, Mapping):
+        for key, value in found.items():
+            yield from _leaves(f"{name}.{key}", value)
+    elif isinstance(found, list):
+        for bound, count in found:
+            yield f"{name}.{bound}", count
+    elif isinstance(found, int | float):
+        yield name, found
+
+
+# One side is killed.
+
+PARKED_MAX: Final = 600
+STEPS_MAX: Final = {"old": 26, "new": 24}
+"""A little more than there are steps of each side: some takeovers are to succeed."""
+
+
+def with_a_kill(folder: Path, choice: random.Random) -> str:
+    """Take over once, with one side killed at a random step; return what was judged. Raises LostError."""
+    side = choice.choice(("old", "new"))
+    step = choice.randint(1, STEPS_MAX[side])
+    parked = choice.choice((0, 3, PARKED_MAX))
+    note = folder / "note"
+    note.unlink(missing_ok=True)
+    path, admin = folder / "s", folder / "a"
+    for left in (path, admin):
+        left.unlink(missing_ok=True)
+    dying = (sys.executable, "-m", "tests.soak.dying", str(note), str(step))
+    plain = (sys.executable, "-m", "scache_fast")
+    with ExitStack() as stack:
+        command = dying if side == "old" else plain
+        old = stack.enter_context(running("--listen", path, "--admin", admin, *OPTIONS, command=command))
+        keeper = stack.enter_context(Client(path))
+        for number in range(parked):
+            park(keeper, b"e", number)
+        near, far = socket.socketpair()
+        stack.enter_context(far)
+        with near:
+            keeper.save(b"far", near.fileno())
+        new = subprocess.Popen(
+            [*(dying if side == "new" else plain), "--takeover", str(admin), *OPTIONS],
+            stderr=subprocess.PIPE, env=environment(),
+        )  # fmt: skip
+        stack.callback(_end, new)
+        heir = Running(new)
+        killed = _await(old, heir, note)
+        what = f"{side} killed at step {step} ({killed}), {parked} parked"
+        try:
+            if killed == "old before its offer":
+                _is_lost(path, far)
+            elif killed == "new after it took":
+                old.wait()
+                _is_refused(path)
+            else:
+                with Client(path) as finder:
+                    for number in range(parked):
+                        pick_up(finder, b"e", number)
+                    pick_up_far(finder, far)
+        except (LostError, AssertionError, OSError) as error:
+            raise LostError(f"{what}: {error!r}; {old.lines} {heir.lines}") from error
+        return what
+
+
+def _await(old: Running, heir: Running, note: Path) -> str:
+    """Wait until the takeover has come to an end; return who was killed, and when."""
+    try:
+        heir.line("listening on ")
+    except AssertionError:
+        heir.process.wait()
+    killed = note.read_text() if note.exists() else "nobody"
+    if killed.startswith("new before"):
+        old.line("nobody took over")
+    elif killed == "nobody":
+        old.wait()
+    return killed
+
+
+def _is_lost(path: Path, far: socket.socket) -> None:
+    try:
+        with Client(path) as finder:
+            if finder.say(find_endp(b"e")) != MISSED:
+                raise LostError("something was handed out that was lost")
+    except ConnectionRefusedError:
+        pass  # The old process died before it had given its sockets away.
+    far.recv(1)  # Its end: the peer of what was lost is told.
+
+
+def _is_refused(path: Path) -> None:
+    try:
+        Client(path).close()
+    except ConnectionRefusedError:
+        return
+    raise LostError("somebody listens, and both processes are gone")
+
+
+def pick_up_far(finder: Client, far: socket.socket) -> None:
+    """Find the connection whose peer is here."""
+    if is_hung_up(far):
+        raise LostError("a parked connection was closed")
+    with finder.pick_up(b"far") as taken:
+        taken.send(b"x")
+        if far.recv(1) != b"x":
+            raise LostError("another connection was found")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    assert process.stderr is not None
+    process.stderr.close()
+
+
+def main() -> int:
+    """`python -m tests.soak.takeover [PARKED CLIENTS TAKEOVERS KILLS]`; return 1 if anything was lost."""
+    import tempfile
+
+    given = [int(each) for each in sys.argv[1:]]
+    parked, clients, takeovers, kills = [*given, *(10_000, 8, 50, 200)[len(given) :]]
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            result = in_a_row(Path(folder), parked, clients, takeovers)
+            print(
+                f"{result.takeovers} takeovers, {parked} parked, {result.pairs} pairs of {clients} clients: none lost, "
+                "none twice, no descriptor left over; the longest pause a client saw: "
+                f"{result.longest_s * 1000:.0f} ms",
+                flush=True,
+            )
+            seed = int.from_bytes(os.urandom(4), "big")
+            print(f"{kills} takeovers with a kill, seed {seed}", flush=True)
+            choice = random.Random(seed)
+            judged: dict[str, int] = {}
+            for _ in range(kills):
+                what = with_a_kill(Path(folder), choice)
+                killed = what.partition("(")[2].partition(")")[0]
+                judged[killed] = judged.get(killed, 0) + 1
+            print("; ".join(f"{killed}: {count}" for killed, count in sorted(judged.items())))
+    except LostError as error:
+        print(f"LOST: {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    sys.exit(main())
