@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.support.client import Client
+from tests.support.client import PATIENCE_S, Client
 from tests.support.descriptors import is_hung_up
 from tests.support.messages import DONE, DUMMY, MISSED, find_endp, found
 from tests.support.processes import Running, environment, running
@@ -206,7 +206,6 @@ def with_a_kill(folder: Path, choice: random.Random) -> str:
             if killed == "old before its offer":
                 _is_lost(path, far)
             elif killed == "new after it took":
-                old.wait()
                 _is_refused(path)
             else:
                 with Client(path) as finder:
@@ -224,12 +223,13 @@ def _await(old: Running, heir: Running, note: Path) -> str:
         heir.line("listening on ")
     except AssertionError:
         heir.process.wait()
-    killed = note.read_text() if note.exists() else "nobody"
-    if killed.startswith("new before"):
+    if note.exists() and note.read_text().startswith("new before"):
         old.line("nobody took over")
-    elif killed == "nobody":
-        old.wait()
-    return killed
+    else:
+        status = old.process.wait(PATIENCE_S)  # It may be killed after it was taken over.
+        if (status == 0) is (note.exists() and note.read_text().startswith("old")):
+            raise LostError(f"the old process ended with {status}: {old.lines} {heir.lines}")
+    return note.read_text() if note.exists() else "nobody"
 
 
 def _is_lost(path: Path, far: socket.socket) -> None:
