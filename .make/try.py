@@ -7,6 +7,7 @@ zsh and fish take alike, also when all of them are pasted at once.
 """
 
 import shlex
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -18,7 +19,7 @@ from scache_ctl.echo import Echo  # noqa: E402 - the folders come first
 from scache_fast import __main__ as scached  # noqa: E402
 
 TEXT = """\
-Starting scached on {socket}
+Starting scached on {path}
 It keeps open connections for other processes. Leave it running, open another terminal in this folder, and type:
 
     {client} park demo 127.0.0.1:{port}
@@ -27,6 +28,7 @@ It keeps open connections for other processes. Leave it running, open another te
 
 The first line opens a connection to a peer that is started here, and parks it. The second one, another process, takes
 the connection up, uses it and parks it again. The third one uses it once more: still the same connection.
+{client} list shows what is parked, {client} top a live view, {client} --help all commands.
 
 Press Ctrl-C here to stop it.
 """
@@ -34,17 +36,21 @@ Press Ctrl-C here to stop it.
 CLIENT = """\
 #!/bin/sh
 # scachectl, for the server that `make run` started last.
-SCACHE_SOCKET={socket} PYTHONPATH={path} exec {python} -m scache_ctl "$@"
+SCACHE_SOCKET={socket} SCACHED_ADMIN={admin} PYTHONPATH={path} exec {python} -m scache_ctl "$@"
 """
 
 
-def main(socket: Path) -> int:
+def main(path: Path) -> int:
     """Run the server until it is told to end; return its exit status."""
-    client = Path(".run/scachectl")
-    for path in (client, socket):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    if _is_served(path):
+        print(f"A server listens on {path} already: end that one first, or take make run SOCKET=…", file=sys.stderr)
+        return 1
+    client, admin = Path(".run/scachectl"), path.with_name(f"{path.name}.admin")
+    for each in (client, path):
+        each.parent.mkdir(parents=True, exist_ok=True)
     values = {
-        "socket": socket.absolute(),
+        "socket": path.absolute(),
+        "admin": admin.absolute(),
         "path": ":".join(f"{ROOT}/{folder}" for folder in ("ctl", "client", "fast", "spec")),
         "python": sys.executable,
     }
@@ -52,8 +58,17 @@ def main(socket: Path) -> int:
     client.chmod(0o755)
     peer = Echo(("127.0.0.1", 0))
     threading.Thread(target=peer.serve_forever, daemon=True).start()
-    print(TEXT.format(socket=socket, client=client, port=peer.server_address[1]), flush=True)
-    return scached.main(["--listen", str(socket), "--ttl-limit", "10m", "-v"])
+    print(TEXT.format(path=path, client=client, port=peer.server_address[1]), flush=True)
+    return scached.main(["--listen", str(path), "--admin", str(admin), "--ttl-limit", "10m", "-v"])
+
+
+def _is_served(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as trial:
+        try:
+            trial.connect(str(path))
+        except OSError:
+            return False  # what keeps the server from listening there is the server's to say
+    return True
 
 
 if __name__ == "__main__":

@@ -62,6 +62,18 @@ def test_lines_that_make_run_shows_work_in_every_shell(shell: str, shown: str, t
     ]
 
 
+def test_what_make_run_starts_can_be_watched_and_is_not_started_twice(shown: str, tmp_path: Path) -> None:
+    park = next(line.strip() for line in shown.splitlines() if " park " in line)
+    for command in (park, ".run/scachectl list"):
+        ended = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (ended.returncode, ended.stderr) == (0, "")
+    assert "demo" in ended.stdout
+    again = [sys.executable, f"{ROOT}/.make/try.py", "s"]
+    refused = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("A server listens on s already")
+
+
 def set_up(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Have an environment made for a project that is not there, by a venv and a pip that are quick."""
     (folder / "venv.py").write_text(FAKE_VENV)

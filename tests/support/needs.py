@@ -87,6 +87,7 @@ NEEDS: Final = {
     "strace": Need(
         "strace is not installed, or may not trace here", "strace", _works("strace", "-qq", "-o", "/dev/null", "true"),
     ),
+    "stunnel": Need("stunnel or openssl is not installed", "openssl stunnel4", _has("openssl", "stunnel")),
     "systemd": Need("systemd is not installed", "systemd", _has("systemd-analyze", "systemd-socket-activate")),
     "zsh": Need("zsh is not installed", "zsh", _has("zsh")),
 }  # fmt: skip
