@@ -64,10 +64,12 @@ def test_lines_that_make_run_shows_work_in_every_shell(shell: str, shown: str, t
 
 def test_what_make_run_starts_can_be_watched_and_is_not_started_twice(shown: str, tmp_path: Path) -> None:
     park = next(line.strip() for line in shown.splitlines() if " park " in line)
-    for command in (park, ".run/scachectl list"):
-        ended = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert (ended.returncode, ended.stderr) == (0, "")
-    assert "demo" in ended.stdout
+    parked, listed = (
+        subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
+        for command in (park, ".run/scachectl list")
+    )
+    assert (parked.returncode, listed.returncode, listed.stderr) == (0, 0, "")
+    assert "demo" in listed.stdout
     again = [sys.executable, f"{ROOT}/.make/try.py", "s"]
     refused = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (refused.returncode, refused.stdout) == (1, "")
