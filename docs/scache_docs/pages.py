@@ -25,7 +25,8 @@ from scache_spec.dances import EXAMPLES
 from scache_spec.vocabulary import Limits
 
 EXTRAS: Final = (("security.md", "SECURITY.md"), ("how-to/postfix.md", "deploy/postfix/README.md"),
-                 ("conformance/guide.md", "conformance/README.md"), ("speed.md", "bench/RESULTS.md"),
+                 ("conformance/guide.md", "conformance/README.md"), ("reference/traces.md", "conformance/TRACES.md"),
+                 ("speed.md", "bench/RESULTS.md"),
                  ("changes.md", "CHANGELOG.md"))  # fmt: skip
 """Pages that are files of the project: where they stand on the site, and where they come from."""
 

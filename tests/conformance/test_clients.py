@@ -1,10 +1,13 @@
 """Clients held against the specification: ours conform, each wrong one fails a case of a clause that it breaks."""
 
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from tests.support.checkout import ROOT
+from tests.support.client import PATIENCE_S
 from tests.wrong.clients import SLIPS
 
 from scache_conformance.clients.cases import CASES, ClientCase
@@ -70,6 +73,16 @@ def test_right_client_passes(command: list[str], pytestconfig: pytest.Config) ->
     """Two cases, and with --full every one."""
     tried = CASES if pytestconfig.getoption("--full") else [case("save-endp"), case("miss-then-hit")]
     results = [hold(each, [*command, *ARGUMENTS], 3.0) for each in tried]
+    assert [(each.slug, each.actual) for each in results if each.verdict is not Verdict.PASS] == []
+
+
+@pytest.mark.needs("compiler")
+def test_client_in_c_of_the_examples_passes(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    """Two cases, and with --full every one."""
+    strict = ["cc", "-Wall", "-Wextra", "-Werror", "-pedantic", "-o", str(tmp_path / "client")]
+    subprocess.run([*strict, str(ROOT / "examples/client.c")], check=True, timeout=PATIENCE_S)
+    tried = CASES if pytestconfig.getoption("--full") else [case("save-endp"), case("miss-then-hit")]
+    results = [hold(each, [str(tmp_path / "client"), *ARGUMENTS], 3.0) for each in tried]
     assert [(each.slug, each.actual) for each in results if each.verdict is not Verdict.PASS] == []
 
 

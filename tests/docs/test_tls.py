@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.client import PATIENCE_S
-from tests.support.processes import ROOT, environment, running
+from tests.support.processes import ROOT, TRY_AGAIN_MS, ended, environment, running
 
 PAGE = (ROOT / "docs/how-to/tls.md").read_text(encoding="utf-8")
 HOST = "mail.example.org"
@@ -101,9 +101,8 @@ def _await_listener(proxy: subprocess.Popen[str], path: Path) -> None:
         fields[3] == LISTENS and fields[-1] == str(path)
         for fields in map(str.split, Path("/proc/net/unix").read_text(encoding="utf-8").splitlines()[1:])
     ):
-        assert proxy.poll() is None, proxy.communicate()
+        assert not ended(proxy.pid, TRY_AGAIN_MS), proxy.communicate()
         assert time.monotonic() < deadline_s
-        time.sleep(0.01)
 
 
 def _run(program: Path) -> str:
