@@ -162,6 +162,9 @@ docs-serve: ## build it, and serve it on this machine
 docs-test: docs ## load every page in a browser, and step through each example there (needs chromium)
 	$(BIN)/python -m tests.docs.browser $(SITE) $(ARGS)
 
+docs-pictures: ## the same, with pictures of pages and terminal tools in .cache/pictures, at two widths, light and dark
+	@$(MAKE) --no-print-directory docs-test ARGS="--pictures .cache/pictures"
+
 # gcc's: they are loaded before Python, whose own allocator would hide the end of an object from them.
 SANITIZED := .cache/sanitized
 sanitize: setup ## the tests of the accelerator, under AddressSanitizer and UBSan

@@ -35,7 +35,7 @@ def frame(now: Seen, before: Seen, columns: int, lines: int) -> list[str]:
         expiring = sorted((row for row in now.parked if _number(row, "ttl_s") is not None), key=_ttl_s)
         labels = Counter(str(row["endpoint"]) for row in now.parked if "endpoint" in row)
         lists = {
-            "EXPIRING NEXT": [f"{cell('ttl_s', row.get('ttl_s')):>9} s  {_label(row)}" for row in expiring],
+            "EXPIRING NEXT": [f"{_ttl_s(row):>9.1f} s  {_label(row)}" for row in expiring],
             "BUSIEST LABELS": [f"{count:>9}    {cell('endpoint', label)}" for label, count in labels.most_common()],
             "CLIENTS": [_client(row) for row in now.clients],
         }

@@ -1,8 +1,8 @@
 """`python -m tests.docs.browser SITE [--pictures FOLDER]`: load every page of the built site in headless Chromium.
 
 Fails on errors in the console, on links within the site that lead nowhere, on a search that does not find a clause, and
-on an example that cannot be stepped through. With a folder it leaves pictures there of each kind of page, at the width
-of a desk and of a phone, light and dark.
+on an example that cannot be stepped through. With a folder it leaves pictures there of each kind of page and of the
+tools on a terminal, at the width of a desk and of a phone, light and dark.
 """
 
 import argparse
@@ -15,11 +15,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import quote, urldefrag, urljoin
 
 from playwright.sync_api import ConsoleMessage, Page, sync_playwright
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
+from tests.docs import terminals
 
 from scache_spec.dances import EXAMPLES
 
@@ -28,15 +29,18 @@ SWITCHES: Final = (
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 
-KINDS: Final = ("index", "tutorial", "spec/index", "spec/play", "spec/conversation", "spec/examples", "spec/FD",
-                "spec/clauses/FD-10", "reference/settings", "reference/client", "explanation/dance")  # fmt: skip
+KINDS: Final = ("index", "tutorial", "spec/index", "spec/what-if", "spec/play", "spec/conversation", "spec/examples",
+                "spec/FD", "spec/clauses/FD-10", "conformance/matrix", "how-to/tls", "reference/settings",
+                "reference/client", "reference/messages", "explanation/dance")  # fmt: skip
 """A page of each kind, of which pictures are taken."""
 
 PATIENCE_MS: Final = 60_000
 """How long a page may take on a busy machine. Arbitrary."""
 
-VIEWS: Final = {"desk": (1280, 900, False), "phone": (390, 844, True)}
-"""Width, height, and whether it is dark."""
+VIEWS: Final = {"desk": (1280, 900), "phone": (390, 844)}
+"""Width and height."""
+
+SCHEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -152,6 +156,20 @@ def play(page: Page, address: str) -> list[str]:
     return wrong
 
 
+def take_pictures(page: Page, address: str, view: str, folder: Path) -> None:
+    """Leave a picture of each kind of page and of each tool on a terminal, light and dark."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tools = list(terminals.pages(view))
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        for name in KINDS:
+            page.goto(f"{address}{name}.html")
+            page.screenshot(path=folder / f"{name.replace('/', '-')}-{view}-{scheme}.png", full_page=True)
+        for name, text in tools:
+            page.set_content(text)
+            page.screenshot(path=folder / f"{name}-{view}-{scheme}.png", full_page=True)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m tests.docs.browser")
@@ -163,11 +181,8 @@ def main(arguments: list[str] | None = None) -> int:
     with served(chosen.site) as address, sync_playwright() as playwright:
         chromium = shutil.which("chromium") or sys.exit("chromium is not installed: apt-get install chromium")
         browser = playwright.chromium.launch(executable_path=chromium, args=list(SWITCHES))
-        for view, (width, height, is_dark) in VIEWS.items():
-            context = browser.new_context(
-                viewport={"width": width, "height": height}, color_scheme="dark" if is_dark else "light"
-            )
-            page, said = context.new_page(), list[str]()
+        for view, (width, height) in VIEWS.items():
+            page, said = browser.new_page(viewport={"width": width, "height": height}), list[str]()
             listen(page, said)
             if view == "desk":
                 wrong += look_at(page, address, names, said)
@@ -176,10 +191,8 @@ def main(arguments: list[str] | None = None) -> int:
                 wrong += two_clicks(page, address)
             said.clear()
             wrong += play(page, address) + [f"play, {view}: console: {each}" for each in said]
-            for name in KINDS if chosen.pictures else ():
-                chosen.pictures.mkdir(parents=True, exist_ok=True)
-                page.goto(f"{address}{name}.html")
-                page.screenshot(path=chosen.pictures / f"{name.replace('/', '-')}-{view}.png", full_page=True)
+            if chosen.pictures:
+                take_pictures(page, address, view, chosen.pictures)
         browser.close()
     print("\n".join([*wrong, f"{len(names)} pages, {len(wrong)} faults"]))
     return bool(wrong)

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.checkout import ROOT
 from tests.support.client import PATIENCE_S
-from tests.support.processes import ROOT, TRY_AGAIN_MS, ended, environment, running
+from tests.support.processes import TRY_AGAIN_MS, ended, environment, running
 
 PAGE = (ROOT / "docs/how-to/tls.md").read_text(encoding="utf-8")
 HOST = "mail.example.org"
