@@ -37,6 +37,7 @@ from scache_conformance.suite.roots import ttl_hint
 from scache_conformance.suite.runner import Runner
 from scache_conformance.suite.unobservable import UNOBSERVABLE
 from scache_conformance.suite.verdicts import Exit, exit_status
+from scache_conformance.watch import command as watch
 from scache_conformance.wire.unmet import Unmet
 
 NAME: Final = "scache-conformance - hold a shared connection cache server against its specification"
@@ -58,6 +59,8 @@ SUBCOMMANDS
   clause ID             a clause, its cases, and what the published servers do
   client --exec 'COMMAND {socket} {script}'
                         hold a client against the specification: the suite is the server
+  watch --listen A --connect B
+                        stand between any clients and any server: show what they say, judge both
   traces [FILE]         write every transition of the small scope as NDJSON, for tests in any language
   replay FILE           play such a file on a server, plugged in as above
 
@@ -105,6 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "replay": replay,
         "clause": clauses.show,
         "client": client.run,
+        "watch": watch.run,
     }
     command = commands.get(words[0]) if words else None
     before = {number: signal.getsignal(number) for number in _ENDING}

@@ -73,6 +73,7 @@ def test_no_any_in_the_core() -> None:
 
 EDGES = {
     "reference/scache_reference/shell.py",
+    "conformance/scache_conformance/watch/relay.py",
     "fast/scache_fast/admin/connections.py",
     "fast/scache_fast/process/reloading.py",
     "fast/scache_fast/takeover/predecessor.py",

@@ -1,0 +1,1 @@
+"""Live traffic between any clients and any server: passed on, shown, and judged."""

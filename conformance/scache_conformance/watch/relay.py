@@ -1,0 +1,423 @@
+"""The sockets between clients and a server: each client gets a connection to the server of its own.
+
+Everything is passed on as it came: the same bytes, and each descriptor on the byte that it rode on. What one side does
+not take yet stays in the other side's socket, so both feel what they would feel without the relay: it is looked at with
+MSG_PEEK, sent on, and taken out only then. The relay itself keeps nothing.
+
+Nothing is decoded here: a `Follower` is told of everything that passed. Times are nanoseconds of CLOCK_BOOTTIME, which
+counts on while the machine sleeps, as servers have to (TTL-2).
+"""
+
+import array
+import errno
+import os
+import queue
+import resource
+import select
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from enum import Enum
+from pathlib import Path
+from typing import Final, Protocol
+
+from scache_conformance.wire.peer import CONTROL_BYTES, descriptors
+
+READ_BYTES: Final = 32_768
+"""Most bytes that are passed on at once. Arbitrary: lists of real clients have less than 1 000."""
+
+RESERVED_DESCRIPTORS: Final = 300
+"""Kept for the relay itself, and for the 253 descriptors that one message may carry."""
+
+BYTES_A_TURN: Final = 64
+"""Most bytes that are passed on one by one before others have their turn. Arbitrary."""
+
+CONNECT_AGAIN_S: Final = 0.02
+"""How often a connection is tried while the server's queue of new connections is full. Arbitrary."""
+
+CLOSING_THREADS: Final = 4
+"""Closing a descriptor may wait for its peer or its file system, so the loop leaves it to threads. Arbitrary."""
+
+EVENTS_MAX: Final = 256
+"""Most events of one turn. Arbitrary."""
+
+GONE: Final = {errno.EPIPE, errno.ECONNRESET, errno.ETOOMANYREFS}
+"""What sending says when the other side takes no more; the last one: the kernel lets no more descriptors be sent."""
+
+
+class Side(Enum):
+    """Who did something."""
+
+    CLIENT = "client"
+    SERVER = "server"
+
+
+class Follower(Protocol):
+    """Who is told what passed between one client and the server.
+
+    `at` is an instant before the server, or after the client, could know of the bytes. Each file of `files` was passed
+    with the first byte.
+    """
+
+    def passed(self, side: Side, data: bytes, files: Sequence[str], at_ns: int) -> None:
+        """Take note of what a side sent and the other has got."""
+
+    def ended(self, side: Side, at_ns: int) -> None:
+        """Take note that a side sends nothing more, or is gone."""
+
+    def closed(self, at_ns: int) -> None:
+        """Take note that the connection is over."""
+
+
+def now_ns() -> int:
+    """Return the time."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+class Relay:
+    """Listens for clients, and passes everything on until it is told to stop. A context manager."""
+
+    def __init__(self, listen: Path, connect: Path, follow: Callable[[], Follower]) -> None:
+        """Listen at a path, with the mode and the owner of the server's socket. Raises OSError.
+
+        `follow` makes whoever follows a new connection.
+        """
+        self.has_failed = False
+        """Whether a connection is not followed any more because its follower failed."""
+        self._listen_path: Final = listen
+        self._connect_path: Final = connect
+        self._follow: Final = follow
+        self._pairs_max: Final = (_raise_descriptor_limit() - RESERVED_DESCRIPTORS) // 2
+        self._ends: Final[dict[int, _End]] = {}
+        self._closing: Final = _Closing()
+        self._stop, self._stopper = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._epoll: Final = select.epoll()
+        self._epoll.register(self._stop, select.EPOLLIN)
+        self._listener: Final = _listener(listen, connect)
+        self._is_accepting = False
+        self._connects_again_s = 0.0
+
+    def __enter__(self) -> "Relay":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listen_path.unlink(missing_ok=True)
+        self._listener.close()
+        for end in list(self._ends.values()):
+            if end.pair.is_open:
+                self._close(end.pair)
+        self._epoll.close()
+        os.close(self._stop)
+        os.close(self._stopper)
+
+    def stop(self) -> None:
+        """Have `run` return. May be called by a signal handler."""
+        os.write(self._stopper, b"\0")
+
+    def run(self) -> None:
+        """Pass on what comes until `stop` is called."""
+        while True:
+            self._set_accepting()
+            timeout_s = max(0.0, self._connects_again_s - time.monotonic()) if self._connects_again_s else -1
+            for fd, mask in self._epoll.poll(timeout_s, EVENTS_MAX):
+                if fd == self._stop:
+                    return
+                if fd == self._listener.fileno():
+                    self._accept()
+                elif (end := self._ends.get(fd)) is not None:  # None: closed earlier in this turn
+                    self._serve(end, mask)
+
+    def _set_accepting(self) -> None:
+        if self._connects_again_s and time.monotonic() >= self._connects_again_s:
+            self._connects_again_s = 0.0
+        wanted = not self._connects_again_s and len(self._ends) < 2 * self._pairs_max
+        if wanted and not self._is_accepting:
+            self._epoll.register(self._listener, select.EPOLLIN)
+        elif self._is_accepting and not wanted:
+            self._epoll.unregister(self._listener)
+        self._is_accepting = wanted
+
+    def _accept(self) -> None:
+        """Connect to the server first: a client that the server has no place for waits here as it would there."""
+        to_server = socket.socket(socket.AF_UNIX)
+        to_server.setblocking(False)
+        try:
+            to_server.connect(str(self._connect_path))
+        except BlockingIOError:
+            to_server.close()
+            self._connects_again_s = time.monotonic() + CONNECT_AGAIN_S
+            return
+        except OSError:  # nobody listens there, or not for us: the client is shown the end at once
+            to_server.close()
+            self._listener.accept()[0].close()
+            return
+        to_client, _ = self._listener.accept()
+        to_client.setblocking(False)
+        pair = _Pair(_End(to_client, Side.CLIENT), _End(to_server, Side.SERVER), self._follow())
+        for end in (pair.client, pair.server):
+            end.pair = pair
+            self._ends[end.fd] = end
+            self._set_interest(end)
+
+    def _serve(self, end: "_End", mask: int) -> None:
+        pair, other = end.pair, end.other
+        if mask & select.EPOLLOUT and other.is_blocked:
+            other.is_blocked = False
+            self._forward(other)
+        if pair.is_open and mask & (select.EPOLLHUP | select.EPOLLERR) and not end.is_gone:
+            end.is_gone = True
+            self._give_up(other)
+        if pair.is_open and mask & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR) and not end.is_blocked:
+            self._forward(end)
+        if pair.is_open and pair.client.has_ended and pair.server.has_ended:
+            self._close(pair)
+        if pair.is_open:
+            self._set_interest(pair.client)
+            self._set_interest(pair.server)
+
+    def _forward(self, end: "_End") -> None:
+        """Pass on one read of what this end sent, as much as the other takes; nothing is lost if that is less."""
+        if end.has_ended:
+            return
+        try:
+            data, control, flags, _ = end.socket.recvmsg(READ_BYTES, CONTROL_BYTES, _PEEK)
+        except BlockingIOError:
+            return
+        except ConnectionResetError:  # it went away with bytes unread
+            data, control, flags = b"", [], 0
+        if not data:
+            self._end(end)
+            return
+        fds = descriptors(control)
+        if flags & socket.MSG_CTRUNC:  # this process is out of descriptors: what is passed on would not be all
+            self._close_descriptors(fds)
+            self._close(end.pair)
+        elif fds and len(data) > 1:
+            self._close_descriptors(fds)
+            self._forward_byte_by_byte(end)
+        elif sent := self._send(end, data, fds):
+            end.socket.recv(sent)
+
+    def _forward_byte_by_byte(self, end: "_End") -> None:
+        """Pass on bytes that come together with descriptors, each by itself: a read says only that some have come.
+
+        Whoever reads plain bytes first must not lose what rides on a later one. No client and no server that waits for
+        its turn brings this about. A byte is taken out once the other side has room for it.
+        """
+        for _ in range(BYTES_A_TURN):
+            if not end.other.has_room():
+                end.is_blocked = True
+                return
+            data, control, flags, _ = end.socket.recvmsg(1, CONTROL_BYTES, socket.MSG_CMSG_CLOEXEC)
+            fds = descriptors(control)
+            if flags & socket.MSG_CTRUNC or not self._send(end, data, fds):
+                self._close(end.pair)
+                return
+            if fds:
+                return
+
+    def _send(self, end: "_End", data: bytes, fds: Sequence[int]) -> int:
+        """Send to the other side what came from this one, close the descriptors, and return how much was taken."""
+        try:
+            files = [_name_of(fd) for fd in fds]
+            at_ns = now_ns()
+            sent = end.other.send(data, fds)
+        finally:
+            self._close_descriptors(fds)
+        if sent is None:
+            self._give_up(end)
+            return 0
+        if sent:
+            self._tell(end.pair, lambda follower: follower.passed(end.side, data[:sent], files, at_ns))
+        else:
+            end.is_blocked = True
+        return sent
+
+    def _close_descriptors(self, fds: Sequence[int]) -> None:
+        for fd in fds:
+            self._closing.close(fd)
+
+    def _end(self, end: "_End") -> None:
+        """Tell the other end that this one sends nothing more."""
+        self._tell(end.pair, lambda follower: follower.ended(end.side, now_ns()))
+        end.has_ended = True
+        end.other.shut(socket.SHUT_WR)
+
+    def _give_up(self, end: "_End") -> None:
+        """Pass nothing more on from this end: the other is gone. It notices when it writes, as without the relay."""
+        if not end.has_ended:
+            self._tell(end.pair, lambda follower: follower.ended(end.other.side, now_ns()))
+        end.has_ended = True
+        end.shut(socket.SHUT_RD)
+
+    def _close(self, pair: "_Pair") -> None:
+        pair.is_open = False
+        at_ns = now_ns()
+        for end in (pair.client, pair.server):
+            del self._ends[end.fd]
+            end.socket.close()  # also takes it out of the epoll
+        self._tell(pair, lambda follower: follower.closed(at_ns))
+
+    def _tell(self, pair: "_Pair", tell: Callable[[Follower], None]) -> None:
+        """Tell who follows; what nobody foresaw there ends the following of this connection, not the traffic."""
+        if pair.follower is None:
+            return
+        try:
+            tell(pair.follower)
+        except Exception:  # noqa: BLE001  the guard at this edge of the loop
+            traceback.print_exc()
+            pair.follower, self.has_failed = None, True
+
+    def _set_interest(self, end: "_End") -> None:
+        """Wait for what can be gone on with. A hangup is reported always, so an end that has hung up is not waited for
+        while the other takes nothing."""
+        interest = (0 if end.has_ended or end.is_blocked else select.EPOLLIN) | (
+            select.EPOLLOUT if end.other.is_blocked and not end.other.has_ended else 0
+        )
+        wanted = None if end.is_gone and (end.is_blocked or end.has_ended) else interest
+        if wanted == end.interest:
+            return
+        if end.interest is None and wanted is not None:
+            self._epoll.register(end.fd, wanted)
+        elif wanted is None:
+            self._epoll.unregister(end.fd)
+        else:
+            self._epoll.modify(end.fd, wanted)
+        end.interest = wanted
+
+
+_PEEK: Final = socket.MSG_PEEK | socket.MSG_CMSG_CLOEXEC
+
+
+class _End:
+    """One of the two sockets of a connection, and how far what comes in there has been passed on."""
+
+    pair: "_Pair"
+
+    def __init__(self, connection: socket.socket, side: Side) -> None:
+        self.socket: Final = connection
+        self.fd: Final = connection.fileno()
+        self.side: Final = side
+        self.is_gone = False
+        """Whether it has hung up: it may have sent more before, and takes nothing."""
+        self.has_ended = False
+        """Whether nothing more is passed on from here."""
+        self.is_blocked = False
+        """Whether the other end has to take more before anything is passed on from here."""
+        self.interest: int | None = None
+
+    @property
+    def other(self) -> "_End":
+        """Return the other end."""
+        return self.pair.server if self.side is Side.CLIENT else self.pair.client
+
+    def send(self, data: bytes, fds: Sequence[int]) -> int | None:
+        """Send; return how many bytes were taken, None if none ever will be."""
+        control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        try:
+            return self.socket.sendmsg([data], control)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+            return None
+
+    def shut(self, how: int) -> None:
+        """Shut down one direction."""
+        try:
+            self.socket.shutdown(how)
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:  # it is gone altogether
+                raise
+
+    def has_room(self) -> bool:
+        """Tell whether a byte would be taken now, or refused for good."""
+        poll = select.poll()
+        poll.register(self.fd, select.POLLOUT)
+        return bool(poll.poll(0))
+
+
+class _Pair:
+    """A client, its connection to the server, and who follows the two."""
+
+    def __init__(self, client: _End, server: _End, follower: Follower) -> None:
+        self.client: Final = client
+        self.server: Final = server
+        self.follower: Follower | None = follower
+        self.is_open = True
+
+
+class _Closing:
+    """Closes descriptors in threads: a passed one may be the last copy, whose close may wait for whoever it leads to.
+
+    The threads do not outlive the process, in whose end no close waits.
+    """
+
+    def __init__(self) -> None:
+        self._queue: Final[queue.SimpleQueue[int]] = queue.SimpleQueue()
+        for number in range(CLOSING_THREADS):
+            threading.Thread(target=self._close_all, name=f"closing-{number}", daemon=True).start()
+
+    def close(self, fd: int) -> None:
+        """Close a descriptor soon."""
+        self._queue.put(fd)
+
+    def _close_all(self) -> None:
+        while True:
+            fd = self._queue.get()
+            try:
+                os.close(fd)
+            except OSError:
+                continue  # an error of what it led to; the descriptor is gone all the same
+
+
+def _name_of(fd: int) -> str:
+    """Return what the kernel calls an open file, such as `socket:[1234]`, without asking the file for anything."""
+    return os.readlink(f"/proc/self/fd/{fd}")
+
+
+def _listener(path: Path, server: Path) -> socket.socket:
+    _remove_stale(path)
+    with ExitStack() as undo:
+        listener = undo.enter_context(socket.socket(socket.AF_UNIX))
+        listener.setblocking(False)
+        listener.bind(str(path))
+        undo.callback(path.unlink)
+        try:
+            of_server = server.stat()
+        except FileNotFoundError:
+            of_server = path.stat()  # the server is not there yet: as the umask has it
+        path.chmod(of_server.st_mode & 0o777)
+        if os.geteuid() == 0:
+            os.chown(path, of_server.st_uid, of_server.st_gid)
+        listener.listen(socket.SOMAXCONN)
+        undo.pop_all()
+    return listener
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove a socket that nobody listens at. Raises FileExistsError for any other file."""
+    if not path.exists():
+        return
+    with socket.socket(socket.AF_UNIX) as trial:
+        trial.setblocking(False)
+        try:
+            trial.connect(str(path))
+        except ConnectionRefusedError:
+            if path.is_socket():
+                path.unlink()
+                return
+        except OSError:
+            pass  # whatever it is, it is not ours
+    raise FileExistsError(errno.EEXIST, "somebody listens there, or it is no socket", str(path))
+
+
+def _raise_descriptor_limit() -> int:
+    """Allow this process as many descriptors as it may have, and return how many."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard

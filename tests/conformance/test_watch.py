@@ -1,0 +1,248 @@
+"""`scache-conformance watch` as a process: what it passes on, what it prints, what it says of wrong servers."""
+
+import os
+import select
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+
+import pytest
+from tests.support.client import PATIENCE_S, Client
+from tests.support.messages import DONE, DUMMY, GREETING, find_endp, found, save_dest, save_endp
+from tests.support.processes import Running, module, run, running, standing
+from tests.support.watching import Watcher, faults, watching
+
+DANCES = 1_000
+
+PROPERTIES = b"long " * 1_000
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def listener(tmp_path: Path) -> Iterator[socket.socket]:
+    """A server whose part the test plays."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.settimeout(PATIENCE_S)
+        listener.bind(str(tmp_path / "server"))
+        listener.listen()
+        yield listener
+
+
+def read(sock: socket.socket, byte_count: int) -> bytes:
+    """Return so many bytes, fewer at the end of the connection."""
+    data = b""
+    while len(data) < byte_count and (more := sock.recv(byte_count - len(data))):
+        data += more
+    return data
+
+
+def connected(
+    stack: ExitStack, tmp_path: Path, listener: socket.socket
+) -> tuple[Watcher, socket.socket, socket.socket]:
+    """Return a watcher, a client of it that is not greeted, and the server's end of its connection."""
+    watcher = stack.enter_context(watching(tmp_path / "watched", tmp_path / "server"))
+    client = stack.enter_context(Client(watcher.path, greeted=False)).sock
+    server, _ = listener.accept()
+    server.settimeout(PATIENCE_S)
+    return watcher, client, stack.enter_context(server)
+
+
+def watch_server(stack: ExitStack, tmp_path: Path, *words: str) -> Watcher:
+    """Return a watcher before a server of ours, right or wrong."""
+    name, *options = words
+    stack.enter_context(standing(name, tmp_path / "server", *options))
+    return stack.enter_context(watching(tmp_path / "watched", tmp_path / "server", "--alone", "--ttl-limit", "600"))
+
+
+def test_1000_dances_at_once_are_right(stack: ExitStack, tmp_path: Path) -> None:
+    options = ("--clients-max", str(DANCES), "--ttl-limit", "600")
+    watcher = watch_server(stack, tmp_path, "scache_fast", *options)
+    clients = [stack.enter_context(Client(watcher.path)) for _ in range(DANCES)]
+    lines = [socket.socketpair() for _ in clients]
+    for number, client in enumerate(clients):
+        client.send(save_endp(b"e%d" % (number % 10)))
+    for client, (mine, far) in zip(clients, lines, strict=True):
+        stack.enter_context(far)
+        assert client.hear() == DUMMY
+        client.send(b"\0", mine.fileno())
+        mine.close()
+    for number, client in enumerate(clients):
+        assert client.hear() == DONE
+        client.send(find_endp(b"e%d" % (number % 10)))
+    for client in clients:
+        assert client.hear() == found(b"p")
+        client.send(DUMMY)
+    for client in clients:
+        data, (taken,) = client.read_with_descriptors()
+        assert data == b"\0"
+        os.close(taken)
+        client.send(DUMMY)
+        client.close()
+    *_, summary = events = watcher.end()
+    assert faults(events) == faults(events, "client") == []
+    assert summary["connections"] == DANCES
+    assert summary["dances"] == {"save_endp": DANCES, "find_endp hit": DANCES}
+    assert watcher.process.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_it_and_removes_its_socket(
+    stack: ExitStack, tmp_path: Path, listener: socket.socket, number: int
+) -> None:
+    watcher, client, server = connected(stack, tmp_path, listener)
+    events = watcher.end(number)
+    assert [each["event"] for each in events] == ["summary"]
+    assert watcher.process.returncode == 0
+    assert client.recv(1) == server.recv(1) == b""
+    assert not watcher.path.exists()
+
+
+def test_dance_is_told_with_what_passed(stack: ExitStack, tmp_path: Path) -> None:
+    watcher = watch_server(stack, tmp_path, "scache_reference", "--ttl-limit", "600")
+    with Client(watcher.path) as client:
+        far = stack.enter_context(client.park(b"e"))
+        assert client.say(save_dest(b"d", b"b", b"e")) == DONE
+        stack.enter_context(client.pick_up(b"e"))
+        far.close()
+    saved, bound, fetched, _ = watcher.end()
+    assert [each["request"] for each in (saved, bound, fetched)] == ["save_endp", "save_dest", "find_endp"]
+    assert saved["file"] == fetched["file"]
+    assert saved["file"].startswith("socket:[")
+    assert fetched["seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "clause"), [("newest-first", "ENDP-3"), ("hands-out-twice", "ENDP-4"), ("properties-are-cut", "FD-13")]
+)
+def test_wrong_server_is_caught(stack: ExitStack, tmp_path: Path, name: str, clause: str) -> None:
+    stack.enter_context(standing_wrong(tmp_path / "server", name))
+    watcher = stack.enter_context(watching(tmp_path / "watched", tmp_path / "server"))
+    with Client(watcher.path) as client:
+        lines = [client.park(b"e", PROPERTIES) for _ in range(3)]
+        for _ in lines:
+            properties = client.say(find_endp(b"e"))
+            assert properties.startswith(b"status\0000\0")
+            os.close(client.take())
+            client.send(DUMMY)
+        for line in lines:
+            line.close()
+    assert clause in faults(watcher.end())
+    assert watcher.process.returncode == 1
+
+
+def standing_wrong(path: Path, name: str) -> AbstractContextManager[Running]:
+    return running("--listen", path, "--ttl-limit", "600", command=(*module("tests.wrong"), name))
+
+
+def test_client_that_sends_ahead_is_told(stack: ExitStack, tmp_path: Path) -> None:
+    watcher = watch_server(stack, tmp_path, "scache_fast")
+    with Client(watcher.path) as client:
+        client.send(2 * find_endp(b"e"))
+        answer = b""
+        while answer.count(b"status") < 2:
+            answer += client.hear()
+    events = watcher.end()
+    assert faults(events, "client") == ["CLNT-2"]
+    assert faults(events) == []
+
+
+def test_what_the_server_says_without_being_asked_is_told(
+    stack: ExitStack, tmp_path: Path, listener: socket.socket
+) -> None:
+    watcher, client, server = connected(stack, tmp_path, listener)
+    server.sendall(GREETING + DONE)
+    assert read(client, len(GREETING + DONE)) == GREETING + DONE
+    assert faults(watcher.end()) == ["CONN-13"]
+
+
+def test_descriptor_rides_on_its_own_byte_when_others_come_with_it(
+    stack: ExitStack, tmp_path: Path, listener: socket.socket
+) -> None:
+    """The server reads plain bytes first, and loses no descriptor by that."""
+    watcher, client, server = connected(stack, tmp_path, listener)
+    watcher.process.send_signal(signal.SIGSTOP)
+    client.sendall(b"plain ")
+    client.sendall(b"bytes")
+    socket.send_fds(client, [b"!?"], [client.fileno(), client.fileno()])
+    client.sendall(b"tail")
+    watcher.process.send_signal(signal.SIGCONT)
+    assert read(server, 11) == b"plain bytes"
+    data, taken, _, _ = socket.recv_fds(server, 1, 9)
+    assert (data, len(taken)) == (b"!", 2)
+    for fd in taken:
+        os.close(fd)
+    assert read(server, 5) == b"?tail"
+
+
+def test_no_more_is_read_than_the_other_side_takes(stack: ExitStack, tmp_path: Path, listener: socket.socket) -> None:
+    """A client that writes without end is stopped by a server that reads nothing, and goes on once that reads."""
+    watcher, client, server = connected(stack, tmp_path, listener)
+    client.setblocking(False)
+    with Client(watcher.path, greeted=False) as another:  # who is served meanwhile: its turn is a turn of the loop
+        other_server, _ = listener.accept()
+        sent = 0
+        with other_server:
+            quiet_turns = 0
+            while quiet_turns < 10:
+                try:
+                    sent += client.send(b"x" * 65_536)
+                    quiet_turns = 0
+                except BlockingIOError:
+                    other_server.sendall(b"!")
+                    assert another.hear() == b"!"
+                    quiet_turns += 1
+    assert sent < 2_000_000, "what two sockets hold"
+    client.shutdown(socket.SHUT_WR)
+    received = 0
+    while data := server.recv(1_000_000):
+        received += len(data)
+    assert received == sent
+
+
+def test_end_is_passed_on_in_both_ways(stack: ExitStack, tmp_path: Path, listener: socket.socket) -> None:
+    watcher, client, server = connected(stack, tmp_path, listener)
+    client.sendall(b"last")
+    client.shutdown(socket.SHUT_WR)
+    assert read(server, 4) == b"last"
+    assert server.recv(1) == b""
+    server.sendall(b"answer")
+    assert read(client, 6) == b"answer"
+    server.close()
+    assert client.recv(1) == b""
+    watcher.end()
+
+
+def test_client_that_is_gone_is_gone_for_the_server(stack: ExitStack, tmp_path: Path, listener: socket.socket) -> None:
+    watcher, client, server = connected(stack, tmp_path, listener)
+    client.sendall(b"last")
+    client.close()
+    assert read(server, 4) == b"last"
+    assert server.recv(1) == b""
+    poll = select.poll()
+    poll.register(server, 0)
+    assert poll.poll(PATIENCE_S * 1000)[0][1] & select.POLLHUP
+    with pytest.raises(BrokenPipeError):
+        server.sendall(b"too late")
+    watcher.end()
+
+
+def test_server_that_is_not_there_is_shown_as_an_end(stack: ExitStack, tmp_path: Path) -> None:
+    watcher = stack.enter_context(watching(tmp_path / "watched", tmp_path / "nobody"))
+    with Client(watcher.path, greeted=False) as client:
+        assert client.is_closed()
+    assert watcher.end()[-1]["connections"] == 0
+
+
+def test_nobody_is_pushed_from_a_socket(tmp_path: Path, listener: socket.socket) -> None:
+    path = tmp_path / "server"
+    tried = run("watch", "--listen", path, "--connect", path, command=module("scache_conformance"))
+    assert tried.returncode == 2
+    assert "somebody listens there" in tried.stderr
+    assert run("watch", "--listen", path, command=module("scache_conformance")).returncode == 2
