@@ -179,6 +179,22 @@ def test_LIFE_11_hand_over_that_has_begun_is_finished_and_what_comes_back_is_fir
             far.close()
 
 
+def test_LIFE_11_request_behind_a_hand_over_is_carried_out_by_the_new_process(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with old_server(tmp_path) as old, Client(path) as peer, Client(path) as holder:
+        fars = [peer.park(b"e"), peer.park(b"other", b"o")]
+        assert holder.say(find_endp(b"e")) == found(b"p")
+        with new_server(tmp_path) as new:
+            old.line("1 clients finish here")
+            # The first list is no `dummy`: what was found goes back. The second one comes in the same read.
+            assert holder.say(find_endp(b"none") + find_endp(b"other")) == found(b"o")
+            old.wait()
+            peer.pick_up(b"e").close()
+            new.end()
+        for far in fars:
+            far.close()
+
+
 def test_LIFE_12_new_process_that_dies_before_it_takes_costs_nothing(tmp_path: Path) -> None:
     """It dies when it has asked, when it is ready, and after each message that it confirms, the last one included."""
     with old_server(tmp_path) as old, Client(tmp_path / "s") as peer, peer.park(b"e") as far:

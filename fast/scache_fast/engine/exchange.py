@@ -118,7 +118,7 @@ class Exchange:
 
     def adopt_session(self, session: Session) -> None:
         """Take in a session, the older ones of an endpoint after the newer ones."""
-        self._table.put_back(session, 0)  # LIFE-10
+        self._table.put_back(session, _LONG_AGO_NS)  # LIFE-10
 
     def adopt_back(self, session: Session, now_ns: int) -> None:
         """Take in a session that came back to the other process: it is found first, if it has not expired meanwhile."""
@@ -221,6 +221,9 @@ class Exchange:
         self._context.faults.contained = 0
         counters.turns_before = -turns
 
+
+_LONG_AGO_NS = 0
+"""An instant at which nothing has expired: whoever is in charge sees to what is due."""
 
 _COUNTERS = (
     "bindings_saved", "clients_refused", "clients_welcomed", "dead", "dest_refused", "endp_refused", "expired",

@@ -38,6 +38,9 @@ LAST_S: Final = 5.0
 _UNCONFIRMED_MAX: Final = 2
 """How many messages are under way at once: while one is worked on there, the next is made here."""
 
+_OFFERED: Final = 1
+"""The count of the eventfd after the offer; one read takes all of it."""
+
 _OWN_DESCRIPTORS: Final = 32
 """How many a server needs for itself. A bit too many."""
 
@@ -204,7 +207,7 @@ class Predecessor:
         reason: str | None = None
         try:
             self._send_everything(attempt, listeners, clients, sessions)
-            os.eventfd_write(attempt.offer, 1)  # LIFE-12
+            os.eventfd_write(attempt.offer, _OFFERED)  # LIFE-12
         except (ChannelError, SnapshotError, TooManyInFlightError) as error:
             reason = str(error)
         except Exception as error:  # Whatever it is: this server has everything, and serves on.
@@ -314,9 +317,8 @@ class Predecessor:
         back = self._exchange.take_back()
         try:
             for some in snapshot.cut(back, _session_bytes, self._portion):
-                attempt.channel.send(
-                    Kind.PUT_BACK, snapshot.encode_sessions(some), [each.descriptor for each in some], deadline_s
-                )  # LIFE-11
+                payload, descriptors = snapshot.encode_sessions(some), [each.descriptor for each in some]
+                attempt.channel.send(Kind.PUT_BACK, payload, descriptors, deadline_s)  # LIFE-11
             for client in self._exchange.movable:
                 self._pass_on(attempt, client, deadline_s)
             if not server.clients:
