@@ -29,6 +29,7 @@ def is_quiet(connection: socket.socket) -> bool:
     True False
     """
     try:
+        connection.getpeername()  # fails for what was never connected: an unbound datagram socket is silent, too
         connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except BlockingIOError:
         return True

@@ -5,10 +5,15 @@ knows besides (TLS keys, bytes that a transport has already read) is lost. What 
 a byte is sent.
 """
 
+import errno
 import os
 import ssl
 from asyncio.trsock import TransportSocket
 from socket import socket
+from typing import Final
+
+INT_MAX: Final = 2**31 - 1
+"""The largest number that can be a descriptor; of a larger one os.fstat says OverflowError."""
 
 
 def descriptor_of(connection: object) -> int:
@@ -37,6 +42,8 @@ def descriptor_of(connection: object) -> int:
             raise TypeError(f"{connection!r} is no connection; park a socket, or the number of a descriptor")
     if fd < 0:
         raise ValueError(f"{connection!r} is closed; park an open connection")
+    if fd > INT_MAX:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
     os.fstat(fd)
     return fd
 

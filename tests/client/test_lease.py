@@ -446,6 +446,12 @@ def test_endpoint_travels_with_the_binding(world: World) -> None:
     assert world.cache.bindings == [(b"d", b"endpoint 0", b"endpoint 0")]
 
 
+def test_what_has_no_peer_is_not_quiet() -> None:
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        with socket.socket(socket.AF_INET, kind) as alone:
+            assert not is_quiet(alone)
+
+
 def test_quiet_is_open_and_silent() -> None:
     mine, far = socket.socketpair()
     with mine, far:

@@ -87,3 +87,9 @@ def test_descriptor_zero_may_be_parked(shell: Shell, peer: Scripted, pair: Pair)
         os.close(saved)
     os.write(peer.taken[0], b"through")
     assert pair.far.recv(7) == b"through"
+
+
+@pytest.mark.parametrize("number", [2**31, 2**40, 2**70])
+def test_number_too_large_for_a_descriptor_is_no_open_descriptor(park: Park, number: int) -> None:
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        park(number)
