@@ -126,6 +126,11 @@ class CommandServer(Target):
             self._folder.cleanup()
             self._folder = None
 
+    def revive(self) -> None:
+        """Start it again in its folder, where it would find what it wrote before."""
+        self._end_process()
+        self.start()
+
     def another(self, **limits: int) -> Target:
         """Return a second server of the same command. Raises Unavailable if a limit has no place in the command."""
         for name in limits:

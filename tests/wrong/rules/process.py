@@ -1,8 +1,10 @@
 """Wrong rules: who waits for whom, how long a client may take, when the process ends."""
 
+import pickle
 import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from tests.wrong import registry
 from tests.wrong.rules.changes import changed
@@ -140,3 +142,30 @@ def idle_since_the_start(right, server, client):
 def waits_for_bindings(right, server):
     """The server does not exit while there are bindings."""
     return None if server.cache.bindings else right(server)
+
+
+@wrong("LIFE-4", of=Shell.close, escapes=NO_PROCESS | NOT_GENERATED)
+def told_to_end_is_a_failure(right, self):
+    """A server that was told to end exits with status 1."""
+    right(self)
+    raise SystemExit(1)
+
+
+@wrong("LIFE-1", escapes=NO_PROCESS | NOT_GENERATED)
+def bindings_outlive_the_server(instead):
+    """At its end a server writes its bindings to a file, and reads them when it begins."""
+
+    def file_of(shell):
+        return Path(f"{shell._listeners[0].getsockname()}.bindings")
+
+    @instead(Shell.__init__)
+    def begin(right, self, *given, **named):
+        right(self, *given, **named)
+        if file_of(self).exists():
+            bindings = pickle.loads(file_of(self).read_bytes())
+            self._state = replace(self._state, cache=replace(self._state.cache, bindings=bindings))
+
+    @instead(Shell.stop)
+    def stop(right, self):
+        file_of(self).write_bytes(pickle.dumps(self._state.cache.bindings))
+        right(self)

@@ -117,6 +117,12 @@ def smuggled_descriptor_is_taken(right, self, client):
     self._apply(events.on_unsolicited(self._state, handles))
 
 
+@wrong("FD-1", of=events.on_unsolicited, escapes=NO_PROCESS | NOT_GENERATED)
+def stowaways_stay_open(right, server, handles):
+    """A descriptor that rides on a byte that was not made for one stays open."""
+    return server, ()
+
+
 @wrong("ENDP-2", of=(selectors, "DefaultSelector"), escapes=NO_PROCESS | NOT_GENERATED)
 def thousand_descriptors_are_too_many(right):
     """The server waits by select(2), which knows no descriptor above 1023."""

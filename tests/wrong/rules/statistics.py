@@ -11,7 +11,7 @@ from scache_spec import cache as caches
 from scache_spec import events, statistics
 from scache_spec.conversation import Action
 from scache_spec.effects import Exit, PrintStatistics
-from scache_spec.vocabulary import FIND_DEST, SAVE_DEST, SAVE_ENDP
+from scache_spec.vocabulary import FIND_DEST, FIND_ENDP, SAVE_DEST, SAVE_ENDP
 
 # Sizes.
 
@@ -163,3 +163,13 @@ def exits_without_statistics(right, server):
     """At exit no statistics are printed."""
     server, effects = right(server)
     return server, without(PrintStatistics, effects)
+
+
+@wrong("STAT-3", of=Action.REPLY_MALFORMED)
+def malformed_finds_are_misses(right, server, client, given):
+    """A find that is malformed counts as a miss."""
+    server, effects = right(server, client, given)
+    if given.request_name in (FIND_ENDP, FIND_DEST):
+        counters = statistics.count_find(server.counters, given.request_name, hit=False)
+        server = replace(server, counters=counters)
+    return server, effects
