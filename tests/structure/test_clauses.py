@@ -45,7 +45,6 @@ OPERATOR = "no case can tell a wrong server from a right one: only an operator's
 NOT_BROKEN = {
     "CONN-14": FREE,
     "ENDP-7": FREE,
-    "LIFE-1": "a server that breaks it would leave files behind on the machine",
     "LIFE-5": "what nobody foresaw has to be brought about first: tests/fast does",
     **dict.fromkeys((f"LIFE-{number}" for number in range(6, 13)), OPERATOR),
     "TTL-7": "leaves to the server when to remove what can no more be found",
