@@ -14,7 +14,7 @@ from tests.support.messages import GREETING, MISSED, find_endp
 from tests.support.processes import running
 from tests.support.servers import Clock, Fast
 
-from scache_fast.process.listening import SocketFile, listen
+from scache_fast.process.listening import SocketFile, listen, listen_for_operators
 from scache_fast.process.logger import Logger
 from scache_fast.process.socket_watch import LOOK_S, SocketWatch
 from scache_fast.settings.sources import merge
@@ -206,3 +206,24 @@ def test_lost_socket_for_operators_is_said_once(tmp_path: Path) -> None:
         os.close(watch._operators.file)
     (line,) = said
     assert line.startswith(f"warning: somebody removed the socket '{path}', operators cannot connect any more: ")
+
+
+def test_file_for_operators_that_came_with_a_takeover_is_watched(tmp_path: Path) -> None:
+    """And no more, once the next process has taken over: it is that process's then."""
+    said: list[str] = []
+    clock, files = Clock(), list[SocketFile]()
+    log = Logger(lambda priority, line: said.append(line))
+    with Fast() as house:
+        watch = SocketWatch([], [], merge({}), log, is_in_chroot=False, admin_files=files, clock=clock)
+        for name in ("admin", "later"):
+            file = listen_for_operators(str(tmp_path / name), None, [], log)
+            files.append(file)
+            (tmp_path / name).unlink()
+            if name == "later":
+                files.clear()
+            clock.now_ns += LOOK_S * NS_PER_S
+            watch.after_turn(house.server)
+            file.close()
+    (line,) = said
+    assert "admin" in line
+    assert "operators cannot connect any more" in line

@@ -383,3 +383,59 @@ def test_under_systemd_and_master_it_is_refused_both_ways(tmp_path: Path) -> Non
             old.end()
     with pytest.raises(StartError, match="postfix reload"):
         parse("scached", ["-l", "-t", "unix", "--takeover", "x"], {"GENERATION": "1"})
+
+
+def test_LIFE_11_second_takeover_is_refused_while_what_was_begun_before_the_first_may_come_back(tmp_path: Path) -> None:
+    with old_server(tmp_path) as old, Client(tmp_path / "s") as taker, taker.park(b"e") as far:
+        assert taker.say(find_endp(b"e")) == found(b"p")
+        with new_server(tmp_path) as new:
+            with AdminClient(str(tmp_path / "admin")) as admin, pytest.raises(AdminError, match="still finishes what"):
+                admin.ask("takeover", format=FORMAT, descriptors=1000)
+            taker.close()
+            old.wait()
+            with new_server(tmp_path) as last, Client(tmp_path / "s") as finder:
+                new.wait()
+                is_served(finder, far)
+                last.end()
+
+
+def test_LIFE_11_drained_server_waits_for_what_may_come_back(tmp_path: Path) -> None:
+    """Nothing else is parked. A client leaves, and another goes on: neither process ends meanwhile."""
+    with (
+        old_server(tmp_path) as old,
+        Client(tmp_path / "s") as taker,
+        Client(tmp_path / "s") as leaver,
+        taker.park(b"e"),
+        taker.park(b"back"),
+        AdminClient(str(tmp_path / "admin")) as admin,
+    ):
+        assert taker.say(find_endp(b"e")) == found(b"p")
+        assert leaver.say(find_endp(b"back")) == found(b"p")
+        admin.ask("drain")
+        with new_server(tmp_path) as new:
+            old.line("2 clients finish here")
+            leaver.close()
+            with Client(tmp_path / "s") as finder:
+                while (answer := finder.say(find_endp(b"back"))) == MISSED:
+                    pass  # It has not come back yet.
+                assert answer == found(b"p")
+                os.close(taker.take())
+                assert taker.say(DUMMY + find_endp(b"none")) == MISSED
+                old.wait()
+                os.close(finder.take())
+                finder.send(DUMMY)
+                new.line("drained: nothing is parked any more")
+            new.wait()
+
+
+@pytest.mark.needs("root")
+def test_server_of_another_user_is_not_taken_over(tmp_path: Path) -> None:
+    """It could name a file of root's as its socket, which is removed at the end."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "admin"))
+        os.seteuid(65_534)
+        try:
+            listener.listen()
+        finally:
+            os.seteuid(0)
+        assert "uid 65534, pid" in fails(tmp_path)

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -43,6 +44,14 @@ class Holdings:
     turn_s_max: float = float("inf")
     """How long a turn may wait at most."""
 
+    inheriting_until_s: float = 0.0
+    """Until when, on the monotonic clock, the process before this one may pass on what it held for clients."""
+
+    @property
+    def is_inheriting(self) -> bool:
+        """Say whether the process before this one may still have a session that comes back."""
+        return time.monotonic() < self.inheriting_until_s
+
 
 class Administration:
     """Serves operators on a listening socket, which it owns from now on; raises OSError."""
@@ -76,7 +85,8 @@ class Administration:
     def after_turn(self, server: Server) -> None:
         """Serve operators; the loop calls it after each turn."""
         self._socket.after_turn(server)
-        self._steering.end_if_drained()
+        if not self._holdings.is_inheriting and not server.exchange.is_left:  # LIFE-11
+            self._steering.end_if_drained()
         self._predecessor.after_turn(server)
 
     def close(self) -> None:
@@ -90,6 +100,8 @@ class Administration:
     @property
     def refusal(self) -> str:
         """Say why there can be no takeover; nothing: there can be one."""
+        if self._holdings.is_inheriting:  # LIFE-11
+            return "the process before this one still finishes what it began for clients: wait until it has ended"
         return self._holdings.refusal
 
     def place_of(self, listener: socket.socket) -> Place:

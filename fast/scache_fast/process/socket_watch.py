@@ -10,7 +10,7 @@ operators, there is one line in the log.
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from scache_fast.engine.server import Server
@@ -26,7 +26,11 @@ _LOOK_NS: Final = LOOK_S * 1_000_000_000
 
 
 class SocketWatch:
-    """The socket files of this process: those in `files`, which are replaced there, and those of passed sockets."""
+    """The socket files of this process: those in `files`, which are replaced there, and those of passed sockets.
+
+    `operators` is a socket for operators that was passed. `files` and `admin_files` may change at any time: what is in
+    them belongs to this process.
+    """
 
     def __init__(
         self,
@@ -37,11 +41,13 @@ class SocketWatch:
         *,
         is_in_chroot: bool,
         operators: socket.socket | None = None,
+        admin_files: Sequence[SocketFile] = (),
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._files = files
         self._passed = [file for file in map(_file_of, passed) if file is not None]
         self._operators = None if operators is None else _file_of(operators)
+        self._admin_files = admin_files
         self._settings = settings
         self._is_in_chroot = is_in_chroot
         self._log = log
@@ -66,11 +72,9 @@ class SocketWatch:
         for file in self._passed:
             if file.is_lost(is_in_chroot=self._is_in_chroot):
                 self._say(file.path, "whoever passed the socket has to make it anew")
-        file_of_operators = self._operators
-        if file_of_operators is not None and file_of_operators.is_lost(is_in_chroot=self._is_in_chroot):
-            self._say(
-                file_of_operators.path, "a restart of the server, or of its socket unit, makes it anew", "operators"
-            )
+        for file in (*self._admin_files, *([] if self._operators is None else [self._operators])):
+            if file.is_lost(is_in_chroot=self._is_in_chroot):
+                self._say(file.path, "a restart of the server, or of its socket unit, makes it anew", "operators")
 
     def _replace(self, index: int, server: Server) -> None:
         old = self._files[index]

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
         if path_of_old is not None:
             if holdings.refusal or passed or admin_sock is not None:
                 raise StartError(f"cannot take over: {systemd.NO_TAKEOVER}")
-            succession = Succession(path_of_old, settings.listen, settings.admin, log)
+            succession = Succession(path_of_old, settings.listen, settings.admin, settings.user, log)
         for path in settings.listen if succession is None else ():
             files += [listen(path, settings.mode, settings.owner, log)]
         if settings.admin is not None and succession is None:
@@ -77,8 +77,9 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
         if isinstance(sink, Datagrams):
             supervisor.after_turn.append(sink.after_turn)
         watch = SocketWatch(
-            files, passed, settings, log, is_in_chroot=settings.chroot is not None, operators=admin_sock
-        )
+            files, passed, settings, log, is_in_chroot=settings.chroot is not None,
+            operators=None if holdings.admin_files else admin_sock, admin_files=holdings.admin_files,
+        )  # fmt: skip
         supervisor.after_turn.append(watch.after_turn)
         supervisor.turn_s_max = min(supervisor.turn_s_max, LOOK_S)
         drop(Identity(settings.user, settings.group, settings.chroot))

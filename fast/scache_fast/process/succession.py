@@ -6,6 +6,7 @@ process is in charge.
 
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from scache_fast.engine.server import Server
@@ -13,6 +14,8 @@ from scache_fast.process.administration import Holdings
 from scache_fast.process.errors import StartError
 from scache_fast.process.listening import SocketFile
 from scache_fast.process.logger import Logger
+from scache_fast.settings.accounts import Account
+from scache_fast.takeover.predecessor import LAST_S, PATIENCE_S
 from scache_fast.takeover.successor import Inheritance, Successor, TakeoverError
 
 
@@ -20,13 +23,16 @@ class Succession:
     """Takes over from the server behind an admin socket; raises StartError if there is none.
 
     `listen` and `admin` are the paths that the settings name: they have to be among those that are taken over.
+    `user` is who this process is going to be.
     """
 
-    def __init__(self, path: str, listen: Sequence[str], admin: str | None, log: Logger) -> None:
+    def __init__(
+        self, path: str, listen: Sequence[str], admin: str | None, user: Account | None, log: Logger
+    ) -> None:  # fmt: skip
         self._listen = [os.path.abspath(each) for each in listen]
         self._admin = None if admin is None else os.path.abspath(admin)
         try:
-            self._successor = Successor(path, log)
+            self._successor = Successor(path, {0, os.geteuid() if user is None else user.uid}, log)
         except TakeoverError as error:
             raise StartError(f"cannot take over: {error}") from None
         self._inherited: Inheritance | None = None
@@ -57,8 +63,13 @@ class Succession:
         """Take charge; return the paths that are listened on. Raises StartError."""
         inherited = self._inherited
         assert inherited is not None
+
+        def end() -> None:
+            holdings.inheriting_until_s = 0.0
+
+        holdings.inheriting_until_s = time.monotonic() + LAST_S + PATIENCE_S
         try:
-            self._successor.take(now_ns)
+            self._successor.take(now_ns, end)
         except TakeoverError as error:
             raise StartError(f"cannot take over: {error}") from None
         for place, files in [

@@ -13,7 +13,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Final, NamedTuple, NoReturn
 
 from scache_fast.admin.protocol import RequestError, decode, encode
@@ -50,9 +50,13 @@ class Inheritance(NamedTuple):
 
 
 class Successor:
-    """A takeover from the server behind an admin socket; raises TakeoverError if there is none."""
+    """A takeover from the server behind an admin socket; raises TakeoverError if there is none.
 
-    def __init__(self, path: str, log: Log) -> None:
+    `users` are those whose server is taken over. What another user says is not believed: it names a file to be removed
+    at the end.
+    """
+
+    def __init__(self, path: str, users: Set[int], log: Log) -> None:
         self._path = path
         self._log = log
         self._admin = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -63,6 +67,14 @@ class Successor:
             self._admin.close()
             # Python has a text and no number for a path that is too long.
             raise TakeoverError(f"{path!r}: {error.strerror or error}") from None
+        # The user that the process had when it began to listen.
+        user, pid = wire.user_of(self._admin)
+        if user not in users:
+            self._admin.close()
+            raise TakeoverError(
+                f"{path!r}: uid {user}, pid {pid} listens there, who is neither root nor the user of this server "
+                "(--user)"
+            )
         self._channel: Channel | None = None
         self._offer = -1
         self._old = -1
@@ -73,6 +85,7 @@ class Successor:
         self._is_given = False
         """The admin socket has another owner now."""
         self._server: Server | None = None
+        self._on_end: Callable[[], None] = _nothing
         self.pid = 0
         """The old process, once it has answered."""
 
@@ -100,8 +113,12 @@ class Successor:
         admins = [place for place, is_admin in self._places if is_admin]
         return Inheritance([place for place, is_admin in self._places if not is_admin], admins[0], self._counts)
 
-    def take(self, now_ns: Callable[[], int]) -> None:
-        """Step 6: take charge. Raises TakeoverError, and nothing is left here then."""
+    def take(self, now_ns: Callable[[], int], on_end: Callable[[], None]) -> None:
+        """Step 6: take charge. Raises TakeoverError, and nothing is left here then.
+
+        `on_end` is called when nothing more comes from the old process.
+        """
+        self._on_end = on_end
         server, channel = self._server, self._channel
         assert server is not None
         assert channel is not None
@@ -274,6 +291,7 @@ class Successor:
             self._channel = None
         self._close_all([each for each in (self._offer, self._old) if each >= 0])
         self._offer = self._old = -1
+        self._on_end()
 
     def _close_all(self, descriptors: list[int]) -> None:
         while descriptors:
@@ -307,6 +325,10 @@ class Successor:
                     raise SnapshotError(f"a message of kind {kind.name} is out of turn")
         finally:
             self._close_all(descriptors)
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def _next(descriptors: list[int]) -> int:
