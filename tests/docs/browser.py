@@ -148,6 +148,9 @@ def play(page: Page, address: str) -> list[str]:
             wrong.append(f"{title}: there are more steps than in the specification")
         if not page.locator("#play li.play-row").count():
             wrong.append(f"{title}: no row fired")
+    rights = page.eval_on_selector_all("#play fieldset", "all => all.map(each => each.getBoundingClientRect().right)")
+    if max(rights) > page.evaluate("innerWidth"):
+        wrong.append("play: a form is cut off on the right")
     page.click("button[data-do=begin]")
     page.click("button[data-do=request]")  # the form begins with a save
     page.click("button[data-do=descriptors]")
