@@ -221,6 +221,8 @@ def test_operator_lists_flushes_and_is_refused_a_reload(
         assert parked.recv(1) == b""
         assert scachectl(["--admin", str(path), "reload"]) == exits.REFUSED
         assert "run 'postfix reload'" in capsys.readouterr().err
+        assert scachectl(["--admin", str(path), "takeover"]) == exits.REFUSED
+        assert "master(8) knows one child" in capsys.readouterr().err
         before = postfix.log()
         os.kill(cache_pid(postfix), signal.SIGHUP)
         kept = ": warning: the settings stay as they are: under master(8) settings are read at the start only"
