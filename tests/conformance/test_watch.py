@@ -4,6 +4,7 @@ import os
 import select
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -17,6 +18,8 @@ from tests.support.watching import Watcher, faults, watching
 DANCES = 1_000
 
 PROPERTIES = b"long " * 1_000
+
+PAIRS = 1_000
 
 
 @pytest.fixture
@@ -246,3 +249,19 @@ def test_nobody_is_pushed_from_a_socket(tmp_path: Path, listener: socket.socket)
     assert tried.returncode == 2
     assert "somebody listens there" in tried.stderr
     assert run("watch", "--listen", path, command=module("scache_conformance")).returncode == 2
+
+
+@pytest.mark.generated
+def test_cost_of_a_dance(stack: ExitStack, tmp_path: Path) -> None:
+    """Prints what a watcher adds to each dance."""
+    watcher = watch_server(stack, tmp_path, "scache_fast", "--ttl-limit", "600")
+    took_us = {}
+    for what, path in (("without", tmp_path / "server"), ("with a watcher", watcher.path)):
+        with Client(path) as client:
+            begin_ns = time.monotonic_ns()
+            for _ in range(PAIRS):
+                client.park(b"e").close()
+                client.pick_up(b"e").close()
+            took_us[what] = (time.monotonic_ns() - begin_ns) / 2 / PAIRS / 1000
+    print("a save or a find takes", ", ".join(f"{us:.0f} us {what}" for what, us in took_us.items()))
+    assert faults(watcher.end()) == []

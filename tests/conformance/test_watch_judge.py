@@ -160,7 +160,7 @@ class World:
 
 @pytest.mark.parametrize("ttl_limit_s", [None, TTL_LIMIT_S])
 def test_right_server_is_never_accused(ttl_limit_s: int | None, volume: Volume) -> None:
-    for seed in range(10 * volume.histories):
+    for seed in range(4 * volume.histories):
         world = World(seed, ttl_limit_s=ttl_limit_s)
         assert world.run() == [], f"seed {seed}: {world.faults[0]}"
 
