@@ -160,18 +160,19 @@ def test_options_that_add_to_what_is_received_are_switched_off(option: int, tmp_
                 server.await_descriptors(before)
 
 
+@pytest.mark.parametrize("how", [socket.SHUT_RD, socket.SHUT_RDWR])
 @pytest.mark.parametrize("count", [1, 2])
-def test_end_of_the_last_listening_socket_ends_the_server(count: int, tmp_path: Path) -> None:
+def test_end_of_the_last_listening_socket_ends_the_server(count: int, how: int, tmp_path: Path) -> None:
     """Whoever shares a listening socket can shut it down."""
     with listeners(*(tmp_path / name for name in "ab"[:count])) as socks:
         command, env, fds = passing(*socks)
         with running(command=command, env=env, pass_fds=fds) as server:
             for sock in socks[1:]:
-                sock.shutdown(socket.SHUT_RDWR)
+                sock.shutdown(how)
                 server.line("warning: a listening socket was shut down by somebody else")
             with Client(tmp_path / "a") as client:
                 assert client.say(find_endp(b"zz")) == MISSED
-                socks[0].shutdown(socket.SHUT_RDWR)
+                socks[0].shutdown(how)
                 assert client.is_closed()
             assert server.process.wait(PATIENCE_S) == 1
             server.line("fatal: no listening socket is left, because somebody else has shut it down")

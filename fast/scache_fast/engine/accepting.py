@@ -57,7 +57,10 @@ Everything else that accept reports makes accepting pause: EMFILE, ENFILE, ENOBU
 what nobody has foreseen. Those inside are served on.
 """
 
-_HUNG_UP: Final = select.EPOLLHUP
+_HUNG_UP: Final = int(select.EPOLLHUP | select.EPOLLRDHUP)
+_WANTED: Final = IN | int(select.EPOLLRDHUP)
+"""What is waited for at a listening socket. Whoever shuts it down may do so for receiving alone."""
+
 _GREETING: Final = encode(words.PROTOCOL, words.PROTOCOL_NAME)
 
 
@@ -96,7 +99,7 @@ class Accepting:
     def add(self, listener: socket.socket) -> None:
         """Take over one more listening socket; raises OSError when epoll has no room, and it is not taken over then."""
         listener.setblocking(False)
-        self._poller.register(listener.fileno(), 0 if self.again_ns is not None else IN)
+        self._poller.register(listener.fileno(), 0 if self.again_ns is not None else _WANTED)
         self._listeners[listener.fileno()] = listener
 
     def remove(self, listener: socket.socket) -> None:
@@ -129,7 +132,7 @@ class Accepting:
         if self.again_ns is not None:
             if now_ns < self.again_ns:
                 return
-            if not self._set_interest(IN):
+            if not self._set_interest(_WANTED):
                 self.again_ns = now_ns + ACCEPT_PAUSE_NS
                 return
             self.again_ns = None
@@ -150,7 +153,7 @@ class Accepting:
     def wake(self) -> None:
         """Have epoll watch the listening sockets again; raises OSError."""
         for fd in self._listeners:
-            self._poller.register(fd, 0 if self.again_ns is not None else IN)
+            self._poller.register(fd, 0 if self.again_ns is not None else _WANTED)
 
     def adopt(self, client: Client) -> None:
         """Take over a client that another process let in; raises OSError when it cannot be waited for."""
