@@ -399,6 +399,18 @@ def test_LIFE_11_second_takeover_is_refused_while_what_was_begun_before_the_firs
                 last.end()
 
 
+def test_LIFE_11_old_process_that_is_told_to_end_passes_on_what_it_holds(tmp_path: Path) -> None:
+    with old_server(tmp_path) as old, Client(tmp_path / "s") as taker, taker.park(b"e") as far:
+        assert taker.say(find_endp(b"e")) == found(b"p")
+        with new_server(tmp_path) as new:
+            old.line("1 clients finish here")
+            old.end()
+            assert taker.is_closed()
+            with Client(tmp_path / "s") as finder:
+                is_served(finder, far)
+            new.end()
+
+
 def test_LIFE_11_drained_server_waits_for_what_may_come_back(tmp_path: Path) -> None:
     """Nothing else is parked. A client leaves, and another goes on: neither process ends meanwhile."""
     with (

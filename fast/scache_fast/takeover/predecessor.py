@@ -161,6 +161,8 @@ class Predecessor:
 
     def close(self) -> None:
         """End whatever goes on."""
+        if self._exchange.is_left and self._server.clients:
+            self._finish()  # SIGTERM came after the last turn.
         if self._attempt is not None:
             self._end(self._attempt)
 
@@ -308,9 +310,7 @@ class Predecessor:
         """Pass on who is done, and what came back; end when nobody is left or the time is up."""
         attempt, server = self._attempt, self._server
         assert attempt is not None
-        if not server.is_running:
-            return
-        is_last = time.monotonic() >= self._until_s
+        is_last = not server.is_running or time.monotonic() >= self._until_s
         if is_last:
             self._exchange.give_up()
         deadline_s = max(self._until_s, time.monotonic() + 1)
