@@ -435,7 +435,6 @@ def test_LIFE_11_drained_server_waits_for_what_may_come_back(tmp_path: Path) -> 
                 assert taker.say(DUMMY + find_endp(b"none")) == MISSED
                 old.wait()
                 os.close(finder.take())
-                finder.send(DUMMY)
                 new.line("drained: nothing is parked any more")
             new.wait()
 
