@@ -26,7 +26,7 @@ SCENES_OF_A_ROW = 200
 FEW = 100
 """States in which a rule that is listed is tried: it is to be seen if it breaks something after all."""
 
-SPEAK_OF = {"scache_spec.cache", "scache_spec.actions", "scache_spec.conversation", "scache_spec.statistics"}
+SPEAK_OF = {f"scache_spec.{name}" for name in ("cache", "actions", "conversation", "operation", "statistics")}
 SPEAK_OF_TIME = {"on_tick", "on_stop", "on_statistics", "on_descriptors", "on_gone", "on_timeouts"}
 """Events that the proof has in its picture."""
 

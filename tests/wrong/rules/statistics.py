@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from tests.wrong.registry import wrong
 from tests.wrong.rules.changes import peaked, what_expired, without
-from tests.wrong.rules.escapes import NO_IDLE_EXIT, NO_INTERVALS, NO_PROCESS, NOT_GENERATED, REMEMBERS
+from tests.wrong.rules.escapes import NO_IDLE_EXIT, NO_INTERVALS, NO_LISTS, NO_PROCESS, NOT_GENERATED, REMEMBERS
 
 from scache_reference.shell import Shell
 from scache_spec import cache as caches
@@ -165,7 +165,7 @@ def exits_without_statistics(right, server):
     return server, without(PrintStatistics, effects)
 
 
-@wrong("STAT-3", of=Action.REPLY_MALFORMED)
+@wrong("STAT-3", of=Action.REPLY_MALFORMED, escapes=NO_LISTS)
 def malformed_finds_are_misses(right, server, client, given):
     """A find that is malformed counts as a miss."""
     server, effects = right(server, client, given)
