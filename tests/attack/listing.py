@@ -74,6 +74,8 @@ def main() -> int:
                 began_s = time.monotonic()
                 command = [*module("scache_ctl"), "--admin", str(admin), "--timeout", "600", "--json", "list"]
                 lister = subprocess.Popen(command, env=environment(), stdout=rows)
+                stack.callback(lister.wait)
+                stack.callback(lister.kill)
                 wait = longest_wait(path, server.process.pid, lister)
                 took_s = time.monotonic() - began_s
                 assert lister.wait() == 0, "scachectl failed"

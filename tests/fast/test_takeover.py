@@ -228,7 +228,7 @@ def test_LIFE_12_offer_is_taken_by_one_side_only(tmp_path: Path) -> None:
         with Heir(tmp_path / "admin") as heir:
             heir.get_ready()
             heir.confirm_all()
-            assert select.select([heir.offer], [], [], 60)[0]
+            assert select.select([heir.offer], [], [], PATIENCE_S)[0]
             assert heir.take()
             heir.channel.close()  # It has died; but it had taken.
             old.line("another process has taken over 1 parked connections")

@@ -11,6 +11,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import deque
@@ -211,7 +212,7 @@ def with_a_kill(folder: Path, choice: random.Random) -> str:
                 with Client(path) as finder:
                     for number in range(parked):
                         pick_up(finder, b"e", number)
-                    pick_up_far(finder, far)
+                    _pick_up_far(finder, far)
         except (LostError, AssertionError, OSError) as error:
             raise LostError(f"{what}: {error!r}; {old.lines} {heir.lines}") from error
         return what
@@ -239,7 +240,9 @@ def _is_lost(path: Path, far: socket.socket) -> None:
                 raise LostError("something was handed out that was lost")
     except ConnectionRefusedError:
         pass  # The old process died before it had given its sockets away.
-    far.recv(1)  # Its end: the peer of what was lost is told.
+    far.settimeout(PATIENCE_S)
+    if far.recv(1) != b"":
+        raise LostError("the peer of what was lost is not told")
 
 
 def _is_refused(path: Path) -> None:
@@ -250,7 +253,7 @@ def _is_refused(path: Path) -> None:
     raise LostError("somebody listens, and both processes are gone")
 
 
-def pick_up_far(finder: Client, far: socket.socket) -> None:
+def _pick_up_far(finder: Client, far: socket.socket) -> None:
     """Find the connection whose peer is here."""
     if is_hung_up(far):
         raise LostError("a parked connection was closed")
@@ -269,8 +272,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def main() -> int:
     """`python -m tests.soak.takeover [PARKED CLIENTS TAKEOVERS KILLS]`; return 1 if anything was lost."""
-    import tempfile
-
     given = [int(each) for each in sys.argv[1:]]
     parked, clients, takeovers, kills = [*given, *(10_000, 8, 50, 200)[len(given) :]]
     try:

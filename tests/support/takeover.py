@@ -95,8 +95,10 @@ class Giver:
             listener.bind(str(path))
             listener.listen(8)
             listener.settimeout(PATIENCE_S)
-        self._process = subprocess.Popen(["sleep", "1000"])
         self.offer = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        ours, self._theirs = socket.socketpair()
+        self.channel = Channel(ours)
+        self._process = subprocess.Popen(["sleep", "1000"])
 
     def accept(self) -> None:
         """Let the new process ask, and give it what it needs for an attempt."""
@@ -104,13 +106,11 @@ class Giver:
         with operator:
             operator.settimeout(PATIENCE_S)
             assert decode(operator.recv(_LINE_BYTES_MAX))["format"] == FORMAT
-            ours, theirs = socket.socketpair()
             pidfd = os.pidfd_open(self._process.pid)
             answer = encode({"ok": True, "pid": self._process.pid})
-            socket.send_fds(operator, [answer], [theirs.fileno(), self.offer, pidfd])
-            theirs.close()
+            socket.send_fds(operator, [answer], [self._theirs.fileno(), self.offer, pidfd])
+            self._theirs.close()
             os.close(pidfd)
-        self.channel = Channel(ours)
         assert self.channel.receive(deadline_s()).kind is Kind.READY
 
     def send(self, kind: Kind, payload: bytes, *descriptors: int) -> None:
@@ -135,6 +135,7 @@ class Giver:
         for listener in self.listeners:
             listener.close()
         self.channel.close()
+        self._theirs.close()
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
 

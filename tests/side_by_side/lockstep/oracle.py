@@ -13,7 +13,6 @@ from typing import Final, assert_never
 from scache_spec import events as spec
 from scache_spec import statistics
 from scache_spec.cache import Cache
-from scache_spec.conversation import State
 from scache_spec.effects import (
     CloseDescriptor,
     Disconnect,
@@ -74,10 +73,6 @@ class Oracle:
     def client(self, client: ClientId) -> Client:
         """Return what the server knows of a client."""
         return self.server.clients[client]
-
-    def clients_in(self, *states: State) -> list[ClientId]:
-        """Return the clients whose conversation is in one of the states, between two lists."""
-        return [each.id for each in self.server.clients.values() if each.state in states and not each.unread]
 
     def open_handles(self) -> int:
         """Return how many descriptors the server has."""
