@@ -3,8 +3,7 @@
 The kernel tells nobody about it: the server would go on for ever without a client, and a second one would start beside
 it. So all socket files are checked now and then. One that was made here is bound anew at its path, as long as the
 process may still do that: not in a chroot (a descriptor of the folder would be a way out of it), and not where user or
-folder do not allow it. Otherwise, for a socket that was passed, and for that of
-operators, there is one line in the log.
+folder do not allow it. Otherwise, for a socket that was passed, and for that of operators, one line is logged.
 """
 
 import os
