@@ -16,6 +16,7 @@ from typing import Final
 
 from scache_conformance.__main__ import parser_of_runs
 from scache_conformance.clients.command import parser_of_clients
+from scache_conformance.watch.command import parser_of_watch
 from scache_docs import messages
 from scache_fast import DATE, __version__
 from scache_fast.settings.table import SETTINGS, Setting
@@ -53,7 +54,7 @@ def _conformance() -> Iterator[str]:
         ".SH SYNOPSIS", ".nf", r".B scache\-conformance \-\-exec 'COMMAND {socket}' \fR[\fIoption\fR ...]",
         r".B scache\-conformance \-\-socket PATH \fR[\fIoption\fR ...]",
         r".B scache\-conformance \-\-postfix \fR[\fIPROGRAM\fR] [\fIoption\fR ...]",
-        r".B scache\-conformance report\fR|\fBclause\fR|\fBclient\fR|\fBtraces\fR|\fBreplay \fI...", ".fi",
+        r".B scache\-conformance report\fR|\fBclause\fR|\fBclient\fR|\fBwatch\fR|\fBtraces\fR|\fBreplay \fI...", ".fi",
     )  # fmt: skip
     yield from _sections(parser.description or "")
     yield ".SH OPTIONS"
@@ -67,6 +68,9 @@ def _conformance() -> Iterator[str]:
     yield from (line for action in clients._actions for line in _option(action))
     yield ".PP"
     yield from _blocks(clients.epilog or "")
+    watch = parser_of_watch()
+    yield from ('.SH "WATCHING LIVE TRAFFIC"', _inline(watch.description or ""))
+    yield from (line for action in watch._actions for line in _option(action))
     yield from (".SH SEE ALSO", r".BR scached (8),", r".BR scache\-protocol (7)")
 
 

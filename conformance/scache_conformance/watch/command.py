@@ -47,7 +47,7 @@ ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def run(words: Sequence[str]) -> Exit:
     """Watch until a signal comes."""
-    options = _parser().parse_args(words)
+    options = parser_of_watch().parse_args(words)
     begin_ns = now_ns()
     log: Log | None = None
 
@@ -77,7 +77,8 @@ def run(words: Sequence[str]) -> Exit:
     return Exit.FAILED if log.has_faults else Exit.GOOD
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser_of_watch() -> argparse.ArgumentParser:
+    """Return the parser of `scache-conformance watch`."""
     parser = argparse.ArgumentParser(
         prog="scache-conformance watch",
         description="Stand between clients and a server: pass everything on, show it, and judge both sides.",
