@@ -1,6 +1,7 @@
 """`scache-conformance watch` as a process: what it passes on, what it prints, what it says of wrong servers."""
 
 import os
+import resource
 import select
 import signal
 import socket
@@ -26,6 +27,15 @@ PAIRS = 1_000
 def stack() -> Iterator[ExitStack]:
     with ExitStack() as stack:
         yield stack
+
+
+@pytest.fixture
+def many_descriptors() -> Iterator[None]:
+    """Have this process open as many descriptors as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture
@@ -64,6 +74,7 @@ def watch_server(stack: ExitStack, tmp_path: Path, *words: str) -> Watcher:
     return stack.enter_context(watching(tmp_path / "watched", tmp_path / "server", "--alone", "--ttl-limit", "600"))
 
 
+@pytest.mark.usefixtures("many_descriptors")
 def test_1000_dances_at_once_are_right(stack: ExitStack, tmp_path: Path) -> None:
     options = ("--clients-max", str(DANCES), "--ttl-limit", "600")
     watcher = watch_server(stack, tmp_path, "scache_fast", *options)
