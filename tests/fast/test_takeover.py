@@ -8,6 +8,7 @@ import os
 import select
 import socket
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -428,8 +429,9 @@ def test_LIFE_11_drained_server_waits_for_what_may_come_back(tmp_path: Path) -> 
             old.line("2 clients finish here")
             leaver.close()
             with Client(tmp_path / "s") as finder:
+                deadline_s = time.monotonic() + PATIENCE_S
                 while (answer := finder.say(find_endp(b"back"))) == MISSED:
-                    pass  # It has not come back yet.
+                    assert time.monotonic() < deadline_s, "it does not come back"
                 assert answer == found(b"p")
                 os.close(taker.take())
                 assert taker.say(DUMMY + find_endp(b"none")) == MISSED

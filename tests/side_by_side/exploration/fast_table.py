@@ -49,7 +49,7 @@ class FastTable:
         return Status.DONE, ()
 
     def find_endp(self, endpoint: Label) -> tuple[Properties, Handle] | None:
-        session = self.table.find_endp(endpoint)
+        session = self._take(endpoint)
         self.table.compact()
         if session is None:
             self.statistics.endp_misses += 1
@@ -66,7 +66,7 @@ class FastTable:
         return Status.DONE
 
     def find_dest(self, destination: Label) -> tuple[Properties, Properties, Handle] | None:
-        found = self.table.find_dest(destination, 0)  # expiry comes first here: nothing that is due is left
+        found = self._take_bound(destination)
         self.table.compact()
         if found is None:
             self.statistics.dest_misses += 1
@@ -74,6 +74,12 @@ class FastTable:
         self.statistics.dest_hits += 1
         properties, session = found
         return Properties(properties), Properties(session.properties), self._hold(session)
+
+    def _take(self, endpoint: Label) -> Session | None:
+        return self.table.find_endp(endpoint)
+
+    def _take_bound(self, destination: Label) -> tuple[bytes, Session] | None:
+        return self.table.find_dest(destination, 0)  # expiry comes first here: nothing that is due is left
 
     def put_back(self, handle: Handle, now_ns: int) -> tuple[Handle, ...]:
         return () if self.table.put_back(self.held.pop(handle), now_ns) else (handle,)

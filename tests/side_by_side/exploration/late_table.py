@@ -38,17 +38,6 @@ class LateTable(FastTable):
         self.statistics.saved_endp(sizes.endpoints, sizes.sessions)
         return Status.DONE, ()
 
-    def find_endp(self, endpoint: Label) -> tuple[Properties, Handle] | None:
-        session = self.table.find_endp(endpoint)
-        while session is not None and session.expiry_ns <= self.now_ns:
-            session = self.table.find_endp(endpoint)
-        self.table.compact()
-        if session is None:
-            self.statistics.endp_misses += 1
-            return None
-        self.statistics.endp_hits += 1
-        return Properties(session.properties), self._hold(session)
-
     def save_dest(self, destination: Label, properties: Properties, endpoint: Label, ttl_s: int, now_ns: int) -> Status:
         limit = self.table.save_dest(destination, properties, endpoint, ttl_s, now_ns)
         while limit is not None and self._make_room():
@@ -59,18 +48,6 @@ class LateTable(FastTable):
         sizes = self.sizes()
         self.statistics.saved_dest(sizes.destinations, sizes.endpoints)
         return Status.DONE
-
-    def find_dest(self, destination: Label) -> tuple[Properties, Properties, Handle] | None:
-        found = self.table.find_dest(destination, self.now_ns)
-        while found is not None and found[1].expiry_ns <= self.now_ns:
-            found = self.table.find_dest(destination, self.now_ns)
-        self.table.compact()
-        if found is None:
-            self.statistics.dest_misses += 1
-            return None
-        self.statistics.dest_hits += 1
-        properties, session = found
-        return Properties(properties), Properties(session.properties), self._hold(session)
 
     def expire(self, now_ns: int) -> tuple[Handle, ...]:
         self.now_ns = now_ns
@@ -101,6 +78,18 @@ class LateTable(FastTable):
         twin = super()._thaw(frozen, counters)
         twin.now_ns = self.now_ns
         return twin
+
+    def _take(self, endpoint: Label) -> Session | None:
+        session = super()._take(endpoint)
+        while session is not None and session.expiry_ns <= self.now_ns:
+            session = super()._take(endpoint)
+        return session
+
+    def _take_bound(self, destination: Label) -> tuple[bytes, Session] | None:
+        found = self.table.find_dest(destination, self.now_ns)
+        while found is not None and found[1].expiry_ns <= self.now_ns:
+            found = self.table.find_dest(destination, self.now_ns)
+        return found
 
     def _make_room(self) -> bool:
         """Remove some of what is due; False: nothing is."""
