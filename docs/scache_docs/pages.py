@@ -4,11 +4,13 @@
 the answers to "what if" in `what_if`.
 """
 
+import posixpath
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import quote
 
@@ -39,7 +41,9 @@ def make_pages(folder: Path) -> None:
             _write(folder / path, source.read_text(encoding="utf-8"))
     for name, source_name in EXTRAS:
         if (ROOT / source_name).is_file():
-            _write(folder / name, _without_links_outside((ROOT / source_name).read_text(encoding="utf-8")))
+            text = (ROOT / source_name).read_text(encoding="utf-8")
+            _write(folder / name, _with_links_of_the_site(text, PurePosixPath(source_name), PurePosixPath(name)))
+    shutil.copytree(ROOT / "bench/plots", folder / "plots")  # pictures of the page about speed
     for name, text in {**_specification(), **_reference()}.items():
         _write(folder / name, text)
 
@@ -49,9 +53,25 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text.rstrip() + "\n", encoding="utf-8")
 
 
-def _without_links_outside(text: str) -> str:
-    """Return a page without links to files of the repository, which the site does not have."""
-    return re.sub(r"\[([^]]+)\]\((?!https?://|#)[^)]*\)", r"\1", text)
+PAGE_OF: Final = {source: name for name, source in EXTRAS} | {
+    "README.md": "index.md",
+    "spec/SPEC.md": "spec/index.md",
+    "conformance/RESULTS.md": "conformance/matrix.md",
+    "deploy/man/scached.8": "how-to/size.md",
+}
+"""The page of the site that stands for a file of the project."""
+
+
+def _with_links_of_the_site(text: str, source: PurePosixPath, page: PurePosixPath) -> str:
+    """Return a page whose links to files lead to the pages that stand for them; without a page, no link is left."""
+
+    def of_the_site(link: re.Match[str]) -> str:
+        words, target = link.groups()
+        file = posixpath.normpath(source.parent / target.partition("#")[0])
+        name = file.removeprefix("docs/") if file.startswith("docs/") else PAGE_OF.get(file)
+        return words if name is None else f"[{words}]({posixpath.relpath(name, page.parent)})"
+
+    return re.sub(r"(?<!!)\[([^]]+)\]\((?!https?://|#)([^)]*)\)", of_the_site, text)
 
 
 # The specification.

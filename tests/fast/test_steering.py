@@ -322,7 +322,7 @@ def test_every_setting_is_told_by_its_name() -> None:
 
 def test_page_says_what_needs_a_restart() -> None:
     page = (Path(__file__).parents[2] / "docs/admin.md").read_text(encoding="utf-8")
-    listed = re.search(r"^These need one: (.*?)\.$", page, re.MULTILINE | re.DOTALL)
+    listed = re.search(r"^These settings need a restart: (.*?)\.$", page, re.MULTILINE | re.DOTALL)
     assert listed is not None
     assert set(re.findall(r"`(\w+)`", listed[1])) == AT_RESTART
 
