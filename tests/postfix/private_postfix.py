@@ -15,7 +15,9 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from tests.support.client import PATIENCE_S
-from tests.support.processes import await_listener, ended
+from tests.support.processes import TRY_AGAIN_MS, await_listener, ended
 
 from scache_conformance.servers.postfix import postfix_parameter
 
@@ -74,6 +76,10 @@ alias_maps =
 _OUTCOME: Final = re.compile(r"/smtp\[[0-9]+\]: .* status=(?P<status>[a-z]+) ")
 _REUSE: Final = re.compile(r" conn_use=([2-9]|[1-9][0-9]+),")
 _TROUBLE: Final = re.compile(r"\]: (\w+: )?(warning|error|fatal|panic): ")
+_REMOVED: Final = ": removed\n"
+_ESTABLISHED: Final = "01"
+"""The state of a connection in /proc/net/tcp."""
+
 _CLOCKS: Final = re.compile(r"warning: (file system clock is 1 seconds ahead|resetting file time stamps)")
 """cleanup(8) compares a file's time stamp with time(2). On some kernels the two pass a full second one tick apart."""
 
@@ -119,6 +125,7 @@ class PrivatePostfix:
         self._undo: Final = ExitStack()
         self._smtpd: tuple[str, int] = ("", 0)
         self._sink: tuple[str, int] = ("", 0)
+        self._sink_pid = -1
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:
@@ -166,6 +173,21 @@ class PrivatePostfix:
             finally:
                 process.kill()  # does nothing to a process that was waited for
 
+    def deliver_at_once(self, messages: int) -> Deliveries:
+        """Deliver at most 5 messages, none of which gets an answer of the sink before all wait for one.
+
+        Returns when each smtp(8) has parked its connection: it does so before qmgr(8) removes the message.
+        """
+        before = self.log().count(_REMOVED)
+        os.kill(self._sink_pid, signal.SIGSTOP)
+        try:
+            with self.handing_in(messages):
+                pass
+            self._await_waiting_on_sink(messages)
+        finally:
+            os.kill(self._sink_pid, signal.SIGCONT)
+        return read_deliveries(self.await_log(lambda log: log.count(_REMOVED) >= before + messages))
+
     def command(self, *words: str) -> None:
         """Run postfix(1) on this Postfix, for example with `reload`."""
         subprocess.run([_program("postfix"), "-c", str(self._folder / "etc"), *words], check=True, env=_environment())
@@ -201,6 +223,14 @@ class PrivatePostfix:
         session = self.master_pid
         return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and _session_of(entry) == session]
 
+    def _await_waiting_on_sink(self, count: int) -> None:
+        deadline_s = time.monotonic() + DELIVERY_PATIENCE_S
+        host, port = self._sink
+        address = f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}:{port:04X}"
+        while (waiting := _unanswered(address)) < count:
+            assert time.monotonic() < deadline_s, f"{waiting} of {count} wait for the sink: {self.log()[-2000:]}"
+            assert not ended(self._sink_pid, TRY_AGAIN_MS), "the sink has ended"
+
     def _prepare(self) -> None:
         # Not below $TMPDIR: user postfix must get through every folder above, which only /tmp promises.
         self._folder = Path(tempfile.mkdtemp(prefix="postfix-", dir="/tmp"))
@@ -221,6 +251,7 @@ class PrivatePostfix:
         sink = subprocess.Popen([_program("smtp-sink"), "-u", "nobody", f"{self._sink[0]}:{self._sink[1]}", "200"])
         self._undo.callback(sink.wait)
         self._undo.callback(sink.terminate)
+        self._sink_pid = sink.pid
         await_listener(sink, self._sink)
 
     def _start_postfix(self) -> None:
@@ -295,6 +326,16 @@ def _read_available(fd: int) -> bytes:
         return os.read(fd, LOG_BYTES_MAX)
     except BlockingIOError:
         return b""
+
+
+def _unanswered(address: str) -> int:
+    """Count the connections to a listener that it has not accepted yet, or has not read from since the last bytes."""
+    count = 0
+    for fields in map(str.split, Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]):
+        local, state, queues, inode = fields[1], fields[3], fields[4], fields[9]
+        unread = int(queues.partition(":")[2], 16)
+        count += local == address and state == _ESTABLISHED and (unread > 0 or inode == "0")
+    return count
 
 
 def _session_of(pid: str) -> int:
