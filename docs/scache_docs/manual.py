@@ -24,6 +24,7 @@ from scache_reference.__main__ import parser_of_all as reference_parser
 from scache_spec import dances, render
 from scache_spec.clauses import AREAS, Tag, gather
 from scache_spec.conversation import TRANSITIONS, State
+from scache_spec.glossary import WORDS
 
 
 def pages() -> dict[str, str]:
@@ -182,9 +183,15 @@ def _key(setting: Setting) -> Iterator[str]:
 
 def _protocol() -> Iterator[str]:
     sections = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", render.render(), re.MULTILINE | re.DOTALL))
-    intro = render.INTRODUCTION.partition("## How to read this")[0].partition("*Generated")[2].partition("\n\n")[2]
+    intro = render.INTRODUCTION.partition("*Generated")[2].partition("\n\n")[2]
     yield from (".SH NAME", r"scache\-protocol \- the protocol of a shared connection cache", ".SH DESCRIPTION")
     yield from _markdown(intro)
+    yield ".SH WORDS"
+    yield from (
+        line
+        for word, meaning in WORDS.items()
+        for line in (".TP", f"\\fB{_plain(word.strip('`'))}\\fR", _inline(meaning))
+    )
     yield from (".SH MESSAGES", *_markdown(sections["The messages"]))
     title, example = next(iter(dances.EXAMPLES.items()))
     yield from (".SH EXAMPLE", f"{_plain(title)}:", ".PP", ".EX")
@@ -200,7 +207,7 @@ def _protocol() -> Iterator[str]:
         for what, row in rows.items():
             then = "" if row.next is state else f" Then wait in {row.next.name}."
             yield from (".TP", _inline(what.value), f"{_sentence(row.action.value)}{then} ({_plain(row.clause)})")
-    yield from (".SH CLAUSES", "Some clauses carry a tag; the others simply hold:")
+    yield from (".SH CLAUSES", "A clause without a tag is demanded of every server. The tags mean:")
     yield from (line for tag in Tag for line in (".TP", f"\\fB{tag.name}\\fR", _sentence(tag.value)))
     clauses = gather().values()
     for area, name in AREAS.items():

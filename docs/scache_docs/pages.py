@@ -81,12 +81,14 @@ def _specification() -> dict[str, str]:
     sections = _sections(render.render())
     made = {
         "spec/index.md": _index(sections),
+        "spec/words.md": linked(sections["Words"], "Words"),
         "spec/messages.md": linked(sections["The messages"], "The messages"),
         "spec/what-if.md": _what_if(),
         "spec/conversation.md": _conversation(sections["The conversation"]),
         "spec/owes.md": linked(sections["What a server's loop owes"], "What a server's loop owes"),
         "spec/limits.md": linked(sections["Limits and periods"], "Limits and periods"),
         "spec/vectors.md": linked(sections["Well-formed or not"], "Well-formed or not"),
+        "spec/changes.md": linked(sections["Changes by clause"], "Changes by clause"),
         "spec/examples.md": _examples(),
         "spec/play.md": _play(),
     }
@@ -110,16 +112,32 @@ def _sections(text: str) -> dict[str, str]:
 
 def _index(sections: dict[str, str]) -> str:
     areas = "\n".join(f"* [{area}: {title}]({area}.md)" for area, title in AREAS.items())
-    tree = "\n".join(["what-if", "conversation", "play", "messages", "examples", *AREAS, "owes", "limits", "vectors"])
-    intro = render.INTRODUCTION.partition("## How to read this")[0].partition("*Generated")[2].partition("\n\n")[2]
+    tree = "\n".join(
+        [
+            "words",
+            "what-if",
+            "conversation",
+            "play",
+            "messages",
+            "examples",
+            *AREAS,
+            "owes",
+            "limits",
+            "vectors",
+            "changes",
+        ]
+    )
+    intro = render.INTRODUCTION.partition("*Generated")[2].partition("\n\n")[2]
     return f"""# The specification
 
 {intro}
+* [Words](words.md): what each word means in the clauses.
 * [What happens if …](what-if.md): what a server makes of each thing that a client may do, in each state.
 * [The conversation](conversation.md): the table behind it, and its picture.
 * [Play with it](play.md): the specification runs in the page.
 * [The messages](messages.md), [examples with their bytes](examples.md), [well-formed or not](vectors.md).
 {areas}
+* [Changes by clause](changes.md).
 
 All of it on one page is the file `spec/SPEC.md` of the project.
 

@@ -1,7 +1,7 @@
-"""How sure one can be of this specification and its servers: what is proved, searched completely, and tested.
+"""The page of SPEC.md on what is proved, what is searched completely and what is tested, with the figures.
 
-The page of SPEC.md that says so. Its figures are those that `make prove` printed last: that command fails when they
-are others, and a test compares what can be counted quickly.
+The figures are those that `make prove` printed last. `make prove` fails when it gets other figures, and a test compares
+those that can be counted quickly.
 """
 
 from dataclasses import dataclass
@@ -67,55 +67,59 @@ EXPLORED: Final = (106_159, 1_424_331)
 PAGE: Final = """\
 ## How sure is this
 
-Three words are used with care here, and *proved* is used for nothing but the first of them.
+Three words have an exact meaning on this page: *proved*, *searched completely* and *tested*. No other page of this file
+uses *proved*.
 
-**Proved** means: for any number of clients, sessions, endpoints, destinations and bindings. A proof by induction has
-two halves. An *invariant* is a sentence that is to be true at every moment. The first half: it is true when the server
-starts. The second half: whenever all invariants are true and *one* thing happens, they are true afterwards. So they are
-true for ever. The second half is asked of a program, z3: is there any step that begins where all invariants are true,
-and ends where one is not? Its answer was no, for each pair of a step and an invariant. The steps are the rows of the
-table above, read from the program itself, and what happens besides: a client connects, a client has read its
-descriptor, time passes, statistics are printed, a flush, a reload, the exit.
+**Proved** means: for any number of clients, sessions, endpoints, destinations and bindings. The proof is by induction.
+An *invariant* is a sentence that is to be true at every moment. The first half of the proof shows that every invariant
+is true when the server starts. The second half shows that one step keeps them: if all invariants are true before the
+step, all are true after it. The two halves together show that the invariants are always true. For the second half, a
+program, z3, is asked for a step that begins where all invariants are true and ends where one of them is false. It found
+none, for each pair of a step and an invariant. The steps are the rows of the table above, which are read from the
+program itself, and everything else that can happen: a client connects, a client has read its descriptor, time passes,
+statistics are printed, a flush, a reload, the exit.
 
-* {proved.invariants} invariants, {proved.rows} rows, {proved.happenings} other steps: {proved.pairs} pairs. They say:
-  * ownership: a session is in the cache, or held for one client, or closed, never two of these and never none. A client
-    holds at most one. A descriptor is closed once and handed out at most once.
-  * order: a find takes the session that is first in turn, by the first binding that leads to one. What is saved goes
-    last, what is put back goes first, everything else keeps its place.
-  * replies: each request gets exactly one status, and the true one. Nothing is said unasked. A descriptor is sent only
-    to answer ready.
+* {proved.invariants} invariants, {proved.rows} rows and {proved.happenings} other steps make {proved.pairs} pairs.
+  The invariants say:
+  * ownership: a session is in the cache, or held for one client, or closed: never two of these, and never none. A
+    client holds at most one session. A descriptor is closed at most once and handed out at most once.
+  * order: a find takes the first session, by the first binding that leads to a session. A session or binding that is
+    saved goes last. A session that is put back goes first. Everything else keeps its place.
+  * replies: each request gets exactly one status, and that status is true. The server sends no reply without a request.
+    It sends a descriptor only in answer to "ready".
   * lifetime: nothing due is in the cache. A held session does not expire. Nothing lives longer than the ttl limit
     allowed when it was saved.
   * counters: hits and misses together are the finds that were answered.
   * room: a save raises no count above its limit, and is refused only at a limit.
-* The takeover of all sessions by a new process (`proof/TAKEOVER.md`), for any number of sessions and with death of
-  either process at any step: {proved.takeover_moves} kinds of steps, {proved.takeover_pairs} pairs. At every instant at
-  most one process may hand out what is parked, and nothing is lost but what the table there says. This is a protocol;
-  what is proved of it is not about any program.
+* The takeover of all sessions by a new process (`proof/TAKEOVER.md`) is proved for any number of sessions, and with the
+  death of either process at any step: {proved.takeover_moves} kinds of steps, {proved.takeover_pairs} pairs. At every
+  instant at most one process may hand out what is parked, and nothing is lost but what LIFE-12 names. This proof is
+  about the protocol of the takeover, and not about a program.
 
-What is proved is about formulas. That the formulas are the program is *tested*: the formula of each action was compared
-with the program on 1000 concrete states, {proved.compared} in all, also in rows that the table does not have.
-A proof that cannot fail shows nothing; so mistakes were made on purpose:
+The proof is about formulas. That the formulas say what the program does is *tested*: the formula of each action was
+compared with the program on 1000 concrete states, {proved.compared} in all, also in rows that the table does not have.
+A proof that cannot fail shows nothing. For this reason mistakes were made on purpose:
 
 | mistakes | of which break an invariant | tried |
 |---|---|---|
 {caught}
 
-Each of the others is listed by `make prove`, with the reason and, where a client could notice it, the tests that catch
-it. `make prove` also prints what the proof takes for granted: above all that z3 is right, that bytes are cut into lists
-as the clauses say, and that the loop does what it owes. The proof is about the specification, not the fast server.
+`make prove` lists each of the other mistakes with a reason and, where a client could notice the mistake, with the tests
+that find it. `make prove` also prints what the proof takes for granted: above all that z3 is right, that bytes are
+divided into lists as the clauses say, and that the loop does what it owes. The proof is about the specification, and
+not about the fast server.
 
-**Searched completely** means: every state and every step, within a small scope that is named.
+**Searched completely** means: every state and every step was tried, within a small scope that is named.
 
-* The specification beside the table of the fast server: {states} states, {transitions} steps, every outcome the same.
-  The scopes have at most two endpoints, three descriptors, two sessions held, and a ttl limit of 2 seconds.
-* The dance of two clients and two descriptors, with death at every point (Spin, `spec/model`): {dance} states.
-* The takeover of two sessions in two attempts, with death at every point (Spin): {takeover} states. It also shows that
-  whoever is alive gets on.
+* The specification beside the table of the fast server: {states} states, {transitions} steps, and every result is
+  equal. The scopes have at most two endpoints, three descriptors, two held sessions, and a ttl limit of 2 seconds.
+* The conversation of two clients with two descriptors, with death at every point (Spin, `spec/model`): {dance} states.
+* The takeover of two sessions in two attempts, with death at every point (Spin): {takeover} states. This search also
+  shows that a process that is alive gets on.
 
-**Tested** means: it was tried, and went well. That is all the rest: sockets, the loop, the process of the fast server,
-and whatever the two kinds above leave out. The cases of the conformance suite, and how servers do in them, are in
-`conformance/RESULTS.md`; the servers that are wrong on purpose, and which cases find each, in `conformance/MUTANTS.md`.
+**Tested** means: some cases were tried, and they passed. That holds for everything else: sockets, the loop, the process
+of the fast server. The cases of the conformance suite, and how servers do in them, are in `conformance/RESULTS.md`. The
+servers that are wrong on purpose, and the cases that find each of them, are in `conformance/MUTANTS.md`.
 """
 
 

@@ -17,8 +17,8 @@ from scache_spec.vocabulary import TTL_S_MAX, Attribute, Limit
 def encode(attributes: Sequence[Attribute]) -> bytes:
     r"""Return the bytes of an attribute list.
 
-    WIRE-1  An attribute is its name, a NUL, its value and a NUL; an attribute list is its attributes in order, then one
-    more NUL.
+    WIRE-1  An attribute is sent as its name, a NUL, its value and a NUL. An attribute list is sent as its attributes in
+    order, then one more NUL.
 
     >>> encode([(b"status", b"0"), (b"property", b"")])
     b'status\x000\x00property\x00\x00\x00'
@@ -49,20 +49,21 @@ class TooLong:
 def decode(stream: bytes, list_bytes_max: int, attributes_max: int) -> Decoded | Unfinished | TooLong:
     r"""Take one attribute list from the front of the bytes that came so far.
 
-    WIRE-2  A NUL where a name would begin ends the list: no name is empty. A value may be.
+    WIRE-2  A NUL where a name would begin ends the attribute list. A name is never empty. A value may be empty.
 
-    WIRE-3  Names and values hold any byte but NUL: no escapes, no character set, newlines and high bytes as they are.
+    WIRE-3  Names and values may hold any byte but NUL. There is no escape sequence and no character set: newlines and
+    bytes above 127 are sent as they are.
 
-    WIRE-4  How a list is cut into reads and writes has no meaning: whole, byte by byte and every way between are the
-    same list, and bytes after its end belong to what comes next.
+    WIRE-4  How an attribute list is divided into writes and reads has no meaning. A list that comes whole, byte by byte
+    or in any other pieces is the same list. Bytes after the end of a list belong to what comes next.
 
-    WIRE-5  A list that never ends, because its client goes away first, has no effect.
+    WIRE-5  An attribute list has no effect if its client goes away before the last byte of the list was sent.
 
-    LIMIT-1  A list whose closing NUL is not among its first `attribute_list_bytes_max` bytes closes its client without
-    a reply, whatever the list is for. [BEYOND]
+    LIMIT-1  An attribute list is too long if its closing NUL is not among its first `attribute_list_bytes_max` bytes,
+    whatever the list is for. A client that sends a list that is too long is disconnected without a reply. [BEYOND]
 
-    LIMIT-9  A list has at most `attributes_max` attributes. When one more begins, with the first byte of its name, the
-    list closes its client without a reply, whatever the list is for. [BEYOND]
+    LIMIT-9  An attribute list has at most `attributes_max` attributes, whatever the list is for. When one attribute
+    more begins, with the first byte of its name, the client is disconnected without a reply. [BEYOND]
 
     >>> decode(b"dummy\0\0\0request\0sa", list_bytes_max=100, attributes_max=9)
     Decoded(attributes=((b'dummy', b''),), rest=b'request\x00sa')
@@ -86,10 +87,11 @@ def decode(stream: bytes, list_bytes_max: int, attributes_max: int) -> Decoded |
 def match_in_order(attributes: Sequence[Attribute], wanted: Sequence[bytes]) -> tuple[bytes, ...] | None:
     """Return the values of the wanted attributes, None if one of them is missing.
 
-    WIRE-6  Attributes are matched in order. The first whose name is not the wanted one ends the match: it and all that
-    is wanted after it are missing, even if they come later in the list. [OBSERVED]
+    WIRE-6  The attributes of a request are compared in order with the attributes that the request wants (CONN-12). The
+    first attribute with another name than the wanted one ends the comparison. That wanted attribute and all wanted
+    attributes after it are then missing, even if they come later in the list. [OBSERVED]
 
-    WIRE-7  Attributes after the last wanted one are ignored. [OBSERVED]
+    WIRE-7  Attributes after the last attribute that a request wants are ignored. [OBSERVED]
     """
     if len(attributes) < len(wanted):
         return None
@@ -104,13 +106,16 @@ _TTL: Final = re.compile(rb"[ \t\n\v\f\r]*\+?0*([0-9]{1,10})")
 def parse_ttl(value: bytes) -> int | None:
     """Return the ttl in seconds that a request names, None if it names none.
 
-    WIRE-8  A ttl is decimal: any white space of the C locale, at most one `+`, then digits to the end of the value;
-    leading zeros do not make it octal. Anything else, nothing at all included, is not a ttl. [OBSERVED]
+    WIRE-8  The value of a ttl is any number of white-space bytes, then at most one `+`, then one or more decimal
+    digits, then nothing. White space is the bytes 9 to 13 (tab, line feed, vertical tab, form feed, carriage return)
+    and 32 (blank). Leading zeros change nothing: the number is never octal. Any other value, the empty value too, is
+    not a ttl. [OBSERVED]
 
-    WIRE-9  A ttl is at least 1 and at most 2147483647. [OBSERVED]
+    WIRE-9  A ttl is a number from 1 to 2147483647. [OBSERVED]
 
-    WIRE-10  A value that only C's overflow would bring into that range, such as 4294967297 or -4294967291, is not a
-    ttl: there is no minus and no wrapping. [BEYOND]
+    WIRE-10  A number counts as it is written, not as it would be after an overflow of a C integer: 4294967297 and
+    -4294967291 are not ttls. A ttl has no minus sign. A Postfix server accepts some numbers that overflow into the
+    range of WIRE-9. [BEYOND]
     """
     match = _TTL.fullmatch(value)
     if match is None:

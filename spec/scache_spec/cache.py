@@ -40,10 +40,11 @@ class Binding:
 class Cache:
     """All sessions and all bindings, each in the order in which they are tried.
 
-    DEST-1  Bindings and sessions live independently: either may exist without the other, and neither's end is the
-    other's.
+    DEST-1  Bindings and sessions do not depend on each other. A binding may exist without any session, and a session
+    without any binding. The end of a binding ends no session, and the end of a session ends no binding.
 
-    ENDP-1  Destination labels and endpoint labels are two name spaces: equal bytes do not make them the same name.
+    ENDP-1  Destination labels and endpoint labels are two separate name spaces. A destination and an endpoint with
+    equal labels have nothing to do with each other.
     """
 
     sessions: tuple[Session, ...] = ()
@@ -54,7 +55,7 @@ class Cache:
 class Sizes:
     """How many there are of each.
 
-    STAT-1  A label counts while there is something under it: a destination with a binding, an endpoint with a session.
+    STAT-1  A destination counts while it has a binding. An endpoint counts while it has a session.
     """
 
     destinations: int
@@ -76,11 +77,11 @@ def sizes(cache: Cache) -> Sizes:
 def expiry_ns(ttl_s: int, ttl_limit_s: int, now_ns: int) -> int:
     """Return the instant at which something saved now expires.
 
-    TTL-1  A ttl above the server's ttl limit counts as the limit, for sessions and for bindings.
+    TTL-1  A ttl above the server's `ttl_limit_s` counts as `ttl_limit_s`, for sessions and for bindings.
 
-    TTL-2  What is saved at instant t with a ttl of n seconds can be found before t + n seconds and no more from then
-    on, by a clock that never jumps and that counts the time for which the machine sleeps. The Postfix server counts
-    whole seconds of the wall clock: there, something lives between n - 1 and n seconds. [BEYOND]
+    TTL-2  What is saved at instant t with a ttl of n seconds can be found before t + n seconds, and cannot be found
+    from t + n seconds on. The clock for this never jumps, and it counts the time for which the machine is suspended. A
+    Postfix server counts whole seconds of the wall clock: there, something lives between n - 1 and n seconds. [BEYOND]
     """
     return now_ns + min(ttl_s, ttl_limit_s) * NS_PER_S
 
@@ -88,8 +89,8 @@ def expiry_ns(ttl_s: int, ttl_limit_s: int, now_ns: int) -> int:
 def save_endp(cache: Cache, session: Session) -> Cache:
     """Park a session.
 
-    ENDP-2  A saved session goes last among those of its endpoint. Nothing is replaced: equal labels, equal properties,
-    even the same connection twice, are sessions of their own.
+    ENDP-2  A session that is saved goes last among the sessions of its endpoint. A save replaces no session. Sessions
+    with equal labels and equal properties are separate sessions, and so are two sessions that hold the same connection.
     """
     return replace(cache, sessions=(*cache.sessions, session))
 
@@ -97,10 +98,11 @@ def save_endp(cache: Cache, session: Session) -> Cache:
 def find_endp(cache: Cache, endpoint: Label) -> tuple[Cache, Session | None]:
     """Take up the session of an endpoint that is first in turn, None if it has none.
 
-    ENDP-3  A find hands out the oldest session of its endpoint, and no other endpoint's. The oldest is the one that was
-    saved first, whichever expires first; a session that was put back comes before it (ENDP-5). [OBSERVED]
+    ENDP-3  A find hands out the oldest session of its endpoint, and never a session of another endpoint. The oldest
+    session is the one that was saved first, even if another one expires first. A session that was put back comes before
+    the oldest (ENDP-5). [OBSERVED]
 
-    ENDP-4  A session is handed out at most once: finding it removes it.
+    ENDP-4  A session is handed out at most once: a find removes the session that it finds from the cache.
     """
     found = next((session for session in cache.sessions if session.endpoint == endpoint), None)
     if found is None:
@@ -111,11 +113,12 @@ def find_endp(cache: Cache, endpoint: Label) -> tuple[Cache, Session | None]:
 def put_back(cache: Cache, session: Session, now_ns: int) -> Cache | None:
     """Park again a session that was found but not handed over; None if it expired meanwhile.
 
-    ENDP-5  A session that is put back is first in turn at its endpoint again, whatever was saved meanwhile, with the
-    expiry it had; limits do not apply, as it is not a save. [BEYOND]
+    ENDP-5  A session that is put back becomes the first of its endpoint again, also before sessions that were saved
+    while it was held. A session that is put back keeps its expiry. No limit applies to putting back, because putting
+    back is not a save. [BEYOND]
 
-    ENDP-7  When several sessions of one endpoint are put back at the same instant, their order among themselves is left
-    to the server. [FREE]
+    ENDP-7  When several sessions of one endpoint are put back at the same instant, the server may put them in any order
+    among themselves. [FREE]
 
     ENDP-6  A session whose expiry passed while it was held is not put back: its descriptor is closed. [BEYOND]
     """
@@ -127,11 +130,13 @@ def put_back(cache: Cache, session: Session, now_ns: int) -> Cache | None:
 def save_dest(cache: Cache, binding: Binding) -> Cache:
     """Bind a destination to an endpoint, or renew the binding.
 
-    DEST-2  A binding with the same destination, the same endpoint and the same destination properties is the same
-    binding: saving it again gives it the new expiry, sooner or later than the old, and leaves its place in the order.
+    DEST-2  A save_dest with the destination, the endpoint and the destination properties of an existing binding renews
+    that binding. The binding gets the new expiry, whether that is later or sooner than the old one. The binding keeps
+    its place in the order.
 
-    DEST-3  Any other binding goes last among those of its destination. One that differs in its properties alone is
-    another binding, and so is one to another endpoint.
+    DEST-3  A save_dest that renews no binding (DEST-2) makes a new one, which goes last among the bindings of its
+    destination. A difference in the properties alone makes a new binding, and so does a difference in the endpoint
+    alone.
     """
     if (kept := _same_binding(cache, binding)) is not None:
         return replace(cache, bindings=tuple(binding if each is kept else each for each in cache.bindings))
@@ -141,10 +146,12 @@ def save_dest(cache: Cache, binding: Binding) -> Cache:
 def find_dest(cache: Cache, destination: Label) -> tuple[Cache, tuple[Binding, Session] | None]:
     """Take up the first session that a destination leads to, with the binding that led there; None if there is none.
 
-    DEST-4  The destination's bindings are tried in order; the first whose endpoint has a session gives it, the oldest
-    of that endpoint. The properties handed out are this binding's and this session's. [OBSERVED]
+    DEST-4  A find_dest tries the bindings of its destination in order, and takes the first binding whose endpoint has a
+    session. A find_dest hands out the oldest session of that endpoint. The reply has the properties of that binding and
+    of that session. [OBSERVED]
 
-    DEST-5  Finding does not consume or renew a binding; the session it removes, as find_endp does.
+    DEST-5  A find_dest neither removes nor renews a binding. A find_dest removes the session that it finds, as a
+    find_endp does.
     """
     for binding in cache.bindings:
         if binding.destination == destination:
@@ -157,10 +164,11 @@ def find_dest(cache: Cache, destination: Label) -> tuple[Cache, tuple[Binding, S
 def expire(cache: Cache, now_ns: int) -> tuple[Cache, tuple[Handle, ...]]:
     """Drop what has expired; return the handles of the sessions among it.
 
-    TTL-3  When a session expires, its descriptor is closed, and nothing is sent on it before, unless the server's
-    operator asked for a farewell: bytes that the server sends on a connection before it closes the connection.
+    TTL-3  When a session expires, its descriptor is closed. The server sends nothing on the connection before that,
+    unless the server's operator asked for a farewell. A farewell is some bytes that the server sends on a connection
+    before it closes the connection.
 
-    TTL-4  When a binding expires, it is gone, and nothing else is.
+    TTL-4  When a binding expires, that binding is removed and nothing else.
     """
     return (
         Cache(
@@ -174,11 +182,11 @@ def expire(cache: Cache, now_ns: int) -> tuple[Cache, tuple[Handle, ...]]:
 def cached_bytes(cache: Cache) -> int:
     """Return how many bytes of labels and properties there are.
 
-    LIMIT-11  The labels and properties of all sessions and bindings have at most `cached_bytes_max` bytes together:
-    what would be more is not saved, its descriptor is closed if it has one, and its client told status 2. A session
-    counts its endpoint label and its properties; a binding counts its destination label, its properties and its
-    endpoint label; equal bytes count each time. A session that is held does not count: put back, it may be too much,
-    and stays. A renewal needs no room. [BEYOND]
+    LIMIT-11  The labels and properties of all sessions and bindings in the cache have at most `cached_bytes_max` bytes
+    together. A session counts its endpoint label and its properties. A binding counts its destination label, its
+    properties and its endpoint label. Equal bytes count each time. A save beyond the limit saves nothing: its
+    descriptor, if it has one, is closed, and it is answered with status 2. A save_dest that renews a binding needs no
+    room. A held session takes no room, and it can be put back into a full cache. [BEYOND]
     """
     return sum(map(_size, cache.sessions)) + sum(map(_size, cache.bindings))
 
@@ -186,10 +194,13 @@ def cached_bytes(cache: Cache) -> int:
 def limit_on_session(cache: Cache, limits: Limits, session: Session) -> Limit | None:
     """Return the limit that forbids to park the session, None if there is room.
 
-    LIMIT-2  There are at most `sessions_max` sessions: one more is not parked, its descriptor is closed and its client
-    told status 2. One that is held takes no room: put back, it may be one too many, and stays. [BEYOND]
+    LIMIT-2  The cache has at most `sessions_max` sessions. A save_endp beyond that parks nothing: its descriptor is
+    closed, and it is answered with status 2. A held session is not in the cache: it takes no room, and it can be put
+    back into a full cache. [BEYOND]
 
-    LIMIT-3  An endpoint has at most `sessions_per_endpoint_max` sessions, likewise. [BEYOND]
+    LIMIT-3  An endpoint has at most `sessions_per_endpoint_max` sessions. A save_endp beyond that parks nothing: its
+    descriptor is closed, and it is answered with status 2. A held session takes no room, and it can be put back when
+    its endpoint is full. [BEYOND]
     """
     if len(cache.sessions) >= limits.sessions_max:
         return Limit.SESSIONS
@@ -203,11 +214,11 @@ def limit_on_session(cache: Cache, limits: Limits, session: Session) -> Limit | 
 def limit_on_binding(cache: Cache, limits: Limits, binding: Binding) -> Limit | None:
     """Return the limit that forbids to save the binding, None if there is room or it is a renewal.
 
-    LIMIT-4  There are at most `bindings_max` bindings: one more is not saved and its client told status 2. A renewal
-    needs no room. [BEYOND]
+    LIMIT-4  The cache has at most `bindings_max` bindings. A save_dest beyond that saves nothing and is answered with
+    status 2. A save_dest that renews a binding needs no room. [BEYOND]
 
-    LIMIT-10  A destination has at most `bindings_per_destination_max` bindings: one more is not saved and its client
-    told status 2. A renewal needs no room. [BEYOND]
+    LIMIT-10  A destination has at most `bindings_per_destination_max` bindings. A save_dest beyond that saves nothing
+    and is answered with status 2. A save_dest that renews a binding needs no room. [BEYOND]
     """
     if _same_binding(cache, binding) is not None:
         return None

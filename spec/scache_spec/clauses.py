@@ -4,8 +4,7 @@ A clause is a paragraph of a docstring that begins with its id, then two or more
 
     ENDP-4  A session is handed out at most once: finding it removes it.
 
-It ends where the paragraph ends. Tags in brackets close it: OBSERVED for what the Postfix server was seen to do and
-nobody promises, FREE for what is left to the implementation, BEYOND for what a Postfix server need not do.
+A clause ends where the paragraph ends. The last words may be tags in brackets; `Tag` says what each tag means.
 """
 
 import ast
@@ -44,7 +43,7 @@ MODULES: Final[tuple[ModuleType, ...]] = (
     operation,
     clients,
 )
-"""In the order in which a reader wants them."""
+"""The modules that state clauses, in reading order."""
 
 AREAS: Final[dict[str, str]] = {
     "WIRE": "Attribute lists and the bytes they travel as",
@@ -59,16 +58,19 @@ AREAS: Final[dict[str, str]] = {
     "CLNT": "What a client does",
 }
 
+FIRST: Final = ("CONN-1", "CONN-12", "CONN-13")
+"""Clauses that come first in their area, whatever their numbers: other clauses use the words that they define."""
+
 OF_CLIENTS: Final = "CLNT"
 """The area whose clauses bind clients; all others bind servers."""
 
 
 class Tag(Enum):
-    """What kind of promise a clause is; most have no tag: they simply hold."""
+    """What a clause demands of whom. A clause without a tag is demanded of every server, and Postfix's keeps it."""
 
-    OBSERVED = "the Postfix server does so, without promising it"
-    FREE = "left to the implementation"
-    BEYOND = "this specification's own: a Postfix server need not do it"
+    OBSERVED = "the Postfix server does so, though no document promises it"
+    FREE = "the clause leaves something to the server"
+    BEYOND = "demanded by this specification, but the Postfix server does otherwise or has nothing like it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +89,10 @@ class Clause:
         return self.id.partition("-")[0]
 
     @property
-    def order(self) -> tuple[int, int]:
-        """Return what clauses are sorted by: area, then number."""
-        return list(AREAS).index(self.area), int(self.id.partition("-")[2])
+    def order(self) -> tuple[int, int, int]:
+        """Return what clauses are sorted by: the area, then the place in FIRST, then the number."""
+        place = FIRST.index(self.id) if self.id in FIRST else len(FIRST)
+        return list(AREAS).index(self.area), place, int(self.id.partition("-")[2])
 
 
 _CLAUSE: Final = re.compile(r"^[ ]*([A-Z]+-[0-9]+)[ ]{2,}(\S.*?)(?=\n[ ]*\n|\Z)", re.MULTILINE | re.DOTALL)
@@ -98,7 +101,7 @@ _SOURCES: Final = re.compile(r"^Sources: (.*?)(?=\n\n|\Z)", re.MULTILINE | re.DO
 
 
 def gather() -> dict[str, Clause]:
-    """Return every clause by id, in order; ValueError if an id is stated twice or its area is none."""
+    """Return every clause by id, in order. Raises ValueError if an id is stated twice or its area is unknown."""
     found: dict[str, Clause] = {}
     for module in MODULES:
         for where, docstring in docstrings(module):
@@ -119,7 +122,7 @@ def sources(module: ModuleType) -> str:
 
 
 def docstrings(module: ModuleType) -> Iterator[tuple[str, str]]:
-    """Yield each docstring of a module with the name of what it documents; one below a constant counts as its own."""
+    """Yield each docstring of a module with the name of what it documents, also those below constants."""
     tree = ast.parse(Path(module.__file__ or "").read_text(encoding="utf-8"))
     yield from _docstrings_in(tree, module.__name__.rpartition(".")[2])
 

@@ -1,7 +1,4 @@
-"""What the surroundings of a server must do: the effects that events return.
-
-An effect is a value. Nothing here carries one out.
-"""
+"""The effects that events return: what the loop of a server has to do. An effect is a value."""
 
 from dataclasses import dataclass
 
@@ -11,7 +8,7 @@ from scache_spec.vocabulary import ClientId, Handle, Limit
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send these bytes to the client, after all that was to be sent to it before."""
+    """Send these bytes to the client, after everything that earlier effects send to it."""
 
     client: ClientId
     data: bytes
@@ -19,7 +16,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class SendDescriptor:
-    """Send the client one byte that carries the descriptor, after all that was to be sent to it before."""
+    """Send the client one byte that carries the descriptor, after everything that earlier effects send to it."""
 
     client: ClientId
     handle: Handle
@@ -29,9 +26,9 @@ class SendDescriptor:
 class CloseDescriptor:
     """Close the server's copy of the descriptor.
 
-    FD-15  A server waits for nothing that a passed file may make it wait for: to be closed, to be asked what it is, or
-    to take a farewell. While descriptors that a user passed are not closed yet, a server may refuse that user's saves
-    with status 2, and may leave clients of that user waiting. [BEYOND]
+    FD-15  No passed file makes the server wait: not when the file is closed, not when the kernel is asked what kind of
+    file it is, not when a farewell is sent on it. While descriptors that a user passed are not closed yet, the server
+    may refuse saves of that user with status 2, and may let clients of that user wait. [BEYOND]
     """
 
     handle: Handle
@@ -39,21 +36,21 @@ class CloseDescriptor:
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """Close the connection to the client; what its socket does not take of what was to be sent before is dropped."""
+    """Close the connection to the client. Output that its socket does not take before that is discarded."""
 
     client: ClientId
 
 
 @dataclass(frozen=True, slots=True)
 class PrintStatistics:
-    """Print the lines for these counters; a new interval begins."""
+    """Print the statistics of these counters. A new interval begins."""
 
     counters: Counters
 
 
 @dataclass(frozen=True, slots=True)
 class LimitHit:
-    """Say that a limit was hit, and by which client (None: nobody's in particular)."""
+    """Report that a limit was hit, and by which client; None if by none in particular."""
 
     limit: Limit
     client: ClientId | None
@@ -61,9 +58,9 @@ class LimitHit:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """End the process, status 0."""
+    """End the process with status 0."""
 
 
 Effect = Send | SendDescriptor | CloseDescriptor | Disconnect | PrintStatistics | LimitHit | Exit
 Effects = tuple[Effect, ...]
-"""What the surroundings of a server must do, in this order."""
+"""What the loop of a server has to do, in this order."""

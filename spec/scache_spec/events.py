@@ -1,21 +1,25 @@
-"""What can happen to a server, and what must be done then: `on_…(server, …) -> (server, effects)`.
+"""What can happen to a server, and what the server does then: `on_…(server, …) -> (server, effects)`.
 
-Nothing is done here: sending, closing and exiting are effects. The surroundings carry effects out in order and report
-what became of them. A real server is a loop that turns system calls into these events and these effects into system
-calls; scache_reference is one.
+Nothing is carried out here: sending, closing and exiting are effects. The loop of a server turns system calls into
+these events, carries the effects out in order, and reports what became of them. scache_reference has such a loop.
 
-What the surroundings owe:
+What a server's loop owes:
 
-* a Handle for each descriptor received, from then until its CloseDescriptor;
-* on_tick before the events of each turn of the loop, with an instant that never runs backwards, taken before
-  what it judges is read;
-* on_timeouts after the events of a turn, once what had come by that instant from each client in `overdue` was read;
-* reading as `reading` says: nothing, bytes, or one byte alone, the two with the descriptors that they carry. In SENDING
-  a client that is gone shows when a send fails, or by its hangup; while a descriptor is in flight, no hangup is an end;
-* on_sent and on_descriptor_sent for what a client's socket took, in the order of the effects; on_gone if it never will;
-* on_descriptor_taken when a client has read everything that was sent to it, the descriptor last;
-* CloseDescriptor carried out without waiting (FD-15). The reference server does wait: it closes within its loop, and is
-  held up by a file that is slow to close.
+* Descriptors: a descriptor that was received stays open until an effect closes it (a Handle, until its
+  CloseDescriptor).
+* Time: each turn of the loop first takes the time, which never runs backwards, and then reads. What is due by that
+  time is removed before anything that was read is served (on_tick).
+* Timeouts: at the end of a turn, the loop disconnects clients that took too long, after it has read what had come from
+  these clients by then (overdue, on_timeouts).
+* Reading: the state of a client says whether the loop reads nothing, any number of bytes, or exactly one byte
+  (reading). The loop receives descriptors with every read. In SENDING, where nothing is read, a client is gone when a
+  send fails or when its socket reports a hangup. While a descriptor is in flight, a hangup is not the end of a client.
+* Sending: the loop reports what a client's socket has taken, in the order of the effects (on_sent,
+  on_descriptor_sent). If the socket will never take it, the client is gone (on_gone).
+* Descriptors in flight: the loop reports when a client has read everything that was sent to it, the descriptor last
+  (on_descriptor_taken).
+* Closing: the loop does not wait until a descriptor is closed (FD-15). The reference server does wait: it closes within
+  its loop, and a file that is slow to close delays it.
 
 Sources: multi_server(3), the loop that scache(8) runs in. Limits are this specification's own.
 """
@@ -48,7 +52,7 @@ NOTHING_GIVEN: Final = Given()
 
 
 class Reading(Enum):
-    """How the surroundings are to read from a client."""
+    """How the loop is to read from a client."""
 
     NOTHING = "not at all"
     BYTES = "any number of bytes, with whatever descriptors they carry"
@@ -56,9 +60,9 @@ class Reading(Enum):
 
 
 def start(limits: Limits, now_ns: int) -> Server:
-    """Return a server that begins now.
+    """Return a server that starts now.
 
-    LIFE-1  A server begins with an empty cache: nothing outlives a process.
+    LIFE-1  A server begins with an empty cache: nothing outlives its process, but for a takeover (LIFE-10).
     """
     return Server(limits, now_ns, statistics_since_ns=now_ns, idle_since_ns=now_ns)
 
@@ -67,15 +71,17 @@ def start(limits: Limits, now_ns: int) -> Server:
 
 
 def on_connect(server: Server, client_id: ClientId, user: UserId | None = None) -> Outcome:
-    """Greet a new client. `user` is who runs it, None for one who may have any number of clients.
+    """Greet a new client of that user, or disconnect it at a limit. `user` is None for a user without a limit.
 
-    CONN-1  The server speaks first, once, at connect: `protocol=connection_cache_protocol`.
+    CONN-1  When a client connects, the server sends the greeting, once, and does not wait for the client to send
+    anything before. The greeting is the attribute list `protocol=connection_cache_protocol`.
 
-    LIMIT-5  There are at most `clients_max` clients: one more is disconnected at once, without a greeting.
-    A client counts from the moment it is let in until the server has disconnected it or has read its end. [BEYOND]
+    LIMIT-5  A server has at most `clients_max` clients. One client more is disconnected at once, without a greeting. A
+    client counts from the moment at which the server accepts it until the server has disconnected it or has read its
+    end of file. [BEYOND]
 
-    LIMIT-12  A user has at most `clients_per_user_max` clients: one more is disconnected at once, without a greeting.
-    Which users may have any number of clients is left to the server. [BEYOND] [FREE]
+    LIMIT-12  A user has at most `clients_per_user_max` clients. One client more of that user is disconnected at once,
+    without a greeting. The server may exempt users from this limit. [BEYOND] [FREE]
     """
     if len(server.clients) >= server.limits.clients_max:
         return server, (LimitHit(Limit.CLIENTS, client_id), Disconnect(client_id))
@@ -94,10 +100,11 @@ def on_bytes(server: Server, client_id: ClientId, data: bytes) -> Outcome:
 
 
 def on_unsolicited(server: Server, handles: tuple[Handle, ...]) -> Outcome:
-    """Close descriptors that came where none was awaited.
+    """Close descriptors that came where no descriptor was awaited.
 
-    FD-1  A descriptor passes only on the two bytes made for it: the client's after `dummy`, the server's after "ready".
-    One that rides on any other byte is closed. Control data of another kind is ignored and leaves nothing open.
+    FD-1  A descriptor passes only with two kinds of byte: the byte that a client sends after an invitation (FD-3), and
+    the byte that the server sends after "ready" (FD-6). The server closes a descriptor that comes with any other byte.
+    The server ignores control data of any other kind, and such data leaves no descriptor open in the server.
     """
     return server, tuple(CloseDescriptor(handle) for handle in handles)
 
@@ -105,29 +112,31 @@ def on_unsolicited(server: Server, handles: tuple[Handle, ...]) -> Outcome:
 def on_descriptors(
     server: Server, client_id: ClientId, handles: tuple[Handle, ...], *, truncated: bool = False
 ) -> Outcome:
-    """Serve the one byte that a client was invited to send, with the descriptors it carried.
+    """Serve the one byte that a client was invited to send, with the descriptors that it carried.
 
-    FD-5  Control data that the kernel cut short, because it was too long or the server had no descriptor left, counts
-    as not exactly one descriptor. [BEYOND]
+    FD-5  If the kernel cut off a part of the control data, the byte counts as one that does not carry exactly one
+    descriptor (FD-4), even if one descriptor came through. The kernel cuts control data off (MSG_CTRUNC) when that data
+    is too long or when the server has no descriptor left. [BEYOND]
 
-    LIMIT-8  A server that has no descriptor left, or keeps its last ones in reserve, refuses saves with status 2, once
-    the descriptor was invited and sent, and goes on: finds are served, and clients are let in again when there is room.
-    How many it keeps is left to it, but for a server that is to wait for no passed file (FD-15): it keeps at least 261,
-    the 253 that one message can carry, which the kernel would else close within the server's call, and 8 for its own
-    use. [BEYOND] [FREE]
+    LIMIT-8  A server may keep its last free descriptors in reserve. A server that has no other descriptor left answers
+    a save_endp with status 2, after the descriptor was invited and sent. Such a server serves finds meanwhile, and lets
+    clients in again when there is room. The size of the reserve is left to the server, but a server that waits for no
+    passed file (FD-15) keeps at least 261: the 253 that one message can carry, which the kernel would otherwise close
+    within the server's call, and 8 for the server's own use. [BEYOND] [FREE]
     """
     what = Input.ONE_DESCRIPTOR if len(handles) == 1 and not truncated else Input.NOT_ONE_DESCRIPTOR
     return _serve(*_take(server, server.clients[client_id], what, Given(handles=handles)), client_id)
 
 
 def on_sent(server: Server, client_id: ClientId, byte_count: int) -> Outcome:
-    """Note that a client's socket has taken so many bytes; that may let the client be served again.
+    """Note that a client's socket has taken so many bytes. The client may be served again after that.
 
-    LIMIT-6  A server keeps at most `output_bytes_max` bytes plus one reply for a client, beyond what the client's
-    socket holds: while more waits, nothing which that client sends is served. A server may stop serving that client
-    sooner. [BEYOND]
+    LIMIT-6  Output is pending while the server has bytes for a client that the client's socket has not taken. While
+    more than `output_bytes_max` bytes are pending for a client, the server serves nothing that this client sends. A
+    server keeps at most `output_bytes_max` bytes plus one reply for a client, beyond what the client's socket holds. A
+    server may stop serving that client sooner. [BEYOND]
 
-    There is no LimitHit for it: only the surroundings see that a socket takes no more.
+    This limit has no LimitHit: only the loop sees that a socket takes no more.
     """
     client = server.clients[client_id]
     return _serve(with_client(server, replace(client, unsent_bytes=client.unsent_bytes - byte_count)), (), client_id)
@@ -139,42 +148,45 @@ def on_descriptor_sent(server: Server, client_id: ClientId) -> Outcome:
 
 
 def on_descriptor_taken(server: Server, client_id: ClientId) -> Outcome:
-    """Note that a client has read the descriptor that was sent to it; serve what has come meanwhile.
+    """Note that a client has read the descriptor that was sent to it, and serve what has come meanwhile.
 
-    FD-14  While a client has not read a descriptor that was sent to it, nothing which that client sends is served: at
-    most one descriptor is in flight to a client. It counts as read when the kernel holds nothing of what was sent to
-    the client. [BEYOND]
+    FD-14  At most one descriptor is in flight to a client. A descriptor is in flight from the moment at which the
+    client's socket has taken it until the client has read it. Meanwhile the server serves nothing that this client
+    sends. The descriptor counts as read when the kernel holds no byte any more that was sent to the client. [BEYOND]
     """
     return _serve(with_client(server, replace(server.clients[client_id], in_flight=False)), (), client_id)
 
 
 def on_gone(server: Server, client_id: ClientId) -> Outcome:
-    """Forget a client that closed its end, to which sending failed, or with which something went wrong.
+    """Forget a client that closed its end or whose connection failed.
 
-    LIFE-5  An error that nobody foresaw ends at most the client or the session at which it happened: the server logs it
-    and goes on. [BEYOND]
+    LIFE-5  An error that nobody foresaw ends at most the client or the session at which it happened. The server logs
+    the error and goes on. [BEYOND]
     """
     return _take(server, server.clients[client_id], Input.GONE)
 
 
 def on_tick(server: Server, now_ns: int) -> Outcome:
-    """Let time pass.
+    """Note the time, and do what is due by then.
 
-    TTL-5  What is due at the instant by which a request is judged cannot be found by it, and takes no room from it: a
-    save that only due sessions and bindings would refuse is done.
+    TTL-5  A session or binding is due at its expiry and after it. What is due when the server judges a request cannot
+    be found by that request. What is due takes no room from that request either: a save is done if nothing but due
+    sessions and bindings stands against it.
 
-    TTL-6  What is due is removed, and its descriptor closed, even if nothing else happens. How much later than its
-    expiry is left to the server: a timer that does not count the time for which the machine sleeps may be late. [FREE]
+    TTL-6  What is due is removed, and its descriptor is closed, even if no client sends anything. How long after its
+    expiry this happens is left to the server: a timer may be late if it does not count the time for which the machine
+    is suspended. [FREE]
 
-    TTL-7  A server may remove what is due in shares, over several turns of its loop. Until it is removed, it may count
-    in the peaks, and keep an idle server from exiting. [FREE]
+    TTL-7  A server may remove what is due in shares, over several turns of its loop. What is due and not removed yet
+    may count in the peaks (STAT-4), and may keep an idle server from exiting (LIFE-3). [FREE]
 
-    STAT-7  Statistics are printed every `status_update_time_s`, and when the server exits.
+    STAT-7  Statistics are printed every `status_update_time_s` seconds, and when the server exits.
 
-    LIFE-2  A server exits, status 0, when for `max_idle_s` no client has been connected, counted from its start or the
-    last client's leaving.
+    LIFE-2  A server exits with status 0 when no client has been connected for `max_idle_s` seconds. This time counts
+    from the start of the server, or from when the last client left.
 
-    LIFE-3  It does not exit so while a session is parked: it would be lost. Bindings alone do not keep it. [BEYOND]
+    LIFE-3  A server does not exit for being idle (LIFE-2) while a session is parked, because that session would be
+    lost. Bindings alone do not keep a server from exiting. [BEYOND]
     """
     limits = server.limits
     cache, expired = caches.expire(server.cache, now_ns)
@@ -190,12 +202,14 @@ def on_tick(server: Server, now_ns: int) -> Outcome:
 
 
 def on_timeouts(server: Server) -> Outcome:
-    """Disconnect who has left a step unfinished for too long, now that what had come in time was read.
+    """Disconnect the clients that have left a step unfinished for too long. What came in time was read before.
 
-    LIMIT-7  A client that leaves a step unfinished for `ipc_timeout_s` is disconnected. A step is a list from its first
-    byte to its last, a descriptor awaited, a "ready" or "received" awaited, output not taken; each that ends begins
-    the next. A client at rest between two requests may stay for ever. What has come from a client is read before that
-    client is disconnected, also when the server itself was stopped for longer than `ipc_timeout_s`. [BEYOND]
+    LIMIT-7  A client that leaves a step unfinished for `ipc_timeout_s` seconds is disconnected. There are four kinds of
+    step: an attribute list, from its first byte to its last; the wait for the descriptor of a save_endp; the wait for
+    "ready" or for "received"; and pending output (LIMIT-6). When one step ends and another is unfinished, the time of
+    the other begins. A client is at rest when no step is unfinished, and may stay at rest for ever. Before the server
+    disconnects a client for its time, it reads what has come from that client, also when the server itself was stopped
+    for longer than `ipc_timeout_s`. [BEYOND]
     """
     effects: Effects = ()
     for client in overdue(server):
@@ -211,10 +225,10 @@ def on_statistics(server: Server) -> Outcome:
 
 
 def on_stop(server: Server) -> Outcome:
-    """Exit, as the server's operator or its idleness asks.
+    """Exit, because the operator asked for it or the server is idle.
 
-    LIFE-4  At exit every client is disconnected, every descriptor closed, and the statistics are printed.
-    A server that is asked to exit, under Postfix by its master and elsewhere by SIGTERM, exits so with status 0.
+    LIFE-4  A server that exits disconnects every client, closes every descriptor and prints the statistics. A server
+    that is asked to exit does so with status 0. Under Postfix, master(8) asks it; elsewhere SIGTERM does.
     """
     held = tuple(client.held for client in server.clients.values() if client.held is not None)
     stopped, printed = on_statistics(server)
@@ -232,8 +246,9 @@ def on_stop(server: Server) -> Outcome:
 def reading(server: Server, client_id: ClientId) -> Reading:
     """Return how to read from a client now.
 
-    FD-12  The byte that carries a descriptor is read alone; if it had been read already, with plain bytes, it carried
-    none. A Postfix server discards a byte that was sent before the invitation. [BEYOND]
+    FD-12  The server reads the byte that carries a descriptor alone. If that byte was read earlier, together with other
+    bytes, it counts as a byte without a descriptor (FD-4). A Postfix server discards a byte that was sent before the
+    invitation. [BEYOND]
     """
     client = server.clients[client_id]
     if client.state is State.SENDING or client.in_flight or client.unsent_bytes > server.limits.output_bytes_max:
@@ -252,7 +267,7 @@ def overdue(server: Server) -> tuple[Client, ...]:
 
 
 def next_tick_ns(server: Server) -> int:
-    """Return the first instant at which on_tick or on_timeouts would do something, if nothing comes before."""
+    """Return the first instant at which on_tick or on_timeouts would do something, if nothing else happens."""
     limits = server.limits
     due = [server.statistics_since_ns + limits.status_update_time_s * NS_PER_S]
     due += [session.expiry_ns for session in server.cache.sessions]
@@ -281,7 +296,7 @@ def _clients_of(server: Server, user: UserId) -> int:
 
 
 def _take(server: Server, client: Client, what: Input, given: Given = NOTHING_GIVEN) -> Outcome:
-    """Follow one row of the table: change the state, then act. The client's next step begins."""
+    """Follow one row of the table: change the state, then act. The next step of the client begins."""
     row = TRANSITIONS[client.state, what]
     act = ACTIONS[row.action]
     if row.next is State.CLOSED:
@@ -291,10 +306,10 @@ def _take(server: Server, client: Client, what: Input, given: Given = NOTHING_GI
 
 
 def _serve(server: Server, effects: Effects, client_id: ClientId) -> Outcome:
-    """Serve all that has come from a client and can be served now; add to the effects so far.
+    """Serve everything from a client that can be served now. Returns the effects so far and the new ones.
 
-    CONN-3  What arrives together is served in order, as if each list had come alone after the reply to the one before.
-    A Postfix server discards what a client sends before it has its reply. [BEYOND]
+    CONN-3  Attribute lists that arrive together are served in order, each as if it had come alone after the reply to
+    the list before it. A Postfix server discards what a client sends before the client has its reply. [BEYOND]
     """
     while (client := server.clients.get(client_id)) is not None:
         if reading(server, client_id) is Reading.NOTHING or not client.unread:
@@ -317,7 +332,7 @@ def _serve(server: Server, effects: Effects, client_id: ClientId) -> Outcome:
 
 
 def _look_up(server: Server, state: State, attributes: tuple[Attribute, ...]) -> tuple[Input, Given]:
-    """Return which input a list is, and what comes with it; whether a find hits, the cache knows."""
+    """Return which input a list is, and the values that its action needs. A find is looked up in the cache."""
     what = classify_list(state, attributes)
     if isinstance(what, Input):
         return what, Given(request_name(attributes))
@@ -335,7 +350,7 @@ def _look_up(server: Server, state: State, attributes: tuple[Attribute, ...]) ->
 
 
 def _settle(server: Server, client_id: ClientId) -> Server:
-    """Note when the client's unfinished step began, if it has one: a step that goes on keeps its age."""
+    """Note when the unfinished step of a client began, if it has one. A step that goes on keeps its begin."""
     client = server.clients[client_id]
     if client.state is State.REQUEST and not client.unread and not client.unsent_bytes:
         return with_client(server, replace(client, step_since_ns=None))

@@ -1,14 +1,14 @@
-"""What an operator may do to a server that runs, as events like those of `scache_spec.events`.
+"""What an operator may do to a server that runs: events like those of `scache_spec.events`.
 
-How an operator reaches the server is left to it: the fast server has a socket for that (docs/admin.md), the reference
-server and the Postfix server have none. So the suite, which sees a server's own socket alone, tries none of this.
+The specification does not say how an operator reaches a server. The fast server has a socket for operators
+(docs/admin.md); the reference server and the Postfix server have none. The conformance suite uses only the socket of
+the cache, and therefore tries nothing of this module.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum
 from types import MappingProxyType
-from typing import Final
 
 from scache_spec.cache import Cache, put_back
 from scache_spec.effects import CloseDescriptor
@@ -17,11 +17,11 @@ from scache_spec.vocabulary import Label, Limits
 
 
 def on_flush(server: Server, is_meant: Callable[[Label], bool]) -> Outcome:
-    """Remove the sessions and bindings whose label is meant: the endpoint of a session, the destination of a binding.
+    """Remove the sessions whose endpoint is meant, and the bindings whose destination is meant.
 
-    LIFE-6  A flush removes sessions and bindings from the cache and closes the descriptors of these sessions as at
-    their expiry. It does not touch a session that was found and not handed over yet: a client still gets that session,
-    and if the session comes back instead, its descriptor is closed. [BEYOND]
+    LIFE-6  A flush removes the sessions and bindings that the operator names, and closes the descriptors of these
+    sessions as at their expiry. A flush does not touch a session that is held for a client: that client still gets the
+    session. If a held session that the operator named comes back instead, its descriptor is closed. [BEYOND]
     """
     cache, now_ns = server.cache, server.now_ns
     removed = tuple(session for session in cache.sessions if is_meant(session.endpoint))
@@ -42,8 +42,8 @@ def on_flush(server: Server, is_meant: Callable[[Label], bool]) -> Outcome:
 def on_limits(server: Server, limits: Limits) -> Outcome:
     """Change the limits.
 
-    LIFE-7  A limit that is lowered while the server runs removes nothing and disconnects nobody: what is above the
-    limit stays, and what comes later is refused. A changed `ttl_limit_s` concerns later saves alone. [BEYOND]
+    LIFE-7  When a limit is lowered while the server runs, nothing is removed and nobody is disconnected. What is above
+    the new limit stays. What comes later is refused. A changed `ttl_limit_s` applies to later saves only. [BEYOND]
     """
     return replace(server, limits=limits), ()
 
@@ -51,9 +51,9 @@ def on_limits(server: Server, limits: Limits) -> Outcome:
 def on_pause(server: Server) -> Outcome:
     """Refuse saves; `on_limits` with the limits from before resumes.
 
-    LIFE-8  While a server is paused, each save is refused as if there were room for no session and no binding: a
-    save_endp is told status 2 once its descriptor was invited and has come, a save_dest is told status 2 unless it is a
-    renewal. Finds are served, and a found session may still come back. [BEYOND]
+    LIFE-8  While a server is paused, it refuses saves as if there were room for no session and no binding. A save_endp
+    is answered with status 2 after its descriptor was invited and has come. A save_dest is answered with status 2,
+    unless it renews a binding. Finds are served, and a held session can still be put back. [BEYOND]
     """
     return on_limits(server, replace(server.limits, sessions_max=0, bindings_max=0))
 
@@ -61,8 +61,8 @@ def on_pause(server: Server) -> Outcome:
 def is_drained(server: Server) -> bool:
     """Say whether a server that drains exits now.
 
-    LIFE-9  A server that drains is paused, and exits, status 0, when no session is parked and none is held for a client
-    that it was found for. Bindings and connected clients do not keep it. [BEYOND]
+    LIFE-9  A server that drains is paused (LIFE-8). A server that drains exits with status 0 when no session is parked
+    and none is held for a client. Bindings and connected clients do not keep it from exiting. [BEYOND]
     """
     return not server.cache.sessions and all(client.held is None for client in server.clients.values())
 
@@ -70,9 +70,10 @@ def is_drained(server: Server) -> bool:
 def on_takeover(server: Server) -> tuple[Server, Server]:
     """Return the old process and the new one, at the instant at which the new one is in charge.
 
-    LIFE-10  A takeover gives a new process the listening sockets, every session and binding of the cache with its
-    label, properties, expiry and place in turn, the statistics, and every client that no session is held for. None of
-    these clients sees its connection end, and no peer of a session does. [BEYOND]
+    LIFE-10  A takeover gives a new process the listening sockets, the statistics, and every session and binding of the
+    cache with its label, properties, expiry and place in the order. The new process also gets every client for which no
+    session is held. None of these clients sees its connection to the server end. No peer of a parked connection sees
+    that connection end. [BEYOND]
     """
     held = {client_id: client for client_id, client in server.clients.items() if client.held is not None}
     moved = {client_id: client for client_id, client in server.clients.items() if client.held is None}
@@ -81,11 +82,12 @@ def on_takeover(server: Server) -> tuple[Server, Server]:
 
 
 def on_return(old: Server, new: Server) -> tuple[Server, Outcome]:
-    """Give the new process what came back to the old one, and the clients that nothing is held for any more.
+    """Give the new process the sessions that came back to the old one, and the clients for which nothing is held.
 
-    LIFE-11  A session that is held for a client when another process takes over stays with the old process, which
-    finishes that hand-over and carries out no request. If the session comes back instead, it is put back into the
-    cache of the new process, under ENDP-5 and ENDP-6. The client is then the new process's. [BEYOND]
+    LIFE-11  A session that is held for a client at a takeover stays with the old process. The old process finishes that
+    hand-over and carries out no further request. If the session comes back instead, it is put back into the cache of
+    the new process, by ENDP-5 and ENDP-6. When nothing is held for the client any more, the client belongs to the new
+    process. [BEYOND]
     """
     cache = new.cache
     effects: tuple[CloseDescriptor, ...] = ()
@@ -110,22 +112,15 @@ class Killed(Enum):
     NEW_AFTER_IT_TOOK = "the new process, once it is in charge"
 
 
-LOST: Final[dict[Killed, str]] = {
-    Killed.NEW_BEFORE_IT_TOOK: "nothing: the old process serves on",
-    Killed.OLD_BEFORE_ITS_OFFER: "everything, as with any death; the new process begins with an empty cache",
-    Killed.OLD_AFTER_ITS_OFFER: "what is held for clients; the new process takes all else",
-    Killed.NEW_AFTER_IT_TOOK: "everything the new process has, as with any death of a server",
-}
-"""What a takeover loses. Where nobody is killed it loses nothing."""
-
-
 def on_death_in_takeover(server: Server, killed: Killed) -> Server | None:
-    """Return the process that serves on with what was parked; None: nobody has it any more.
+    """Return the process that serves on with the parked sessions, None if they are lost.
 
-    LIFE-12  At every instant of a takeover at most one of the two processes hands out what is parked. Until the new
-    process is in charge the old one can serve on as if there had been no takeover, and does so where the new one dies,
-    refuses what it gets, or does not keep up. If a process is killed, what is lost is what the table `LOST` says.
-    [BEYOND]
+    LIFE-12  At every instant of a takeover, at most one of the two processes hands out parked sessions. Until the new
+    process is in charge, the old process can serve on as if there had been no takeover. The old process serves on if
+    the new process dies, refuses what it gets, or is too slow. If the new process is killed before it is in charge,
+    nothing is lost. If the old process is killed before it has offered everything, everything is lost, and the new
+    process begins with an empty cache. If the old process is killed after that, only the sessions that are held for
+    clients are lost. If the new process is killed once it is in charge, everything that it has is lost. [BEYOND]
     """
     match killed:
         case Killed.NEW_BEFORE_IT_TOOK:

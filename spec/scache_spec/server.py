@@ -23,8 +23,8 @@ class Client:
     was sent and not read yet. `step_since_ns` is when the step that is unfinished began, None while the client is at
     rest. `user` is who runs the client, None if that does not matter.
 
-    CONN-2  Each client has a conversation of its own: no client waits for another's bytes, descriptors or reading.
-    [BEYOND]
+    CONN-2  Each client has a conversation of its own. No client waits until another client sends bytes, sends a
+    descriptor or reads. [BEYOND]
     """
 
     id: ClientId

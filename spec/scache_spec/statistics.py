@@ -28,11 +28,11 @@ class Counters:
 def count_find(counters: Counters, request: bytes, *, hit: bool) -> Counters:
     """Count a well-formed find.
 
-    STAT-2  A find_dest counts as a domain lookup, a find_endp as an address lookup; a find_dest that hits is not also
-    an address lookup.
+    STAT-2  A find_dest counts as a domain lookup. A find_endp counts as an address lookup. A find_dest that hits does
+    not count as an address lookup too.
 
-    STAT-3  A find that names a session in its reply is a hit, then and there, also if the hand-over fails afterwards.
-    Requests that are malformed count nowhere.
+    STAT-3  A find that is answered with status 0 counts as a hit at that moment, even if the hand-over fails
+    afterwards. A find that is answered with status 2 counts as a miss. A malformed request counts nowhere.
     """
     match request == FIND_DEST, hit:
         case True, True:
@@ -48,9 +48,10 @@ def count_find(counters: Counters, request: bytes, *, hit: bool) -> Counters:
 def count_save(counters: Counters, request: bytes, after: Sizes) -> Counters:
     """Raise the peaks after a save that was done.
 
-    STAT-4  Peaks are taken at saves, of what the cache then holds: save_endp takes those of addresses and connections,
-    save_dest those of domains and addresses. Sessions held for a hand-over are not in the cache.
-    A save that is refused takes no peak; a binding that is renewed takes them.
+    STAT-4  A peak is the largest number since the last statistics. Each save that is done takes peaks, of what the
+    cache holds after it: a save_endp those of addresses (endpoints) and connections (sessions), a save_dest those of
+    domains (destinations) and addresses (endpoints). A save_dest that renews a binding takes its peaks too. A save that
+    is refused takes no peak. A held session is not in the cache and does not count.
     """
     counters = replace(counters, endpoints_max=max(counters.endpoints_max, after.endpoints))
     if request == SAVE_DEST:
@@ -61,10 +62,12 @@ def count_save(counters: Counters, request: bytes, after: Sizes) -> Counters:
 def lines(counters: Counters, interval_start: str) -> tuple[str, ...]:
     """Return the lines to print; `interval_start` is local time such as `Nov 22 11:03:25`, the day padded with a blank.
 
-    STAT-5  The line of the interval's start, in local time, is printed if any counter is not zero, each other line if
-    one of its own is not; after that all counters are zero and a new interval begins.
+    STAT-5  The first line says when the interval began, in local time, as in `Nov 2 11:03:25`: the English short name
+    of the month, and a day below 10 with a blank before it. This line is printed if any counter is not zero. Each other
+    line is printed if one of its own counters is not zero. After printing, all counters are zero and a new interval
+    begins.
 
-    STAT-6  The success percentage is hits * 100 / (hits + misses), rounded down.
+    STAT-6  The success percentage of a line is hits * 100 / (hits + misses), rounded down.
     """
     if counters == Counters():
         return ()

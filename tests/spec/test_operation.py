@@ -157,4 +157,3 @@ def test_LIFE_12_what_a_death_leaves(killed: operation.Killed, left: list[int] |
     driver.park(7)
     server = operation.on_death_in_takeover(driver.server, killed)
     assert (None if server is None else [session.handle for session in server.cache.sessions]) == left
-    assert operation.LOST[killed].startswith("nothing" if killed is operation.Killed.NEW_BEFORE_IT_TOOK else "")

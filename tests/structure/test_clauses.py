@@ -6,6 +6,7 @@ What cannot be so stands on a list with its reason, and nothing else does. Every
 import re
 import sys
 import tokenize
+import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from tests.wrong.clients import SLIPS
 from tests.wrong.registry import by_clause
 
 from scache_conformance.clients.cases import CASES as CLIENT_CASES
+from scache_conformance.suite.expectations import FOLDER
 from scache_conformance.suite.registry import all_cases
 from scache_conformance.suite.unobservable import UNOBSERVABLE
-from scache_spec import clauses, places
-from scache_spec.clauses import AREAS, OF_CLIENTS
+from scache_spec import changes, clauses, places
+from scache_spec.clauses import AREAS, OF_CLIENTS, Tag
 from scache_spec.conversation import TRANSITIONS
 from scache_spec.render import render
 
@@ -134,6 +136,27 @@ def test_clauses_say_no_should() -> None:
 def test_specification_text_is_current() -> None:
     committed = (ROOT / "spec/SPEC.md").read_text(encoding="utf-8")
     assert committed == render(), "spec/SPEC.md is not what the code says: run make spec"
+
+
+def test_what_postfix_does_otherwise_is_tagged() -> None:
+    deviations = tomllib.loads((FOLDER / "postfix-scache.toml").read_text(encoding="utf-8"))["deviation"]
+    deviating = {name for each in deviations for name in each["clauses"]}
+    assert [each.id for each in clauses.gather().values() if each.id in deviating and Tag.BEYOND not in each.tags] == []
+
+
+def test_version_of_the_specification_is_the_projects() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == changes.VERSION
+    assert next(iter(changes.CHANGES)).startswith(changes.VERSION)
+
+
+def test_contents_lead_to_every_section() -> None:
+    text = render()
+    titles = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    anchors = [re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-") for title in titles]
+    assert re.findall(r"^\* \[[^]]+\]\(#([^)]+)\)$", text, re.MULTILINE) == [
+        each for each in anchors if each != "contents"
+    ]
 
 
 def test_a_clause_stated_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
