@@ -3,6 +3,7 @@
 import os
 import pty
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -280,3 +281,12 @@ def test_many_warnings_of_a_kind_are_few_lines(tmp_path: Path) -> None:
     assert sum("unknown request '" in line for line in lines) == 10
     assert any(re.search("warning: 90 more like: client .*unknown request$", line) for line in lines)
     assert sum("bad or missing attribute" in line for line in lines) == 1
+
+
+@pytest.mark.parametrize("options", [(), ("--sessions-max", "1000", "--clients-max", "50")])
+def test_table_of_descriptors_has_its_full_length_at_the_start(tmp_path: Path, options: Sequence[str]) -> None:
+    """A process with threads waits 10 ms for each doubling, and clients and takeovers with it. FDSize: proc(5)."""
+    with running("--listen", tmp_path / "s", *options) as server:
+        limit = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)[0]
+        assert int(server.status("FDSize")) >= min(limit, 1050 if options else 101_000)
+        server.end()

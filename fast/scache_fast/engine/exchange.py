@@ -116,9 +116,10 @@ class Exchange:
 
     # The process that takes over.
 
-    def adopt_session(self, session: Session) -> None:
-        """Take in a session, the older ones of an endpoint after the newer ones."""
-        self._table.put_back(session, _LONG_AGO_NS)  # LIFE-10
+    def adopt_sessions(self, sessions: list[Session]) -> None:
+        """Take in sessions, the older ones of an endpoint after the newer ones."""
+        for session in sessions:
+            self._table.put_back(session, _LONG_AGO_NS)  # LIFE-10
 
     def adopt_back(self, session: Session, now_ns: int) -> None:
         """Take in a session that came back to the other process: it is found first, if it has not expired meanwhile."""

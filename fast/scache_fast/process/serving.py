@@ -3,7 +3,9 @@
 Who started the process, where its sockets came from and who is told about its state is in standalone.py and master.py.
 """
 
+import fcntl
 import gc
+import os
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -126,6 +128,7 @@ def serve(
     gc.collect()
     gc.freeze()
     gc.disable()
+    _make_room(settings, descriptors)
     closing.start()
 
     def collect() -> None:
@@ -161,6 +164,21 @@ def serve(
             if not closing.finish(_LAST_CLOSES_S):
                 log.warning("files that clients passed do not stop closing: this process stays until they do")
             log.tell_suppressed()
+
+
+def _make_room(settings: Settings, descriptors: int) -> None:
+    """Have the kernel make its table of our descriptors as long as it may ever be, while the process has one thread.
+
+    As soon as there are more threads, each doubling of the table waits for all CPUs (synchronize_rcu in fs/file.c), for
+    10 ms each: in the call that receives a client's descriptor, and eight times in a takeover of 10 000. An entry takes
+    9 bytes.
+    """
+    limits = settings.limits
+    count = min(descriptors, limits.sessions_max + limits.clients_max + settings.descriptors_reserve)
+    try:
+        os.close(fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, count - 1))
+    except OSError:
+        pass  # EBADF, EMFILE, ENOMEM: then the table grows as it is needed.
 
 
 def _run(server: Server, log: Logger, supervisor: Supervisor) -> int:

@@ -35,9 +35,6 @@ PATIENCE_S: Final = 5.0
 LAST_S: Final = 5.0
 """How long hand-overs that have begun may take after the takeover."""
 
-_UNCONFIRMED_MAX: Final = 2
-"""How many messages are under way at once: while one is worked on there, the next is made here."""
-
 _OFFERED: Final = 1
 """The count of the eventfd after the offer; one read takes all of it."""
 
@@ -107,6 +104,9 @@ class Predecessor:
         self._estate = estate
         self._portion = min(ROWS_MAX, max(1, descriptors // 8))
         """How many descriptors go in one message. The kernel counts those under way against the limit of open files."""
+        self._unconfirmed_max = max(2, descriptors // 2 // self._portion)
+        """How many messages are under way at once. The two processes wait for each other as seldom as that allows: each
+        wait costs as much as the work on a message, and more on a busy machine."""
         self._log = log
         self._attempt: Attempt | None = None
         self._until_s = 0.0
@@ -254,8 +254,8 @@ class Predecessor:
         self._send(attempt, Kind.CLIENTS, snapshot.encode_clients(rows), [client.fd for client in clients])
 
     def _send(self, attempt: Attempt, kind: Kind, payload: bytes, descriptors: list[int]) -> None:
-        """Step 4: send a message, once no more than one other is unconfirmed."""
-        while attempt.unconfirmed >= _UNCONFIRMED_MAX:
+        """Step 4: send a message, once few enough others are unconfirmed."""
+        while attempt.unconfirmed >= self._unconfirmed_max:
             self._await_confirmation(attempt)
         while True:
             try:

@@ -12,6 +12,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import IntEnum
+from itertools import accumulate, pairwise
 from typing import Final, NamedTuple, TypeVar
 
 from scache_fast.engine.table import Binding, Session
@@ -190,14 +191,10 @@ def decode_rows(payload: bytes, numbers_a_row: int, texts_a_row: int) -> tuple[i
         lengths = struct.unpack_from(f"!{rows * texts_a_row}I", payload, at)
     except struct.error:
         raise SnapshotError("a message ends within its rows") from None
-    at += 4 * len(lengths)
-    if at + sum(lengths) != len(payload):
+    bounds = list(accumulate(lengths, initial=at + 4 * len(lengths)))
+    if bounds[-1] != len(payload):
         raise SnapshotError("a message has another length than its rows")
-    texts = []
-    for length in lengths:
-        texts.append(payload[at : at + length])
-        at += length
-    return rows, numbers, texts
+    return rows, numbers, [payload[start:end] for start, end in pairwise(bounds)]
 
 
 # What rows are about.
@@ -229,15 +226,10 @@ def encode_sessions(sessions: Sequence[Session]) -> bytes:
 
 def decode_sessions(payload: bytes) -> list[Parked]:
     """Return what encode_sessions was given; raises SnapshotError."""
-    rows, numbers, texts = decode_rows(payload, 5, 2)
-    sessions = []
-    label = b""
-    for row in range(rows):
-        domain, user, pid, saved_ns, expiry_ns = numbers[5 * row : 5 * row + 5]
-        endpoint, properties = texts[2 * row : 2 * row + 2]
-        label = endpoint if endpoint != label else label  # Neighbours mostly share it: one object, as in a table.
-        sessions.append(Parked(label, properties, domain, user, pid, saved_ns, expiry_ns))
-    return sessions
+    _, numbers, texts = decode_rows(payload, 5, 2)
+    labels: dict[bytes, bytes] = {}  # Sessions with the same label have one object for it, as in a table.
+    endpoints = [labels.setdefault(endpoint, endpoint) for endpoint in texts[::2]]
+    return list(map(Parked, endpoints, texts[1::2], *(numbers[column::5] for column in range(5))))
 
 
 def encode_bindings(bindings: Sequence[Binding]) -> bytes:

@@ -25,7 +25,7 @@ from scache_fast.engine.table import Session
 from scache_fast.takeover import snapshot
 from scache_fast.takeover.channel import Channel, ChannelError, Message, TooManyInFlightError
 from scache_fast.takeover.predecessor import PATIENCE_S, Place
-from scache_fast.takeover.snapshot import FORMAT, Kind, Parked, SnapshotError
+from scache_fast.takeover.snapshot import FORMAT, Kind, SnapshotError
 
 _ANSWER_BYTES_MAX: Final = 65_536
 _DEATH_S: Final = 5.0
@@ -191,10 +191,9 @@ class Successor:
                 case Kind.CLIENTS:
                     self._received["clients"] += self._adopt_clients(payload, descriptors, server)
                 case Kind.SESSIONS:
-                    for parked in snapshot.decode_sessions(payload):
-                        server.exchange.adopt_session(_session(parked, _next(descriptors)))
-                        rows += 1
-                    self._received["sessions"] += rows
+                    sessions = _sessions(payload, descriptors)
+                    server.exchange.adopt_sessions(sessions)
+                    self._received["sessions"] += len(sessions)
                 case Kind.BINDINGS:
                     for bound in snapshot.decode_bindings(payload):
                         server.table.adopt_binding(*bound)
@@ -315,8 +314,8 @@ class Successor:
         try:
             match kind:
                 case Kind.PUT_BACK:
-                    for parked in snapshot.decode_sessions(payload):
-                        server.exchange.adopt_back(_session(parked, _next(descriptors)), now_ns)  # LIFE-11
+                    for session in _sessions(payload, descriptors):
+                        server.exchange.adopt_back(session, now_ns)  # LIFE-11
                 case Kind.CLIENTS:
                     self._adopt_clients(payload, descriptors, server)
                 case Kind.COUNTS:
@@ -327,18 +326,29 @@ class Successor:
             self._close_all(descriptors)
 
 
+_TOO_FEW: Final = "a message has fewer descriptors than rows"
+
+
 def _nothing() -> None:
     """Do nothing."""
 
 
 def _next(descriptors: list[int]) -> int:
     if not descriptors:
-        raise SnapshotError("a message has fewer descriptors than rows")
+        raise SnapshotError(_TOO_FEW)
     return descriptors.pop(0)
 
 
-def _session(parked: Parked, descriptor: int) -> Session:
-    return Session(
-        parked.endpoint, parked.properties, descriptor, parked.domain, parked.user, parked.pid, parked.saved_ns,
-        parked.expiry_ns,
-    )  # fmt: skip
+def _sessions(payload: bytes, descriptors: list[int]) -> list[Session]:
+    """Return the sessions of a message, which own its descriptors from now on."""
+    rows = snapshot.decode_sessions(payload)
+    if len(rows) > len(descriptors):
+        raise SnapshotError(_TOO_FEW)
+    sessions = [
+        Session(endpoint, properties, descriptor, domain, user, pid, saved_ns, expiry_ns)
+        for (endpoint, properties, domain, user, pid, saved_ns, expiry_ns), descriptor in zip(
+            rows, descriptors, strict=False
+        )
+    ]
+    del descriptors[: len(sessions)]
+    return sessions
