@@ -96,6 +96,12 @@ def every_byte_is_in_time(right, server, client_id, data):
     return right(changed(server, server.clients[client_id], step_since_ns=None), client_id, data)
 
 
+@wrong("LIMIT-7", of=events.on_sent, escapes=NO_PROCESS | NO_FULL_SOCKETS)
+def every_byte_taken_is_in_time(right, server, client_id, byte_count):
+    """What a client takes of its replies begins its time anew."""
+    return right(changed(server, server.clients[client_id], step_since_ns=None), client_id, byte_count)
+
+
 def step_goes_on(goes_on, right, server, client, *given):
     """Let a step that ends for another not begin its time anew if this is true of the client before and after."""
     server, effects = right(server, client, *given)

@@ -17,6 +17,12 @@ from scache_conformance.wire.unmet import Silence, Unmet
 FLOOD_BYTES_MAX = 16_000_000
 """Arbitrary: far more than the sockets of one connection keep."""
 
+LONG_BYTES = 2_000_000
+"""Properties that make a reply many times as long as a socket holds. Arbitrary."""
+
+PIECE_BYTES = 32_768
+"""As much of it is taken at once. Arbitrary."""
+
 _GREETING_BYTES = len(lists.encode(*GREETING))
 _REPLY_BYTES = len(lists.encode((b"status", b"%d" % FAILED), (b"property", b""), (b"property", b"")))
 
@@ -44,15 +50,73 @@ def untaken_output(lab: Lab) -> None:
         client.connect(str(server.socket_path))  # not a Peer: what it reads is taken, and this is to read nothing
         taken = _flood(lab, server, client)
         lab.let_pass(server, 1)
-        hangup = select.poll()
-        hangup.register(client, 0)
         lab.transcript.note("A", "watches for the connection's end, reading nothing")
-        if hangup.poll(server.declared.deadline_s * 1000):
+        if _hangs_up(client, server.declared.deadline_s):
             return
         replies = taken // len(_one_find(lab))
         if taken < FLOOD_BYTES_MAX and _unread_bytes(client) >= _GREETING_BYTES + replies * _REPLY_BYTES:
             raise Inconclusive("the flood: every reply has found room, this machine is busy")
         raise Silence("the connection closed by the server", f"it is open {server.declared.deadline_s} s later")
+
+
+@case("limits/trickling-output", "LIMIT-7", level=Level.SHOULD, schedule=Schedule.OWN_SERVERS)
+def trickling_output(lab: Lab) -> None:
+    """A client that takes a reply in small pieces for ipc_timeout_s is disconnected: no piece begins the time anew."""
+    with (
+        lab.server(ipc_timeout_s=2, ttl_limit_s=60, attribute_list_bytes_max=LONG_BYTES + 1000) as server,
+        lab.peer("S", target=server) as saver,
+        socket.socket(socket.AF_UNIX) as client,
+    ):
+        saver.park("e", b"x" * LONG_BYTES, 60)
+        client.connect(str(server.socket_path))  # not a Peer, which reads a reply as a whole
+        client.settimeout(saver.deadline_s)
+        lab.transcript.note("A", f"connected; sends find_endp, whose reply has {LONG_BYTES} bytes of properties")
+        client.sendall(lists.find_endp(lab.label("e")))
+        _receive(client, _GREETING_BYTES + 1)  # the reply has begun
+        if server.has_clock:
+            lab.let_pass(server, 1)
+            lab.transcript.note("A", f"takes {_take_until_more_comes(client, server)} bytes, and more come")
+            lab.let_pass(server, 1)
+        else:
+            lab.transcript.note("A", f"takes {PIECE_BYTES} bytes ten times a second")
+            for _ in range(LONG_BYTES // PIECE_BYTES):
+                if _hangs_up(client, 0.1):
+                    return
+                _receive(client, PIECE_BYTES)
+        lab.transcript.note("A", "watches for the connection's end, reading nothing")
+        if not _hangs_up(client, saver.deadline_s):
+            raise Silence("the connection closed by the server", f"it is open {saver.deadline_s} s later")
+
+
+def _take_until_more_comes(client: socket.socket, server: Target) -> int:
+    """Take what a client's socket holds until the server has written more of the reply; return how many bytes."""
+    taken = 0
+    while True:
+        server.come_to_rest()
+        before = _unread_bytes(client)
+        _receive(client, min(PIECE_BYTES, max(before, 1)))
+        taken += PIECE_BYTES
+        server.come_to_rest()
+        if _unread_bytes(client) > before - PIECE_BYTES:
+            return taken
+
+
+def _receive(client: socket.socket, byte_count: int) -> None:
+    while byte_count:
+        try:
+            piece = client.recv(byte_count)
+        except TimeoutError as error:
+            raise Silence("more of the reply", f"nothing within {client.gettimeout()} s") from error
+        if not piece:
+            raise Unmet("more of the reply", "the server closed the connection")
+        byte_count -= len(piece)
+
+
+def _hangs_up(client: socket.socket, within_s: float) -> bool:
+    """Tell whether the connection ends in time; nothing is read."""
+    hangup = select.poll()
+    hangup.register(client, 0)
+    return bool(hangup.poll(within_s * 1000))
 
 
 def _flood(lab: Lab, server: Target, client: socket.socket) -> int:
