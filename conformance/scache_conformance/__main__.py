@@ -4,6 +4,7 @@ The command line, where reports go, and the exit status.
 """
 
 import argparse
+import io
 import os
 import re
 import secrets
@@ -102,6 +103,9 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit with its status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not where a caller has put something else in its place
+            stream.reconfigure(errors="backslashreplace")
     commands = {
         "report": report,
         "traces": export_traces,

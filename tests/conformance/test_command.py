@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from xml.etree import ElementTree
@@ -70,6 +71,27 @@ def test_good_server_is_0_and_reports_are_written(tmp_path: Path, capsys: pytest
     assert "mine: 4 PASS of 4 cases" in capsys.readouterr().out
     assert all(path.stat().st_size > 100 for path in files.values())
     assert status_of("report", str(files["json"]), str(files["json"]), "--html", str(tmp_path / "two")) == 0
+
+
+@pytest.mark.parametrize(
+    "plug", [["--exec", REFERENCE], pytest.param(["--postfix"], marks=pytest.mark.needs("postfix"))]
+)
+def test_long_tmpdir_is_not_blamed_on_the_server(
+    plug: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = tmp_path / ("d" * 80)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    assert status_of(*plug, "--run", "greeting/once") == 0
+    assert "1 PASS of 1 cases" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["--help"], ["clause", "FD-1", "WIRE-1"], ["client", "--help"], ["watch", "--help"]])
+def test_terminal_that_knows_ascii_only_gets_every_text(words: list[str]) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "scache_conformance", *words]
+    done = subprocess.run(command, capture_output=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_wrong_server_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,7 @@ from scache_conformance.reports import run as runs
 from scache_conformance.reports.terminal import Terminal
 from scache_conformance.suite.verdicts import Exit, Level, Result, Verdict, exit_status
 from scache_conformance.wire import processes
+from scache_conformance.wire.folders import place_for
 from scache_conformance.wire.line import readable
 from scache_conformance.wire.transcript import Transcript, show
 from scache_conformance.wire.unmet import Silence, Unmet
@@ -37,6 +38,9 @@ ATTEMPTS_MAX: Final = 2
 
 SLACK_S: Final = 5.0
 """What a client may take beyond its own time: to start, to pause between attempts, on a busy machine. Arbitrary."""
+
+PREFIX: Final = "scache-conformance-"
+"""Of the folder that holds the socket and the script of one case."""
 
 AT_ONCE: Final = 4
 """How many clients run at once. Arbitrary: they wait most of the time."""
@@ -144,7 +148,8 @@ def hold(case: ClientCase, command: Sequence[str], timeout_s: float) -> Result:
 def _hold(case: ClientCase, command: Sequence[str], timeout_s: float, transcript: Transcript) -> None:
     patience_s = ATTEMPTS_MAX * timeout_s + SLACK_S
     with ExitStack() as closing:
-        folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="scache-conformance-")))
+        place = place_for(PREFIX, "cache")
+        folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX, dir=place)))
         stage = Stage(folder, transcript, patience_s, closing)
         script = folder / "script"
         steps = [step.format(peer=stage.peer_path) for step in case.script]

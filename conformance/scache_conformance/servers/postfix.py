@@ -25,12 +25,16 @@ from scache_conformance.servers.target import ServerDied
 from scache_conformance.servers.unavailable import Unavailable
 from scache_conformance.servers.virtual_clock import VirtualClock
 from scache_conformance.wire import lists, processes
+from scache_conformance.wire.folders import place_for
 from scache_conformance.wire.line import readable
 
 _GREETING: Final = lists.encode(*lists.GREETING)
 
 IDLE_S_MAX: Final = 36_000
 """Postfix's own max_idle of 100 s would end a server whose clock jumps, even with a client connected."""
+
+LONGEST_SOCKET: Final = f"queue/private/{'x' * 20}"
+"""The longest socket of a private queue that is planned for. Arbitrary: services have short names."""
 
 PATIENCE_S: Final = 20.0
 """How long a child may take to greet or to exit before that counts as never."""
@@ -158,7 +162,7 @@ class MasterChild:
 
     def prepare(self) -> None:
         """Make the folders, the configuration, the listening socket and the clock. Needed once, before start()."""
-        self._folder = Path(tempfile.mkdtemp(prefix="master-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="master-", dir=place_for("master-", LONGEST_SOCKET)))
         self._folder.chmod(0o755)  # a child that dropped its privileges must still get through
         for name in ("etc", "queue", "queue/private", "queue/public"):
             (self._folder / name).mkdir()

@@ -25,6 +25,10 @@ from scache_conformance.servers.target import (
 )
 from scache_conformance.servers.unavailable import Unavailable
 from scache_conformance.wire import processes
+from scache_conformance.wire.folders import place_for
+
+FOLDER_PREFIX: Final = "scache-conformance-"
+"""Of the folder that holds socket, clock and log of a server."""
 
 _POLL_S: Final = 0.01
 
@@ -99,7 +103,7 @@ class CommandServer(Target):
     def start(self) -> None:
         """Start the command and wait until it takes a connection; whether it greets is for the cases to say."""
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="scache-conformance-")
+            self._folder = tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX, dir=place_for(FOLDER_PREFIX, "socket"))
         self.socket_path.unlink(missing_ok=True)
         if self.clock_path is not None:
             try:

@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from scache_conformance.servers.unavailable import Unavailable
+from scache_conformance.wire.folders import place_for
 
 REFUSALS: Final = (OSError, AttributeError, termios.error, Unavailable)
 """What says that a kind cannot be made here. AttributeError: this Python, or this libc, has no function for it."""
 
 LOOPBACK: Final = "127.0.0.1"
+
+PREFIX: Final = "scache-conformance-"
+"""Of the folder."""
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -30,7 +34,8 @@ class Workshop:
         """Make a folder. `server` is the path of the server's socket."""
         self.opened: Final = opened
         self.server: Final = server
-        self.folder: Final = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="scache-conformance-")))
+        place = place_for(PREFIX, "listening")
+        self.folder: Final = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX, dir=place)))
 
     def keep(self, thing: AbstractContextManager[T]) -> T:
         """Keep what is needed besides the file until the end."""
