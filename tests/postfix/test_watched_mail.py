@@ -102,7 +102,7 @@ def test_wrong_server_is_caught_under_mail(wrong_name: str) -> None:
 @pytest.mark.generated
 def test_wrong_server_is_caught_once_equal_sessions_are_parked(equal_name: str) -> None:
     with watched_postfix((*module("tests.wrong"), equal_name), TTL_OF_EQUAL_SESSIONS_S) as (postfix, watcher):
-        for _ in range(2):
-            postfix.deliver_at_once(5)
+        for messages in AT_ONCE:
+            postfix.deliver_at_once(messages)
         events = watcher.end()
     assert WRONG_WITH_EQUAL_SESSIONS[equal_name] in faults(events)
