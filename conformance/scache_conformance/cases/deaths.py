@@ -45,22 +45,22 @@ def _dies(slug: str, title: str, stop: Callable[[Client], None]) -> None:
     add(f"deaths/{slug}", title, ("CONN-11",), function)
 
 
-_dies("at-rest", "A client goes away at rest.", places.at_rest)
-_dies("mid-name", "A client goes away in the middle of a name.", places.mid_name)
-_dies("mid-list", "A client goes away in the middle of a list.", places.mid_value)
-_dies("reply-unread", "A client goes away with its reply unread.", places.reply_unread)
+_dies("at-rest", "A client may go away at rest; others are served.", places.at_rest)
+_dies("mid-name", "A client may go away in the middle of a name; others are served.", places.mid_name)
+_dies("mid-list", "A client may go away in the middle of a list; others are served.", places.mid_value)
+_dies("reply-unread", "A client may go away with its reply unread; others are served.", places.reply_unread)
 
 
 @case("deaths/before-the-greeting", "CONN-11")
 def before_the_greeting(lab: Lab) -> None:
-    """A client goes away at once."""
+    """A client may go away as soon as it has connected; others are served."""
     lab.peer("C", greeted=False).hang_up()
     _require_served(lab)
 
 
 @case("deaths/half-closed", "CONN-11")
 def half_closed(lab: Lab) -> None:
-    """A client closes its sending half in the middle of a list."""
+    """A client may shut down sending in the middle of a list; others are served."""
     peer = lab.peer()
     peer.send_bytes(b"request\0save")
     peer.shut_down_sending()
@@ -73,7 +73,7 @@ def half_closed(lab: Lab) -> None:
 
 @case("deaths/request-sent", "CONN-11", "CONN-8")
 def request_sent(lab: Lab) -> None:
-    """A client that has sent a whole request and is gone when it is read is served all the same."""
+    """A whole request of a client that is gone before the server reads it is served."""
     other = lab.peer("B")
     for turn in lab.tries_beside_a_late_server:
         peer, destination, endpoint = lab.peer(), lab.label(f"d{turn}"), f"e{turn}"
@@ -105,7 +105,7 @@ def half_closed_after_a_request(lab: Lab) -> None:
 
 @case("deaths/descriptor-awaited", "CONN-11", "FD-3")
 def descriptor_awaited(lab: Lab) -> None:
-    """A client goes away instead of sending its descriptor: nothing is parked, and the next that comes is not its."""
+    """A client that goes away before it sends its descriptor parks nothing, and the next save is its own."""
     peer, other = lab.peer(), lab.peer("B")
     peer.begin_save("e")
     peer.hang_up()
@@ -117,7 +117,7 @@ def descriptor_awaited(lab: Lab) -> None:
 
 @case("deaths/status-unread", "CONN-11", "FD-3")
 def status_unread(lab: Lab) -> None:
-    """A client goes away as soon as its descriptor is sent: the session is parked all the same."""
+    """A client goes away as soon as it has sent its descriptor: the session is parked."""
     peer, line = lab.peer(), lab.line()
     peer.begin_save("e")
     with lab.late_server():  # so that it is gone when its descriptor is read
@@ -129,7 +129,7 @@ def status_unread(lab: Lab) -> None:
 
 @case("deaths/what-it-saved-stays", "CONN-11")
 def what_it_saved_stays(lab: Lab) -> None:
-    """Sessions and bindings of a client stay when it goes away in the middle of a request."""
+    """Sessions and bindings of a client that goes away in the middle of a request stay."""
     peer = lab.peer()
     peer.bind("d", "e", b"q")
     line = peer.park("e", b"p")
@@ -140,7 +140,7 @@ def what_it_saved_stays(lab: Lab) -> None:
 
 @case("deaths/descriptor-in-flight-closed", "CONN-11", "FD-1")
 def descriptor_in_flight_closed(lab: Lab) -> None:
-    """A descriptor that rides on an unfinished list is closed when its client goes away."""
+    """A descriptor on the bytes of an unfinished list is closed when its client goes away."""
     peer, line = lab.peer(), lab.line()
     peer.send_bytes(b"request\0find", [line.far.fileno()])
     line.let_go()
@@ -153,7 +153,7 @@ def descriptor_in_flight_closed(lab: Lab) -> None:
 
 @case("deaths/before-ready", "CONN-11", "FD-10")
 def before_ready(lab: Lab) -> None:
-    """A client goes away before it says ready: its session is in the cache again, or closed; others are served."""
+    """A client goes away before "ready": its session is put back or closed, and others are served."""
     peer = lab.peer()
     line = peer.parks_and_holds()
     peer.hang_up()
@@ -180,7 +180,7 @@ def _died_holding(lab: Lab, *, say_ready: bool = False) -> Line:
 
 @case("deaths/put-back", "FD-10", "ENDP-5")
 def put_back(lab: Lab) -> None:
-    """A session whose finder went away before it said ready is first in turn again."""
+    """A session whose client went away before "ready" is the first of its endpoint again."""
     line = _died_holding(lab)
     other = lab.peer("B")
     other.finds_endp("e", b"1", line)
@@ -189,7 +189,7 @@ def put_back(lab: Lab) -> None:
 
 @case("deaths/put-back-in-order", "FD-10", "ENDP-5")
 def put_back_in_order(lab: Lab) -> None:
-    """A session whose finder went away is first in turn also before what was parked while it was held."""
+    """A session whose client went away comes before a session that was parked while it was held."""
     saver, finder = lab.peer("S"), lab.peer("F")
     first = saver.park("e", b"1")
     finder.holds_endp("e", b"1")
@@ -202,7 +202,7 @@ def put_back_in_order(lab: Lab) -> None:
 
 @case("deaths/put-back-too-late", "FD-10", "ENDP-6", schedule=Schedule.UNDISTURBED)
 def put_back_too_late(lab: Lab) -> None:
-    """A session whose ttl ended while it was held is not put back: it is closed."""
+    """A session that became due while it was held is closed, not put back, when its client goes away."""
     finder, ttl_s = lab.peer("F"), lab.short_ttl_s()
     with lab.lifetime(ttl_s) as life:
         line = finder.park("e", b"p", ttl_s)
@@ -218,7 +218,7 @@ def put_back_too_late(lab: Lab) -> None:
 
 @case("deaths/put-back-keeps-its-end", "ENDP-5", schedule=Schedule.UNDISTURBED)
 def put_back_keeps_its_end(lab: Lab) -> None:
-    """A session that was put back ends when it would have ended anyway."""
+    """A session that was put back expires when it would have expired anyway."""
     finders, ttl_s = (lab.peer("F"), lab.peer("G")), lab.short_ttl_s()
     with lab.lifetime(ttl_s) as life:
         lines = [finder.park("e", b"p", ttl_s) for finder in finders]
@@ -234,7 +234,7 @@ def put_back_keeps_its_end(lab: Lab) -> None:
 
 @case("deaths/put-back-ends-by-itself", "ENDP-5", "TTL-6", schedule=Schedule.UNDISTURBED)
 def put_back_ends_by_itself(lab: Lab) -> None:
-    """A session that was put back is closed when it would have ended anyway, though nobody asks for it."""
+    """A session that was put back is closed at its expiry without any request."""
     finder, ttl_s = lab.peer("F"), lab.short_ttl_s()
     with lab.lifetime(ttl_s) as life:
         line = finder.park("e", b"p", ttl_s)
@@ -247,7 +247,7 @@ def put_back_ends_by_itself(lab: Lab) -> None:
 
 @case("deaths/after-ready", "CONN-11", "FD-10", "FD-11")
 def after_ready(lab: Lab) -> None:
-    """A client goes away when it has said ready: its session is gone with it or in the cache again, others stay."""
+    """A client goes away after "ready": its session is lost with it or put back, and other sessions stay."""
     _died_holding(lab, say_ready=True)
     _require_served(lab)
     other, left = lab.peer("B"), []
@@ -258,7 +258,7 @@ def after_ready(lab: Lab) -> None:
 
 @case("deaths/before-received", "FD-11", "FD-8")
 def before_received(lab: Lab) -> None:
-    """A client goes away with its descriptor, without having said received: nothing is left of the session."""
+    """A client goes away with its descriptor before "received": nothing of the session is left."""
     peer = lab.peer()
     line = peer.parks_and_holds()
     peer.says_ready_for(line)
@@ -269,7 +269,7 @@ def before_received(lab: Lab) -> None:
 
 @case("deaths/dances-unread", "FD-10", "ENDP-5")
 def dances_unread(lab: Lab) -> None:
-    """When a client with a full socket goes away, what the socket had not taken is in the cache, in order."""
+    """When a client with a full socket goes away, the sessions that the socket did not take are put back in order."""
     with unhurried(lab) as (server, ttl_s):
         life, _ = park_many(lab, server, ttl_s, "e")
         peer = _impatient_peer(lab, server)
@@ -325,7 +325,7 @@ signal.pause()
 
 @case("deaths/killed", "CONN-11")
 def killed(lab: Lab) -> None:
-    """A client process that is killed in the middle of a request leaves what it saved, and nothing else."""
+    """A client process that is killed in the middle of a request leaves what it saved and nothing else."""
     line, declared = lab.line(), lab.target.declared
     arguments = lab.target.socket_path, declared.deadline_s, lab.ttl_s, lab.label("e").hex(), line.far.fileno()
     with processes.STARTING:

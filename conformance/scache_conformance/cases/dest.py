@@ -11,7 +11,7 @@ LONG_BYTES = 7_000
 
 @case("dest/binding-without-session", "DEST-1", "DEST-4")
 def binding_without_session(lab: Lab) -> None:
-    """A binding may be there before any session: find_dest misses, then hits."""
+    """A binding may exist before any session: find_dest misses before the session is parked, and hits after."""
     peer = lab.peer()
     peer.bind("d", "e", b"q")
     peer.misses_dest("d")
@@ -21,7 +21,7 @@ def binding_without_session(lab: Lab) -> None:
 
 @case("dest/session-without-binding", "DEST-1")
 def session_without_binding(lab: Lab) -> None:
-    """A session may be there before any binding, and outlive none."""
+    """A session may exist before any binding, and a find_dest does not find it until it is bound."""
     peer = lab.peer()
     line = peer.park("e", b"p")
     peer.misses_dest("d")
@@ -31,7 +31,7 @@ def session_without_binding(lab: Lab) -> None:
 
 @case("dest/binding-is-not-consumed", "DEST-5", "DEST-1")
 def binding_is_not_consumed(lab: Lab) -> None:
-    """A binding serves one find after the other, also across times without a session."""
+    """A binding serves one find_dest after the other, also after a time without any session."""
     peer = lab.peer()
     peer.bind("d", "e", b"q")
     for turn in range(3):
@@ -43,7 +43,7 @@ def binding_is_not_consumed(lab: Lab) -> None:
 
 @case("dest/oldest-session-first", "DEST-4", "ENDP-3")
 def oldest_session_first(lab: Lab) -> None:
-    """find_dest hands out the oldest session of the endpoint it leads to."""
+    """A find_dest hands out the oldest session of the endpoint that it leads to."""
     peer = lab.peer()
     peer.bind("d", "e", b"q")
     lines = [peer.park("e", b"%d" % number) for number in range(4)]
@@ -53,7 +53,7 @@ def oldest_session_first(lab: Lab) -> None:
 
 @case("dest/first-binding-first", "DEST-4", "DEST-3")
 def first_binding_first(lab: Lab) -> None:
-    """Bindings are tried in the order in which they were saved, not in that of the sessions."""
+    """Bindings are tried in the order in which they were saved, whatever the order of the sessions."""
     peer = lab.peer()
     for number in range(4):
         peer.bind("d", f"e{number}", b"q%d" % number)
@@ -66,7 +66,7 @@ def first_binding_first(lab: Lab) -> None:
 
 @case("dest/skips-empty-endpoints", "DEST-4")
 def skips_empty_endpoints(lab: Lab) -> None:
-    """A binding whose endpoint has no session is passed over, and tried again next time."""
+    """A binding whose endpoint has no session is skipped, and is tried again at the next find_dest."""
     peer = lab.peer()
     peer.bind("d", "e1", b"q1")
     peer.bind("d", "e2", b"q2")
@@ -80,7 +80,7 @@ def skips_empty_endpoints(lab: Lab) -> None:
 
 @case("dest/exhausts-one-endpoint-first", "DEST-4")
 def exhausts_one_endpoint_first(lab: Lab) -> None:
-    """The first binding's endpoint is emptied before the second's is touched."""
+    """All sessions of the first binding's endpoint are handed out before any of the second's."""
     peer = lab.peer()
     peer.bind("d", "e1", b"q1")
     peer.bind("d", "e2", b"q2")
@@ -95,7 +95,7 @@ def exhausts_one_endpoint_first(lab: Lab) -> None:
 
 @case("dest/same-endpoint-other-properties", "DEST-3")
 def same_endpoint_other_properties(lab: Lab) -> None:
-    """A second binding to the same endpoint with other properties comes after the first: it never gets its turn."""
+    """A second binding to one endpoint with other properties comes after the first, and is never used."""
     peer = lab.peer()
     peer.bind("d", "e", b"first")
     peer.bind("d", "e", b"second")
@@ -123,7 +123,7 @@ def _same_but_for(*differing: str) -> None:
 
     what = " and ".join(differing)
     add(
-        f"dest/other-{'-'.join(differing)}", f"Two bindings that differ in {what} alone are two, and each leads on.",
+        f"dest/other-{'-'.join(differing)}", f"Bindings that differ only in {what} are separate bindings.",
         ("DEST-2", "DEST-3"), function,
     )  # fmt: skip
 
@@ -137,7 +137,7 @@ for _differing in (
 
 @case("dest/renewal-keeps-place", "DEST-2")
 def renewal_keeps_place(lab: Lab) -> None:
-    """Saving a binding again leaves its place in the order."""
+    """A binding that is renewed keeps its place in the order."""
     peer = lab.peer()
     for endpoint, properties in (("e1", b"q1"), ("e2", b"q2"), ("e1", b"q1")):
         peer.bind("d", endpoint, properties)
@@ -149,7 +149,7 @@ def renewal_keeps_place(lab: Lab) -> None:
 
 @case("dest/other-properties-go-last", "DEST-3")
 def other_properties_go_last(lab: Lab) -> None:
-    """Saving a binding with other properties is no renewal: it goes last and the first keeps its properties."""
+    """A save_dest with other properties makes a new binding, which goes last; the first keeps its properties."""
     peer = lab.peer()
     for endpoint, properties in (("e1", b"old"), ("e2", b"q2"), ("e1", b"new")):
         peer.bind("d", endpoint, properties)
@@ -161,7 +161,7 @@ def other_properties_go_last(lab: Lab) -> None:
 
 @case("dest/destinations-to-the-byte", "DEST-4")
 def destinations_to_the_byte(lab: Lab) -> None:
-    """Destinations whose labels differ in one byte, in case or in length are different destinations."""
+    """Labels that differ in one byte, in case or in length name different destinations."""
     peer, labels = lab.peer(), near(lab.label("Destination"))
     for number, label in enumerate(labels):
         peer.bind_under(label, lab.label(f"e{number}"), b"q%d" % number)
@@ -172,7 +172,7 @@ def destinations_to_the_byte(lab: Lab) -> None:
 
 @case("dest/bindings-run-together", "DEST-3")
 def bindings_run_together(lab: Lab) -> None:
-    """Bindings whose destination, endpoint and properties are the same, written one after the other, are several."""
+    """Bindings are different even if destination, endpoint and properties, joined, are equal bytes."""
     peer = lab.peer()
     for number, between in enumerate((b"", b"\n", b" ", b",", b":", b"/", b"|", b"=", b"\t", b"\x1f", b"\xff")):
         mark = b"%d" % number
@@ -198,7 +198,7 @@ def bindings_run_together(lab: Lab) -> None:
 
 @case("dest/long-labels-to-the-byte", "DEST-4", "DEST-3", "WIRE-3")
 def long_labels_to_the_byte(lab: Lab) -> None:
-    """Destinations, and endpoints of one destination, whose labels of 7 000 bytes differ in the last are different."""
+    """Labels of 7 000 bytes that differ in the last byte name different destinations or endpoints."""
     peer, long = lab.peer(), b"x" * LONG_BYTES
     destinations, endpoints = ([lab.label(each) + long + b"%d" % n for n in range(2)] for each in "de")
     for number in range(2):
@@ -214,7 +214,7 @@ def long_labels_to_the_byte(lab: Lab) -> None:
 
 @case("dest/shared-endpoint", "DEST-4", "DEST-5", "ENDP-4")
 def shared_endpoint(lab: Lab) -> None:
-    """Two destinations may lead to one endpoint: they share its sessions, each with its own properties."""
+    """Two destinations bound to one endpoint share its sessions, each with its own destination properties."""
     peer = lab.peer()
     peer.bind("d1", "e", b"q1")
     peer.bind("d2", "e", b"q2")
@@ -229,7 +229,7 @@ def shared_endpoint(lab: Lab) -> None:
 
 @case("dest/many-to-many", "DEST-4", "DEST-3", "ENDP-3")
 def many_to_many(lab: Lab) -> None:
-    """Three destinations, each bound to three endpoints in another order: each takes from its own first."""
+    """Three destinations are bound to the same endpoints in different orders: each follows its own order."""
     peer = lab.peer()
     for turn in range(3):
         for number in (turn, (turn + 1) % 3, (turn + 2) % 3):
@@ -246,7 +246,7 @@ def many_to_many(lab: Lab) -> None:
 
 @case("dest/combined-lookups-until-exhaustion", "DEST-4", "DEST-5", "ENDP-3", "ENDP-4")
 def combined_lookups_until_exhaustion(lab: Lab) -> None:
-    """find_dest and find_endp in turn take every session once, oldest first, and then nothing."""
+    """find_dest and find_endp in turn hand out every session once, oldest first, and then miss."""
     peer = lab.peer()
     for number in range(2):
         peer.bind("d", f"e{number}", b"q%d" % number)

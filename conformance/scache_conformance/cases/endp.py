@@ -20,7 +20,7 @@ ROUNDS = 240
 
 @case("endp/found-session-is-gone", "ENDP-4")
 def found_session_is_gone(lab: Lab) -> None:
-    """A session that was found is not found again, by whoever asks."""
+    """A session that was found is not found again, by any client."""
     peer = lab.peer()
     line = peer.park("e", b"p")
     peer.finds_endp("e", b"p", line)
@@ -30,7 +30,7 @@ def found_session_is_gone(lab: Lab) -> None:
 
 @case("endp/found-by-destination-is-gone", "ENDP-4", "DEST-5")
 def found_by_destination_is_gone(lab: Lab) -> None:
-    """A session that find_dest found is not found by find_endp, nor the other way round."""
+    """A session that find_dest found is not found by find_endp, and the other way round."""
     peer = lab.peer()
     peer.bind("d", "e")
     peer.park("e", b"1")
@@ -43,7 +43,7 @@ def found_by_destination_is_gone(lab: Lab) -> None:
 
 @case("endp/any-client-finds", "ENDP-3", "CONN-11")
 def any_client_finds(lab: Lab) -> None:
-    """What one client parked another finds, also when the first has gone."""
+    """A session is found by another client than the one that parked it, even after that client has left."""
     peer = lab.peer()
     line = peer.park("e", b"p")
     peer.hang_up()
@@ -62,7 +62,7 @@ def oldest_first(lab: Lab) -> None:
 
 @case("endp/oldest-first-with-finds-between", "ENDP-3", "ENDP-2")
 def oldest_first_with_finds_between(lab: Lab) -> None:
-    """Order holds when saves and finds alternate: three are parked for two that are found."""
+    """The order of parking holds when saves and finds alternate, three saves to two finds."""
     peer = lab.peer()
     parked = [(b"%d" % number, peer.park("e", b"%d" % number)) for number in range(2)]
     for number in range(2, 20):
@@ -75,7 +75,7 @@ def oldest_first_with_finds_between(lab: Lab) -> None:
 
 @case("endp/oldest-is-not-the-first-to-end", "ENDP-3")
 def oldest_is_not_the_first_to_end(lab: Lab) -> None:
-    """The sessions of an endpoint are handed out in the order of saving, though a later one ends sooner."""
+    """Sessions of an endpoint are handed out in the order of parking, even if a later one expires sooner."""
     peer = lab.peer()
     ttls_s = [each for each in (3, 1, 2, 1, 3) if each <= lab.ttl_s]
     lines = [peer.park("e", b"%d" % number, ttl_s) for number, ttl_s in enumerate(ttls_s)]
@@ -86,7 +86,7 @@ def oldest_is_not_the_first_to_end(lab: Lab) -> None:
 
 @case("endp/equal-sessions", "ENDP-2")
 def equal_sessions(lab: Lab) -> None:
-    """Sessions of equal label and properties do not replace each other."""
+    """Sessions with equal labels and equal properties do not replace each other."""
     peer = lab.peer()
     for line in [peer.park("e", b"the same") for _ in range(3)]:
         peer.finds_endp("e", b"the same", line)
@@ -95,7 +95,7 @@ def equal_sessions(lab: Lab) -> None:
 
 @case("endp/same-connection-twice", "ENDP-2", "ENDP-4")
 def same_connection_twice(lab: Lab) -> None:
-    """One connection that is parked twice is two sessions; each is found once."""
+    """One connection that is parked twice makes two sessions, and each is found once."""
     peer, line = lab.peer(), lab.line()
     for properties in (b"1", b"2"):
         peer.saves(line.far.fileno(), lab.label("e"), properties)
@@ -112,13 +112,13 @@ def near(base: bytes) -> list[bytes]:
 
 @case("endp/labels-to-the-byte", "ENDP-3")
 def labels_to_the_byte(lab: Lab) -> None:
-    """Endpoints whose labels differ in one byte, in case or in length are different endpoints."""
+    """Labels that differ in one byte, in case or in length name different endpoints."""
     _require_different(lab, near(lab.label("Endpoint")))
 
 
 @case("endp/long-labels-to-the-byte", "ENDP-3", "WIRE-3")
 def long_labels_to_the_byte(lab: Lab) -> None:
-    """Endpoints whose labels of 10 000 bytes differ in one byte, the first, the middle or the last, are different."""
+    """Labels of 10 000 bytes that differ in their first, middle or last byte name different endpoints."""
     half = lab.label("e") + b"x" * 5_000
     others = b"y" + half[1:] + half, half + b"y" + half[1:], half + half[:-1] + b"y"
     _require_different(lab, [half + half, *others])
@@ -135,7 +135,7 @@ def _require_different(lab: Lab, labels: list[bytes]) -> None:
 
 @case("endp/endpoints-apart", "ENDP-3")
 def endpoints_apart(lab: Lab) -> None:
-    """Each of many endpoints hands out its own sessions, in its own order, whatever comes between."""
+    """Each of many endpoints hands out its own sessions in its own order, while others are used in between."""
     peer, endpoints = lab.peer(), [f"e{number}" for number in range(8)]
     lines = {(each, turn): peer.park(each, b"%d" % turn) for turn in range(4) for each in endpoints}
     for each in reversed(endpoints):
@@ -146,7 +146,7 @@ def endpoints_apart(lab: Lab) -> None:
 
 @case("endp/two-name-spaces", "ENDP-1")
 def two_name_spaces(lab: Lab) -> None:
-    """A destination and an endpoint of equal label have nothing to do with each other."""
+    """A destination and an endpoint with equal labels have nothing to do with each other."""
     peer = lab.peer()
     peer.park("both", b"under the label")
     peer.misses_dest("both")
@@ -161,7 +161,7 @@ def two_name_spaces(lab: Lab) -> None:
 
 @case("endp/many", "ENDP-2", "ENDP-3")
 def many(lab: Lab) -> None:
-    """Two hundred sessions are parked under one endpoint at once, and all come back."""
+    """Two hundred sessions can be parked under one endpoint at once, and all come back."""
     peer = lab.peer()
     lines = [peer.park("e", b"%d" % number) for number in range(200)]
     for number, line in enumerate(lines):
@@ -197,7 +197,7 @@ def concurrent_finders(lab: Lab) -> None:
 
 @case("endp/one-session-many-finders", "ENDP-4", "CONN-10")
 def one_session_many_finders(lab: Lab) -> None:
-    """Of eight clients that ask at once for one session, one gets it, and the others none, in hundreds of rounds."""
+    """Of eight clients that find one session at once, exactly one gets it, in hundreds of rounds."""
     peer, finders = lab.peer(), [lab.peer(f"F{number}") for number in range(FINDERS)]
     for number in range(ROUNDS):
         endpoint, properties = f"e{number}", b"%d" % number
@@ -222,7 +222,7 @@ def one_session_many_finders(lab: Lab) -> None:
 
 @case("endp/held-is-nobody-elses", "CONN-10", "ENDP-4")
 def held_is_nobody_elses(lab: Lab) -> None:
-    """Of two sessions, the second find gets the second, though the first was not handed over yet when it came."""
+    """While the first of two sessions is held for a client, a second client finds the second session."""
     peer, other = lab.peer(), lab.peer("B")
     first, second = peer.park("e", b"1"), peer.park("e", b"2")
     peer.holds_endp("e", b"1")
@@ -235,7 +235,7 @@ def held_is_nobody_elses(lab: Lab) -> None:
 
 @case("endp/dead-connection", "ENDP-3")
 def dead_connection(lab: Lab) -> None:
-    """A connection whose far side hung up while it was parked still delivers what was sent before: it is a session."""
+    """A parked connection whose peer hung up is a session still, and delivers what the peer sent before."""
     peer = lab.peer()
     line = peer.park("e", b"p")
     line.near.close()

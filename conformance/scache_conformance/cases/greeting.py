@@ -13,13 +13,13 @@ SILENCE_S = 0.05
 
 @case("greeting/speaks-first", "CONN-1", "WIRE-1")
 def speaks_first(lab: Lab) -> None:
-    """The server greets without being spoken to."""
+    """The server sends the greeting before the client has sent anything."""
     require("the greeting", lab.peer(greeted=False).receive("the greeting"), GREETING)
 
 
 @case("greeting/once", "CONN-1")
 def once(lab: Lab) -> None:
-    """After the greeting the server is silent until it is asked, and the first reply is no second greeting."""
+    """The server sends the greeting once: after it nothing comes until a request, and then only the reply."""
     peer = lab.peer()
     peer.insist_on_silence(SILENCE_S)
     peer.misses_endp()
@@ -28,14 +28,14 @@ def once(lab: Lab) -> None:
 
 @case("greeting/every-client", "CONN-1")
 def every_client(lab: Lab) -> None:
-    """Each of several clients that are connected at once is greeted."""
+    """Each of several clients that are connected at once gets the greeting."""
     for peer in reversed([lab.peer(f"A{number}") for number in range(10)]):
         peer.misses_endp()
 
 
 @case("greeting/request-before-it", "CONN-3", level=Level.SHOULD)
 def request_before_it(lab: Lab) -> None:
-    """A client that does not wait for the greeting gets it all the same, then its reply."""
+    """A client that sends its request before the greeting has come gets the greeting, then the reply."""
     peer = lab.peer(greeted=False)
     peer.send_bytes(lists.find_endp(lab.label("nothing")))
     require("the first list", peer.receive("the greeting"), GREETING)

@@ -16,7 +16,7 @@ _case = partial(case, schedule=Schedule.OWN_SERVERS)
 
 @_case("life/begins-empty", "LIFE-1")
 def begins_empty(lab: Lab) -> None:
-    """What was saved before a restart is not there after it."""
+    """Sessions and bindings of before a restart are gone after it."""
     with lab.server() as server:
         with lab.peer(target=server) as peer:
             peer.bind("d", "e")
@@ -52,7 +52,7 @@ def idle_exit(lab: Lab) -> None:
 
 @_case("life/idle-exit-with-bindings", "LIFE-2", "LIFE-3")
 def idle_exit_with_bindings(lab: Lab) -> None:
-    """Bindings alone do not keep a server without a client."""
+    """A server without a client exits when max_idle_s is over, though it has bindings."""
     with lab.server(max_idle_s=IDLE_S, ttl_limit_s=60) as server:
         with lab.peer(target=server) as peer:
             peer.bind("d", "e", b"", 60)
@@ -61,7 +61,7 @@ def idle_exit_with_bindings(lab: Lab) -> None:
 
 @_case("life/idle-since-the-last-left", "LIFE-2")
 def idle_since_the_last_left(lab: Lab) -> None:
-    """The time that a server with a client has been up is no idleness: it begins when the last client leaves."""
+    """The time without a client begins when the last client leaves, not when the server started."""
     with lab.server(max_idle_s=2) as server:
         with lab.peer(target=server) as peer:
             server.leave_alone()
@@ -76,7 +76,7 @@ def idle_since_the_last_left(lab: Lab) -> None:
 
 @_case("life/idle-is-without-clients", "LIFE-2")
 def idle_is_without_clients(lab: Lab) -> None:
-    """A server with a client does not exit, however long that is at rest."""
+    """A server does not exit for being idle while a client is connected, even one at rest."""
     with lab.server(max_idle_s=IDLE_S) as server, lab.peer(target=server) as peer:
         if server.has_clock:
             server.advance(3 * IDLE_S)
@@ -88,7 +88,7 @@ def idle_is_without_clients(lab: Lab) -> None:
 
 @_case("life/no-idle-exit-with-sessions", "LIFE-3")
 def no_idle_exit_with_sessions(lab: Lab) -> None:
-    """A server without a client does not exit while a session is parked."""
+    """A server without a client does not exit for being idle while a session is parked."""
     with lab.server(max_idle_s=IDLE_S, ttl_limit_s=4) as server:
         with lab.peer(target=server) as peer:
             line = peer.park("e", ttl_s=4)
@@ -101,7 +101,7 @@ def no_idle_exit_with_sessions(lab: Lab) -> None:
 
 @_case("life/idle-exit-after-a-session", "LIFE-2", "LIFE-3")
 def idle_exit_after_a_session(lab: Lab) -> None:
-    """A server without a client exits with status 0 when its last session has ended and max_idle_s is over."""
+    """A server without a client exits with status 0 when its last session has expired and max_idle_s is over."""
     with lab.server(max_idle_s=IDLE_S) as server:
         with lab.peer(target=server) as peer:
             line = peer.park("e", ttl_s=1)

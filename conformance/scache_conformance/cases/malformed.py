@@ -25,22 +25,22 @@ def _skipped(slug: str, title: str, clause: str, *lists: Attributes) -> None:
 
 _FIND: Attribute = (b"request", b"find_endp")
 _LABEL: Attribute = (b"label", b"x")
-_skipped("empty-list", "An empty list is skipped", "CONN-4", ())
-_skipped("empty-lists", "Several empty lists are skipped", "CONN-4", (), (), ())
+_skipped("empty-list", "An empty list is discarded", "CONN-4", ())
+_skipped("empty-lists", "Several empty lists are discarded", "CONN-4", (), (), ())
 for _slug, _title, *_lists in (
     ("no-request", "A list without `request`", (_LABEL,)),
     ("request-second", "A list whose second attribute is `request`", (_LABEL, _FIND, _LABEL)),
-    ("dummy-out-of-place", "A list `dummy` where nobody waits for it", ((b"dummy", b""),)),
-    ("greeting-echoed", "The greeting, sent back,", ((b"protocol", b"connection_cache_protocol"),)),
+    ("dummy-out-of-place", "A list `dummy` where a request is awaited", ((b"dummy", b""),)),
+    ("greeting-echoed", "The greeting, sent by a client,", ((b"protocol", b"connection_cache_protocol"),)),
     ("request-in-capitals", "A list that begins with `REQUEST`", ((b"REQUEST", b"find_endp"), _LABEL)),
     ("requests", "A list that begins with `requests`", ((b"requests", b"find_endp"), _LABEL)),
     (
         "reques", "A list that begins with `reques`, or with `r`,",
         ((b"reques", b"find_endp"), _LABEL), ((b"r", b"find_endp"), _LABEL),
     ),
-    ("several-swallowed", "Each of several such lists", (_LABEL,), (_LABEL,), ((b"status", b"0"),)),
+    ("several-swallowed", "Each of several lists without `request`", (_LABEL,), (_LABEL,), ((b"status", b"0"),)),
 ):  # fmt: skip
-    _skipped(_slug, f"{_title} is skipped", "CONN-5", *_lists)
+    _skipped(_slug, f"{_title} is discarded", "CONN-5", *_lists)
 
 
 # Requests of which something is missing.
@@ -59,28 +59,43 @@ def _malformed(slug: str, title: str, name: bytes, *attributes: Attribute, claus
 
 _TTL: Attribute = (b"ttl", b"2")
 _PROPERTY: Attribute = (b"property", b"p")
-_malformed("find-endp-bare", "find_endp without a label: status 1, one empty property.", b"find_endp")
-_malformed("find-dest-bare", "find_dest without a label: status 1, two empty properties.", b"find_dest")
-_malformed("save-endp-bare", "save_endp without anything: status 1, no invitation.", b"save_endp")
-_malformed("save-dest-bare", "save_dest without anything: status 1.", b"save_dest")
-_malformed("save-endp-without-ttl", "save_endp without ttl.", b"save_endp", _LABEL, _PROPERTY)
-_malformed("save-endp-without-label", "save_endp without label.", b"save_endp", _TTL, _PROPERTY)
-_malformed("save-endp-without-property", "save_endp without property.", b"save_endp", _TTL, _LABEL)
-_malformed("save-dest-without-ttl", "save_dest without ttl.", b"save_dest", _LABEL, _PROPERTY, _LABEL)
+_malformed("find-endp-bare", "A find_endp without attributes: status 1 and one empty property.", b"find_endp")
+_malformed("find-dest-bare", "A find_dest without attributes: status 1 and two empty properties.", b"find_dest")
+_malformed("save-endp-bare", "A save_endp without attributes: status 1 and no invitation.", b"save_endp")
+_malformed("save-dest-bare", "A save_dest without attributes: status 1.", b"save_dest")
+_malformed("save-endp-without-ttl", "A save_endp without ttl: status 1.", b"save_endp", _LABEL, _PROPERTY)
+_malformed("save-endp-without-label", "A save_endp without label: status 1.", b"save_endp", _TTL, _PROPERTY)
+_malformed("save-endp-without-property", "A save_endp without property: status 1.", b"save_endp", _TTL, _LABEL)
+_malformed("save-dest-without-ttl", "A save_dest without ttl: status 1.", b"save_dest", _LABEL, _PROPERTY, _LABEL)
 _malformed(
-    "save-dest-without-destination", "save_dest with one label, the last.", b"save_dest", _TTL, _PROPERTY, _LABEL
+    "save-dest-without-destination",
+    "A save_dest without the destination's label: status 1.",
+    b"save_dest",
+    _TTL,
+    _PROPERTY,
+    _LABEL,
 )
-_malformed("save-dest-without-property", "save_dest without property.", b"save_dest", _TTL, _LABEL, _LABEL)
-_malformed("save-dest-without-endpoint", "save_dest with one label, the first.", b"save_dest", _TTL, _LABEL, _PROPERTY)
+_malformed("save-dest-without-property", "A save_dest without property: status 1.", b"save_dest", _TTL, _LABEL, _LABEL)
+_malformed(
+    "save-dest-without-endpoint",
+    "A save_dest without the endpoint's label: status 1.",
+    b"save_dest",
+    _TTL,
+    _LABEL,
+    _PROPERTY,
+)
 for _slug, _title, _name, *_attributes in (
-    ("other-name", "An attribute of another name ends the match.", b"find_endp", (b"Label", b"x")),
-    ("extra-before", "What comes after an unwanted attribute does not count.", b"find_endp", (b"extra", b""), _LABEL),
-    ("out-of-order", "Order counts: label, then ttl.", b"save_endp", _LABEL, _TTL, _PROPERTY),
+    ("other-name", "A find_endp with `Label` in place of `label`: status 1.", b"find_endp", (b"Label", b"x")),
     (
-        "out-of-order-at-the-end", "Order counts: in save_dest the endpoint's label comes last.", b"save_dest",
+        "extra-before", "A find_endp whose label comes after an unwanted attribute: status 1.", b"find_endp",
+        (b"extra", b""), _LABEL,
+    ),
+    ("out-of-order", "A save_endp whose label comes before its ttl: status 1.", b"save_endp", _LABEL, _TTL, _PROPERTY),
+    (
+        "out-of-order-at-the-end", "A save_dest whose property comes after both labels: status 1.", b"save_dest",
         _TTL, _LABEL, _LABEL, _PROPERTY,
     ),
-    ("ttl-twice", "One ttl too many ends the match.", b"save_endp", _TTL, _TTL, _LABEL, _PROPERTY),
+    ("ttl-twice", "A save_endp with two ttls: status 1.", b"save_endp", _TTL, _TTL, _LABEL, _PROPERTY),
 ):  # fmt: skip
     _malformed(_slug, _title, _name, *_attributes, clause="WIRE-6")
 
@@ -102,7 +117,7 @@ def _misspelt(slug: str, wrong: str, misspell: Callable[[bytes], bytes]) -> None
                 peer.receives_status(PROPERTY_COUNT[request], MALFORMED)
         peer.misses_endp()
 
-    title = f"Names are told apart to the byte: {wrong} is not label."
+    title = f"Attribute names are compared byte by byte: `{wrong}` is not `label`, and so for each name."
     add(f"malformed/names-{slug}", title, ("WIRE-6", "CONN-7"), function)
 
 
@@ -172,7 +187,8 @@ def _ttl(values: dict[str, bytes], clause: str, level: Level = Level.MUST, *, is
             peer.insist_on_invitation()
             peer.sends_descriptors([lab.line().far.fileno()])
 
-        title = f"{value!r:.40} is {'a ttl' if is_one else 'not a ttl'}."
+        shown = f"The value {repr(value)[1:]}" if len(value) < 40 else f"A value of {len(value)} digits"
+        title = f"{shown} is {'a ttl' if is_one else 'not a ttl'}."
         add(f"malformed/ttl-{slug}", title, (clause,), function, level=level)
 
     for slug, value in values.items():
@@ -202,7 +218,7 @@ def save_dest_saves_nothing(lab: Lab) -> None:
 
 @case("malformed/save-endp-awaits-nothing", "CONN-7")
 def save_endp_awaits_nothing(lab: Lab) -> None:
-    """After a malformed save_endp a descriptor is not awaited: one that comes is closed, and nothing is parked."""
+    """After a malformed save_endp a descriptor that comes is closed, and nothing is parked."""
     peer, line = lab.peer(), lab.line()
     peer.request(b"save_endp", (b"ttl", b"0"), (b"label", lab.label("e")), _PROPERTY)
     peer.receives_status(0, MALFORMED)
@@ -215,7 +231,7 @@ def save_endp_awaits_nothing(lab: Lab) -> None:
 
 @case("malformed/many", "CONN-5", "CONN-7")
 def many(lab: Lab) -> None:
-    """After a hundred malformed requests the connection is as good as new."""
+    """After a hundred malformed requests a client's next request is served."""
     peer = lab.peer()
     for _ in range(50):
         peer.request(b"find_dest", _TTL)

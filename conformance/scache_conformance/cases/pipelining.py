@@ -33,7 +33,7 @@ def received_with_next_request(lab: Lab) -> None:
 
 @case("pipelining/received-with-half-a-request", "FD-9", "WIRE-4")
 def received_with_half_a_request(lab: Lab) -> None:
-    """The request that comes with "received" may be cut at any byte; the rest follows in another write."""
+    """The list "received" may come with a part of the next request, cut at any byte; the rest follows later."""
     peer, data = lab.peer(), DUMMY_LIST + lists.find_endp(lab.label("nothing"))
     for cut in range(1, len(data)):
         line = peer.parks_and_holds()
@@ -46,7 +46,7 @@ def received_with_half_a_request(lab: Lab) -> None:
 
 @case("pipelining/swallowed-then-request", "CONN-5", "WIRE-4")
 def swallowed_then_request(lab: Lab) -> None:
-    """Lists that get no reply do not swallow what comes in the same write."""
+    """A list that gets no reply does not take with it the request that comes in the same write."""
     peer = lab.peer()
     peer.send_bytes(b"\0" + lists.encode((b"label", b"x")) + b"\0\0" + lists.find_endp(lab.label("nothing")))
     peer.receives_status(1, FAILED)
@@ -54,7 +54,7 @@ def swallowed_then_request(lab: Lab) -> None:
 
 @case("pipelining/two-requests", "CONN-3", level=Level.SHOULD)
 def two_requests(lab: Lab) -> None:
-    """Two requests in one write get two replies, in order."""
+    """Two requests in one write get two replies, in the order of the requests."""
     peer, nothing = lab.peer(deadline_s=lab.patience_s), lab.label("nothing")
     peer.send_bytes(lists.find_endp(nothing) + lists.find_dest(nothing))
     peer.receives_status(1, FAILED)
@@ -75,7 +75,7 @@ def hundred_requests(lab: Lab) -> None:
 
 @case("pipelining/malformed-between", "CONN-3", level=Level.SHOULD)
 def malformed_between(lab: Lab) -> None:
-    """A malformed request between two others gets its own reply in its place."""
+    """A malformed request between two others in one write gets its own reply, in its place."""
     peer, find = lab.peer(deadline_s=lab.patience_s), lists.find_endp(lab.label("nothing"))
     peer.send_bytes(find + lists.request(b"find_endp") + find)
     for status in (FAILED, MALFORMED, FAILED):
@@ -84,7 +84,7 @@ def malformed_between(lab: Lab) -> None:
 
 @case("pipelining/request-and-a-half", "CONN-3", "WIRE-4", level=Level.SHOULD)
 def request_and_a_half(lab: Lab) -> None:
-    """A request and part of the next in one write; the rest follows after the first reply."""
+    """A request and a part of the next may come in one write; the rest follows after the first reply."""
     peer, nothing = lab.peer(deadline_s=lab.patience_s), lab.label("nothing")
     second = lists.find_dest(nothing)
     for cut in (1, 9, len(second) - 1):
@@ -96,7 +96,7 @@ def request_and_a_half(lab: Lab) -> None:
 
 @case("pipelining/whole-find", "CONN-3", "FD-6", level=Level.SHOULD)
 def whole_find(lab: Lab) -> None:
-    """A find with "ready" and "received" in one write, and another find after it."""
+    """A find, "ready", "received" and another find may come in one write."""
     peer, find = lab.peer(deadline_s=lab.patience_s), lists.find_endp(lab.label("e"))
     line = peer.park("e", b"p")
     peer.send_bytes(find + DUMMY_LIST + DUMMY_LIST + find)
@@ -107,7 +107,7 @@ def whole_find(lab: Lab) -> None:
 
 @case("pipelining/byte-with-the-request", "FD-12", "FD-4", level=Level.SHOULD)
 def byte_with_the_request(lab: Lab) -> None:
-    """A byte written together with save_endp is the awaited one, and carries no descriptor: status 2."""
+    """A byte in the write of its save_endp is the awaited byte and carries no descriptor: status 2."""
     peer, line = lab.peer(deadline_s=lab.patience_s), lab.line()
     peer.send_bytes(lists.save_endp(lab.ttl_s, lab.label("e"), b"") + b"x", [line.far.fileno()])
     line.let_go()
@@ -119,7 +119,7 @@ def byte_with_the_request(lab: Lab) -> None:
 
 @case("pipelining/request-with-the-byte", "FD-12", "FD-3", "CONN-3", level=Level.SHOULD)
 def request_with_the_byte(lab: Lab) -> None:
-    """A request written together with the byte that carries the descriptor is served after it."""
+    """A request in the write of the byte that carries a descriptor is served after that byte."""
     peer, line = lab.peer(deadline_s=lab.patience_s), lab.line()
     peer.begin_save("e")
     peer.sends_descriptors([line.far.fileno()], data=b"\0" + lists.find_endp(lab.label("e")))
@@ -143,7 +143,7 @@ def half_closed(lab: Lab) -> None:
 
 @case("pipelining/dances-unread", "CONN-3", "CONN-2", "FD-6")
 def dances_unread(lab: Lab) -> None:
-    """A client that reads nothing of 200 dances in one write keeps nobody waiting, and then gets each, in order."""
+    """A client sends 200 finds in one write and reads nothing: others are served, then it gets all in order."""
     with unhurried(lab) as (server, ttl_s):
         for replies_before in range(2):  # so that once it is a reply that finds the socket full, and once a descriptor
             endpoint, nothing = f"e{replies_before}", lists.find_endp(lab.label("nothing"))
@@ -162,7 +162,7 @@ def dances_unread(lab: Lab) -> None:
 
 @case("pipelining/descriptor-at-a-full-socket", "CONN-3", "CONN-2", "FD-6")
 def descriptor_at_a_full_socket(lab: Lab) -> None:
-    """A descriptor for which, or for whose reply, a socket has no room comes in order, and nobody else waits."""
+    """Descriptors and replies for which a socket has no room come later, in order; other clients do not wait."""
     with unhurried(lab) as (server, ttl_s):
         peer, miss = lab.peer(target=server), lists.find_endp(lab.label("nothing"))
         _leave_unread(lab, server, peer, miss * MISSES)
@@ -193,7 +193,7 @@ def _leave_unread(lab: Lab, server: Target, peer: Client, data: bytes) -> None:
 
 @case("pipelining/long-replies-unread", "CONN-3", "CONN-2", "FD-7")
 def long_replies_unread(lab: Lab) -> None:
-    """A client that reads nothing of 21 long replies keeps nobody waiting, then gets each whole."""
+    """A client that reads none of 21 long replies delays no other client, and then gets each reply whole."""
     with unhurried(lab, attribute_list_bytes_max=2 * LONG_BYTES) as (server, ttl_s):
         long_bytes = LONG_BYTES if server is not lab.target else LONG_BYTES // 2
         peer, long = lab.peer(target=server), b"p" * long_bytes

@@ -21,7 +21,7 @@ def _require_reply(peer: Client, status: bytes, *properties: bytes) -> None:
 
 @case("requests/save-endp", "CONN-12", "CONN-13", "FD-2", "FD-3")
 def save_endp(lab: Lab) -> None:
-    """save_endp: an invitation, then, with the descriptor there, status 0 alone."""
+    """A save_endp is answered with the invitation, and after the descriptor with status 0 alone."""
     peer, line = lab.peer(), lab.line()
     peer.begin_save()
     peer.send_bytes(b"\0", [line.far.fileno()])
@@ -30,7 +30,7 @@ def save_endp(lab: Lab) -> None:
 
 @case("requests/find-endp-hit", "CONN-10", "CONN-13", "FD-6")
 def find_endp_hit(lab: Lab) -> None:
-    """find_endp that finds: status 0 and the endpoint properties, then the descriptor."""
+    """A find_endp that hits is answered with status 0 and the endpoint properties, then with the descriptor."""
     peer = lab.peer()
     line = peer.park("e", b"endpoint properties\n")
     peer.send_bytes(lists.find_endp(lab.label("e")))
@@ -40,7 +40,7 @@ def find_endp_hit(lab: Lab) -> None:
 
 @case("requests/find-endp-miss", "CONN-9", "CONN-13")
 def find_endp_miss(lab: Lab) -> None:
-    """find_endp that finds nothing: status 2 and one empty property."""
+    """A find_endp that misses is answered with status 2 and one empty property."""
     peer = lab.peer()
     peer.send_bytes(lists.find_endp(lab.label("nothing")))
     _require_reply(peer, b"2", b"")
@@ -48,7 +48,7 @@ def find_endp_miss(lab: Lab) -> None:
 
 @case("requests/save-dest", "CONN-8", "CONN-12", "CONN-13")
 def save_dest(lab: Lab) -> None:
-    """save_dest: status 0 alone."""
+    """A save_dest is answered with status 0 alone."""
     peer = lab.peer()
     peer.send_bytes(lists.save_dest(lab.ttl_s, lab.label("d"), b"p", lab.label("e")))
     _require_reply(peer, b"0")
@@ -56,7 +56,7 @@ def save_dest(lab: Lab) -> None:
 
 @case("requests/find-dest-hit", "CONN-10", "CONN-12", "CONN-13", "FD-6")
 def find_dest_hit(lab: Lab) -> None:
-    """find_dest that finds: status 0, the destination's properties, the endpoint's, then the descriptor."""
+    """A find_dest that hits: status 0, destination properties, endpoint properties, then the descriptor."""
     peer = lab.peer()
     line = peer.park("e", b"of the endpoint")
     peer.bind("d", "e", b"of the destination")
@@ -67,7 +67,7 @@ def find_dest_hit(lab: Lab) -> None:
 
 @case("requests/find-dest-miss", "CONN-9", "CONN-13")
 def find_dest_miss(lab: Lab) -> None:
-    """find_dest that finds nothing: status 2 and two empty properties."""
+    """A find_dest that misses is answered with status 2 and two empty properties."""
     peer = lab.peer()
     peer.send_bytes(lists.find_dest(lab.label("nothing")))
     _require_reply(peer, b"2", b"", b"")
@@ -85,9 +85,9 @@ def _unknown(slug: str, title: str, name: bytes, *more: Attribute) -> None:
 
 
 _LABEL = (b"label", b"x")
-_unknown("name", "An unknown request is answered with status 1 alone.", b"remove_endp")
+_unknown("name", "A request of an unknown name is answered with status 1 alone.", b"remove_endp")
 _unknown(
-    "with-attributes", "An unknown request that brings attributes along is answered with status 1 alone.",
+    "with-attributes", "A request of an unknown name and with attributes is answered with status 1 alone.",
     b"list", _LABEL, (b"property", b"p"),
 )  # fmt: skip
 _unknown("empty", "A request whose name is empty is answered with status 1 alone.", b"", _LABEL)
@@ -97,12 +97,12 @@ for _slug, _name in {
     "longer": b"find_endps",
     "blank": b"find_endp ",
 }.items():
-    _unknown(_slug, f'Request names are told apart to the byte: "{_name.decode()}" is unknown.', _name, _LABEL)
+    _unknown(_slug, f'Request names are compared byte by byte: "{_name.decode()}" is an unknown name.', _name, _LABEL)
 
 
 @case("requests/extra-attributes", "WIRE-7")
 def extra_attributes(lab: Lab) -> None:
-    """Attributes after all that a request wants are ignored, in each of the four."""
+    """In each of the four requests, attributes after the last wanted one are ignored."""
     peer, destination, endpoint = lab.peer(), lab.label("d"), lab.label("e")
     extra = lists.encode((b"label", b"extra"), (b"ttl", b"0"), (b"foo", b"bar"))
     peer.send_bytes(lists.save_endp(lab.ttl_s, endpoint, b"p")[:-1] + extra)
@@ -119,7 +119,7 @@ def extra_attributes(lab: Lab) -> None:
 
 @case("requests/every-byte", "WIRE-3")
 def every_byte(lab: Lab) -> None:
-    """Labels and properties hold every byte but NUL, and come back as they were."""
+    """Labels and properties may hold every byte but NUL, and come back unchanged."""
     peer, every = lab.peer(), bytes(range(1, 256))
     destination, endpoint = lab.label("d") + every, lab.label("e") + every
     line = peer.park_under(endpoint, every[::-1])
@@ -129,7 +129,7 @@ def every_byte(lab: Lab) -> None:
 
 @case("requests/blanks-kept", "WIRE-3")
 def blanks_kept(lab: Lab) -> None:
-    """Blanks and newlines at either end of a label or a property belong to it."""
+    """Blanks and newlines at the start or the end of a label or of properties are kept."""
     peer = lab.peer()
     for number, space in enumerate((b" ", b"\n", b"\t", b"\r\n", b"\x0b\x0c ")):
         bare = lab.label(f"{number}").strip()
@@ -143,7 +143,7 @@ def blanks_kept(lab: Lab) -> None:
 
 @case("requests/names-as-values", "WIRE-3")
 def names_as_values(lab: Lab) -> None:
-    """Labels and properties that are words of the protocol themselves are labels and properties."""
+    """Labels and properties that are names of the protocol are served like any others."""
     peer = lab.peer()
     for word in ("request", "dummy", "status", "label", "find_endp", "0"):
         line = peer.park(word, word.encode())
@@ -162,7 +162,7 @@ def empty_properties(lab: Lab) -> None:
 
 @case("requests/empty-labels", "WIRE-2")
 def empty_labels(lab: Lab) -> None:
-    """Labels may be empty: one endpoint and one destination are named so."""
+    """Labels may be empty: one endpoint and one destination have the empty label."""
     peer = lab.peer()
     while (left := peer.find_endp(b"")) is not None:
         lab.transcript.note("", f"found one that somebody else had parked, {left.properties!r}")
@@ -175,7 +175,7 @@ def empty_labels(lab: Lab) -> None:
 
 @case("requests/long-labels", "WIRE-3")
 def long_labels(lab: Lab) -> None:
-    """Labels and properties of thousands of bytes come back as they were."""
+    """Labels and properties of thousands of bytes come back unchanged."""
     peer, long = lab.peer(), "x" * LONG_BYTES
     line = peer.park(long, b"p" * LONG_BYTES)
     peer.bind("d", long, b"q" * LONG_BYTES)
@@ -186,7 +186,7 @@ def long_labels(lab: Lab) -> None:
 
 @case("requests/long-properties", "WIRE-3")
 def long_properties(lab: Lab) -> None:
-    """Properties of 10 000 bytes come back to the last byte."""
+    """Properties of 10 000 bytes come back unchanged."""
     peer, long = lab.peer(), b"x" * 2 * LONG_BYTES
     line = peer.park("e", long + b"p")
     peer.bind("d", "e", long + b"q")
@@ -195,7 +195,7 @@ def long_properties(lab: Lab) -> None:
 
 @case("requests/list-of-300000-bytes", "LIMIT-1", level=Level.INFO)
 def list_of_300000_bytes(lab: Lab) -> str:
-    """What becomes of a list of 300 000 bytes."""
+    """What the server does with a list of 300 000 bytes."""
     peer = lab.peer()
     try:
         peer.send_bytes(lists.find_endp(b"x" * 300_000))
@@ -206,7 +206,7 @@ def list_of_300000_bytes(lab: Lab) -> str:
 
 @case("requests/one-after-the-other", "CONN-8", "CONN-9", "CONN-10")
 def one_after_the_other(lab: Lab) -> None:
-    """One client makes a hundred requests of all kinds over one connection."""
+    """One client makes a hundred requests of all kinds, one after the other, over one connection."""
     peer = lab.peer()
     peer.bind("d", "e", b"q")
     for number in range(25):

@@ -29,7 +29,12 @@ def _in_two(request: str, list_: Callable[[bytes], bytes], property_count: int) 
             _send_pieces(peer, data[:cut], data[cut:])
             peer.receives_status(property_count, FAILED)
 
-    add(f"splits/{request.replace('_', '-')}", f"{request} cut in two at every byte.", ("WIRE-4",), function)
+    add(
+        f"splits/{request.replace('_', '-')}",
+        f"A {request} may come in two pieces, cut at any byte.",
+        ("WIRE-4",),
+        function,
+    )
 
 
 _in_two("find_endp", lists.find_endp, 1)
@@ -66,7 +71,7 @@ def save_endp(lab: Lab) -> None:
 
 @case("splits/ready-and-received", "WIRE-4", "FD-6", "FD-9")
 def ready_and_received(lab: Lab) -> None:
-    """The client's "ready" and "received" cut in two at every byte."""
+    """The lists "ready" and "received" may each come in two pieces, cut at any byte."""
     peer = lab.peer()
     for cut in range(1, len(DUMMY_LIST)):
         line = peer.parks_and_holds()
@@ -77,7 +82,7 @@ def ready_and_received(lab: Lab) -> None:
 
 @case("splits/byte-by-byte", "WIRE-4")
 def byte_by_byte(lab: Lab) -> None:
-    """A whole conversation with each byte in a write of its own."""
+    """A whole conversation may come with each byte in a write of its own."""
     peer, line, destination, endpoint = lab.peer(), lab.line(), lab.label("d"), lab.label("e")
     send_byte_by_byte(peer, lists.save_endp(lab.ttl_s, endpoint, b"p"))
     peer.insist_on_invitation()

@@ -18,7 +18,7 @@ def _stall(slug: str, where: str, stall: Callable[[Client], None]) -> None:
         other.finds_dest("d", b"q", b"p", line=line)
         lab.peer("C", deadline_s=lab.patience_s).misses_endp("e")
 
-    add(f"stalls/{slug}", f"A client that stalls {where} keeps nobody waiting.", ("CONN-2",), function)
+    add(f"stalls/{slug}", f"A client that stalls {where} delays no other client.", ("CONN-2",), function)
 
 
 _stall("at-rest", "at rest", places.at_rest)
@@ -26,7 +26,7 @@ _stall("mid-name", "in the middle of a name", places.mid_name)
 _stall("mid-value", "in the middle of a value", places.mid_value)
 _stall("mid-list", "before the end of a list", places.mid_list)
 _stall("descriptor-awaited", "before it sends its descriptor", places.descriptor_awaited)
-_stall("ready-awaited", "before it says ready", places.ready_awaited)
-_stall("mid-ready", "in the middle of ready", places.mid_ready)
-_stall("received-awaited", "before it says received", places.received_awaited)
+_stall("ready-awaited", 'before it sends "ready"', places.ready_awaited)
+_stall("mid-ready", 'in the middle of "ready"', places.mid_ready)
+_stall("received-awaited", 'before it sends "received"', places.received_awaited)
 _stall("not-reading", "with its replies unread", places.not_reading)

@@ -66,7 +66,7 @@ def _require_some(lab: Lab, use: Use = _a_miss) -> list[str]:
 
 @_case("stats/printed-at-exit", "STAT-7", "LIFE-4")
 def printed_at_exit(lab: Lab) -> None:
-    """Statistics are in the log when the server has exited."""
+    """The log has the statistics when the server has exited."""
     if not _statistics_of(lab, _a_miss):
         if not _printed_while_it_runs(lab):
             raise Skipped(_NONE_LOGGED)
@@ -85,7 +85,7 @@ def _printed_while_it_runs(lab: Lab) -> bool:
 
 @_case("stats/start-line", "STAT-5")
 def start_line(lab: Lab) -> None:
-    """The first line says when the interval began."""
+    """The first line of the statistics says when the interval began."""
     lines = _require_some(lab)
     if not _START.fullmatch(lines[0]):
         raise Unmet("statistics: start interval Mon dd hh:mm:ss", lines[0])
@@ -93,7 +93,7 @@ def start_line(lab: Lab) -> None:
 
 @_case("stats/nothing-to-say", "STAT-5")
 def nothing_to_say(lab: Lab) -> None:
-    """A server that was not used prints none of the lines."""
+    """A server that was not used prints no statistics."""
     _require_some(lab)
     require("lines of statistics", _statistics_of(lab, lambda lab, server, peer: None), [])
 
@@ -112,7 +112,7 @@ def _counted(slug: str, title: str, clauses: tuple[str, ...], *expected: str) ->
 
 
 @_counted(
-    "address-lookups", "find_endp counts as address lookup, hit or miss; success is rounded down.",
+    "address-lookups", "Each find_endp counts as an address lookup; the success percentage is rounded down.",
     ("STAT-2", "STAT-6"),
     ADDRESS + "hits=2 miss=1 success=66%", PEAKS + "domains=0 addresses=1 connection=2",
 )  # fmt: skip
@@ -125,7 +125,8 @@ def _address_lookups(lab: Lab, server: Target, peer: Client) -> None:
 
 
 @_counted(
-    "domain-lookups", "find_dest counts as domain lookup alone.", ("STAT-2", "STAT-3", "STAT-5", "STAT-6"),
+    "domain-lookups", "Each find_dest counts as a domain lookup and not as an address lookup.",
+    ("STAT-2", "STAT-3", "STAT-5", "STAT-6"),
     DOMAIN + "hits=1 miss=2 success=33%", PEAKS + "domains=1 addresses=1 connection=1",
 )  # fmt: skip
 def _domain_lookups(lab: Lab, server: Target, peer: Client) -> None:
@@ -137,7 +138,7 @@ def _domain_lookups(lab: Lab, server: Target, peer: Client) -> None:
 
 
 @_counted(
-    "malformed-count-nowhere", "Malformed requests count nowhere.", ("STAT-3", "STAT-5"),
+    "malformed-count-nowhere", "Malformed requests count in no line.", ("STAT-3", "STAT-5"),
     ADDRESS + "hits=0 miss=1 success=0%",
 )  # fmt: skip
 def _malformed(lab: Lab, server: Target, peer: Client) -> None:
@@ -148,7 +149,8 @@ def _malformed(lab: Lab, server: Target, peer: Client) -> None:
 
 
 @_counted(
-    "hit-though-not-handed-over", "A find counts as a hit though its client goes away before it has it.", ("STAT-3",),
+    "hit-though-not-handed-over", "A find counts as a hit even if its client goes away before the hand-over.",
+    ("STAT-3",),
     ADDRESS + "hits=1 miss=0 success=100%", PEAKS + "domains=0 addresses=1 connection=1",
 )  # fmt: skip
 def _held(lab: Lab, server: Target, peer: Client) -> None:
@@ -161,7 +163,7 @@ def _held(lab: Lab, server: Target, peer: Client) -> None:
 
 
 @_counted(
-    "peaks", "Peaks are what was cached at the fullest; labels count while something is under them.",
+    "peaks", "Peaks are the most that was cached; a label counts while it has a session or a binding.",
     ("STAT-4", "STAT-1"),
     ADDRESS + "hits=2 miss=0 success=100%", PEAKS + "domains=2 addresses=3 connection=5",
 )  # fmt: skip
@@ -176,7 +178,8 @@ def _peaks(lab: Lab, server: Target, peer: Client) -> None:
 
 
 @_counted(
-    "binding-is-no-endpoint", "An endpoint that is only bound to does not count.", ("STAT-1", "STAT-4", "STAT-5"),
+    "binding-is-no-endpoint", "An endpoint that has bindings and no session does not count.",
+    ("STAT-1", "STAT-4", "STAT-5"),
     PEAKS + "domains=1 addresses=0 connection=0",
 )  # fmt: skip
 def _bindings_alone(lab: Lab, server: Target, peer: Client) -> None:
@@ -197,7 +200,7 @@ def _expired(lab: Lab, server: Target, peer: Client) -> None:
 
 @_case("stats/held-is-not-cached", "STAT-4", "CONN-2", level=Level.SHOULD)
 def held_is_not_cached(lab: Lab) -> None:
-    """A session that is held for a hand-over does not count in peaks, nor does putting it back."""
+    """A held session does not count in peaks, and putting it back takes no peak."""
 
     def use(lab: Lab, server: Target, peer: Client) -> None:
         peer.park("e1")
@@ -213,7 +216,7 @@ def held_is_not_cached(lab: Lab) -> None:
 
 @_case("stats/printed-regularly", "STAT-7", "STAT-5")
 def printed_regularly(lab: Lab) -> None:
-    """Statistics are printed every status_update_time_s, each time from zero."""
+    """Statistics are printed every status_update_time_s, and each time the counters begin at zero."""
     line = ADDRESS + "hits=0 miss=1 success=0%"
     with lab.server(status_update_time_s=1) as server, lab.peer(target=server) as peer:
         for times in (1, 2):
@@ -225,7 +228,7 @@ def printed_regularly(lab: Lab) -> None:
 
 @_case("stats/peaks-begin-anew", "STAT-5", "STAT-4")
 def peaks_begin_anew(lab: Lab) -> None:
-    """When statistics were printed, peaks are of what there was since."""
+    """After statistics were printed, peaks begin anew."""
     with lab.server(status_update_time_s=1) as server:
         with lab.peer(target=server) as peer:
             for number in range(3):
@@ -240,7 +243,7 @@ def peaks_begin_anew(lab: Lab) -> None:
 
 @_case("stats/save-dest-takes-addresses", "STAT-4")
 def save_dest_takes_addresses(lab: Lab) -> None:
-    """In an interval of save_dest alone, the peak of addresses is what was there, that of connections is 0."""
+    """In an interval of save_dest alone, addresses peak at the endpoints then cached, connections at 0."""
     with lab.server(status_update_time_s=1, ttl_limit_s=60) as server:
         with lab.peer(target=server) as peer:
             for number in range(2):
@@ -271,7 +274,7 @@ def next_start_line(lab: Lab) -> None:
 
 @_case("stats/refused-save-takes-no-peak", "STAT-4", "LIMIT-2", level=Level.SHOULD)
 def refused_save_takes_no_peak(lab: Lab) -> None:
-    """A save that is refused at a limit takes no peak, of sessions as of bindings."""
+    """A save of a session or a binding that is refused at a limit takes no peak."""
     with lab.server(status_update_time_s=1, ttl_limit_s=60, sessions_max=1, bindings_max=1) as server:
         with lab.peer(target=server) as peer:
             peer.park("e", b"", 60)
@@ -290,7 +293,7 @@ def refused_save_takes_no_peak(lab: Lab) -> None:
 
 @_case("stats/renewal-takes-peaks", "STAT-4", "DEST-2")
 def renewal_takes_peaks(lab: Lab) -> None:
-    """A binding that is renewed takes the peaks of domains and addresses, as any save_dest that is done."""
+    """A save_dest that renews a binding takes the peaks of domains and addresses."""
     with lab.server(status_update_time_s=1, ttl_limit_s=60) as server:
         with lab.peer(target=server) as peer:
             peer.park("e", b"", 60)

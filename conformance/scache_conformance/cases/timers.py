@@ -22,19 +22,19 @@ def _in_real_time(slug: str, title: str, clauses: tuple[str, ...], function: Fun
 
 
 _in_real_time(
-    "session", "In real time, a connection is closed when its session ends, without a request.",
+    "session", "In real time, a session is closed at its expiry without any request.",
     ("TTL-3", "TTL-6"), sessions.session_closed_at_its_end,
 )  # fmt: skip
 _in_real_time(
-    "two-sessions", "In real time, two sessions that end one after the other are each closed then.",
+    "two-sessions", "In real time, each of two sessions that expire one after the other is closed at its own expiry.",
     ("TTL-3", "TTL-6"), sessions.each_closed_at_its_end,
 )  # fmt: skip
 _in_real_time(
-    "sooner-saved-later", "In real time, a session that is saved later and ends sooner is closed at its own end.",
+    "sooner-saved-later", "In real time, a session that is saved later and expires sooner is closed at its own expiry.",
     ("TTL-3", "TTL-6"), sessions.sooner_saved_later,
 )  # fmt: skip
 _in_real_time(
-    "put-back", "In real time, a session that was put back is closed when it would have ended anyway.",
+    "put-back", "In real time, a session that was put back is closed at the expiry that it had before.",
     ("ENDP-5", "TTL-6"), deaths.put_back_ends_by_itself,
 )  # fmt: skip
 _in_real_time(
@@ -42,7 +42,7 @@ _in_real_time(
     ("LIMIT-7",), timeouts.unfinished_list, SHOULD,
 )  # fmt: skip
 _in_real_time(
-    "unfinished-find", "In real time, a client that does not say ready for ipc_timeout_s is disconnected.",
+    "unfinished-find", 'In real time, a client that does not send "ready" for ipc_timeout_s is disconnected.',
     ("LIMIT-7",), timeouts.unfinished_find, SHOULD,
 )  # fmt: skip
 _in_real_time(
@@ -54,7 +54,8 @@ _in_real_time(
     ("LIFE-2",), life.idle_exit,
 )  # fmt: skip
 _in_real_time(
-    "idle-exit-after-a-session", "In real time, a server exits for being idle when its last session has ended.",
+    "idle-exit-after-a-session",
+    "In real time, a server without a client exits when its last session has expired and max_idle_s is over.",
     ("LIFE-2", "LIFE-3"), life.idle_exit_after_a_session,
 )  # fmt: skip
 _in_real_time(

@@ -80,14 +80,14 @@ def _hands_out(stage: Stage, client: Conversation, *properties: bytes, pieces: i
 
 @case("save-endp", "CLNT-1", "CLNT-2", "CLNT-3", "CLNT-9", script=(SAVE,), words=("saved",))
 def _(stage: Stage) -> None:
-    """save_endp: one request, one byte with one descriptor after the invitation, and the client's copy is closed."""
+    """To park, a client sends one request and one byte with one descriptor, and then closes its own copy."""
     client = stage.accept_greeted()
     _parks(stage, client)
 
 
 @case("find-endp", "CLNT-2", "CLNT-5", "CLNT-9", script=(FIND,), words=("found",))
 def _(stage: Stage) -> None:
-    """find_endp: one request, ready, one descriptor, received; what was handed out is used and closed."""
+    """To find, a client sends its request, "ready" and "received"; it uses the descriptor and closes it."""
     client = stage.accept_greeted()
     client.expects_find_endp()
     _hands_out(stage, client, b"p")
@@ -95,7 +95,7 @@ def _(stage: Stage) -> None:
 
 @case("save-dest", "CLNT-2", script=(BIND,), words=("saved",))
 def _(stage: Stage) -> None:
-    """save_dest: one request with every attribute in its place."""
+    """To bind, a client sends one save_dest with every attribute in its place."""
     client = stage.accept_greeted()
     request = lists.save_dest(TTL_S, DESTINATION.encode(), PROPERTIES.encode(), ENDPOINT.encode())
     client.expects(request, "save_dest")
@@ -104,7 +104,7 @@ def _(stage: Stage) -> None:
 
 @case("find-dest", "CLNT-2", "CLNT-5", script=(FIND_DEST,), words=("found",))
 def _(stage: Stage) -> None:
-    """find_dest: a reply with two properties, then the dance of find_endp."""
+    """After a find_dest, a client takes two properties, and the descriptor as after a find_endp."""
     client = stage.accept_greeted()
     client.expects(lists.find_dest(DESTINATION.encode()), "find_dest")
     _hands_out(stage, client, b"d", b"e")
@@ -112,7 +112,7 @@ def _(stage: Stage) -> None:
 
 @case("miss-then-hit", "CLNT-4", script=(FIND, FIND), words=("nothing", "found"))
 def _(stage: Stage) -> None:
-    """After status 2 of a find the client says no ready, and its next request comes over the same connection."""
+    """After status 2 of a find, a client does not send "ready"; its next request comes over the same connection."""
     client = stage.accept_greeted()
     client.expects_find_endp()
     client.sends(status(2, b""))
@@ -122,7 +122,7 @@ def _(stage: Stage) -> None:
 
 @case("one-byte-at-a-time", "CLNT-6", script=(SAVE, FIND), words=("saved", "found"))
 def _(stage: Stage) -> None:
-    """Greeting and replies that come byte by byte are the same as whole ones."""
+    """A greeting and replies that come byte by byte are taken as if they had come whole."""
     client = stage.accept()
     client.sends(GREETING_LIST, pieces=1)
     _parks(stage, client, pieces=1)
@@ -132,7 +132,7 @@ def _(stage: Stage) -> None:
 
 @case("late-replies", "CLNT-6", "CLNT-8", script=(FIND,), words=("found",))
 def _(stage: Stage) -> None:
-    """A reply that comes within the client's time, but late, is waited for."""
+    """A client waits for a reply that comes late, but within the client's own time."""
     client = stage.accept_greeted()
     client.expects_find_endp()
     client.insists_on_quiet("nothing while the reply is awaited")
@@ -142,7 +142,7 @@ def _(stage: Stage) -> None:
 
 @case("long-properties", "CLNT-6", script=(FIND,), words=("found",))
 def _(stage: Stage) -> None:
-    """Properties of 60 000 bytes come whole."""
+    """A client takes properties of 60 000 bytes whole."""
     client = stage.accept_greeted()
     client.expects_find_endp()
     _hands_out(stage, client, b"p" * 60_000)
@@ -153,7 +153,7 @@ def _(stage: Stage) -> None:
 
 @case("find-malformed", "CLNT-4", script=(FIND, FIND), words=("failed|nothing", "nothing"))
 def _(stage: Stage) -> None:
-    """After status 1 of a find the client says no ready."""
+    """After status 1 of a find, a client does not send "ready"."""
     client = stage.accept_greeted()
     client.expects_find_endp()
     client.sends(status(1, b""))
@@ -162,7 +162,7 @@ def _(stage: Stage) -> None:
 
 @case("save-refused-at-once", "CLNT-4", "CLNT-9", script=(SAVE,), words=("failed",))
 def _(stage: Stage) -> None:
-    """Status 1 instead of the invitation: no descriptor is sent."""
+    """After status 1 in place of the invitation, a client sends no descriptor."""
     client = stage.accept_greeted()
     client.expects_save_endp()
     client.sends(status(1))
@@ -172,7 +172,7 @@ def _(stage: Stage) -> None:
 
 @case("save-refused-afterwards", "CLNT-3", "CLNT-4", "CLNT-9", script=(SAVE,), words=("failed",))
 def _(stage: Stage) -> None:
-    """Status 2 after the descriptor: the connection is not parked, and the client says so."""
+    """After status 2 for its descriptor, a client reports that the connection is not parked."""
     client = stage.accept_greeted()
     client.expects_save_endp()
     client.sends(DUMMY_LIST)
@@ -183,7 +183,7 @@ def _(stage: Stage) -> None:
 
 @case("bind-refused", "CLNT-4", script=(BIND,), words=("failed",))
 def _(stage: Stage) -> None:
-    """Status 2 of save_dest: the binding is not there, and the client says so."""
+    """After status 2 of a save_dest, a client reports that there is no binding."""
     client = stage.accept_greeted()
     request = lists.save_dest(TTL_S, DESTINATION.encode(), PROPERTIES.encode(), ENDPOINT.encode())
     client.expects(request, "save_dest")
@@ -196,7 +196,7 @@ def _(stage: Stage) -> None:
 
 @case("wrong-greeting", "CLNT-1", script=(FIND,), words=("failed|nothing",))
 def _(stage: Stage) -> None:
-    """Another greeting: the client sends nothing and closes the connection, as often as it tries."""
+    """After a wrong greeting a client sends nothing and closes the connection, as often as it tries."""
     client: Conversation | None = stage.accept()
     while client is not None:
         client.sends(lists.encode((b"protocol", b"another_protocol")))
@@ -206,14 +206,14 @@ def _(stage: Stage) -> None:
 
 @case("ends-before-greeting", "CLNT-8", script=(FIND,), words=("failed|nothing",))
 def _(stage: Stage) -> None:
-    """A server that closes the connection before it greets."""
+    """When the server closes before its greeting, a client closes too, reports it and goes on."""
     stage.accept().hangs_up()
     _misses_if_tried_again(stage)
 
 
 @case("ends-after-request", "CLNT-8", "CLNT-9", script=(FIND,), words=("failed|nothing",))
 def _(stage: Stage) -> None:
-    """A server that closes the connection after the request."""
+    """When the server closes after the request, a client closes too, reports it and goes on."""
     client = stage.accept_greeted()
     client.expects_find_endp()
     client.hangs_up()
@@ -222,7 +222,7 @@ def _(stage: Stage) -> None:
 
 @case("ends-in-reply", "CLNT-6", "CLNT-8", script=(FIND,), words=("failed|nothing",))
 def _(stage: Stage) -> None:
-    """A server that closes the connection in the middle of a reply."""
+    """When the server closes in the middle of a reply, a client closes too, reports it and goes on."""
     client = stage.accept_greeted()
     client.expects_find_endp()
     client.sends(status(0, b"properties")[:-3])
@@ -232,7 +232,7 @@ def _(stage: Stage) -> None:
 
 @case("ends-after-ready", "CLNT-8", script=(FIND,), words=("failed|nothing",))
 def _(stage: Stage) -> None:
-    """A server that closes the connection instead of sending the descriptor."""
+    """When the server closes in place of sending the descriptor, a client closes too, reports it and goes on."""
     client = stage.accept_greeted()
     client.expects_find_endp()
     client.sends(status(0, b"p"))
@@ -243,7 +243,7 @@ def _(stage: Stage) -> None:
 
 @case("ends-after-descriptor", "CLNT-5", "CLNT-9", script=(FIND,), words=("found|failed",))
 def _(stage: Stage) -> None:
-    """A server that closes the connection right after it sent the descriptor: what came is used or closed."""
+    """When the server closes right after it sent the descriptor, a client uses the descriptor or closes it."""
     client = stage.accept_greeted()
     client.expects_find_endp()
     client.sends(status(0, b"p"))
@@ -256,7 +256,7 @@ def _(stage: Stage) -> None:
 
 @case("ends-after-parked", "CLNT-8", "CLNT-9", script=(SAVE,), words=("failed",))
 def _(stage: Stage) -> None:
-    """A server that closes the connection after the descriptor was sent: the client does not send it again."""
+    """When the server closes after the client sent its descriptor, the client does not send it again."""
     client = stage.accept_greeted()
     client.expects_save_endp()
     client.sends(DUMMY_LIST)
@@ -270,13 +270,13 @@ def _(stage: Stage) -> None:
 
 @case("silent-before-greeting", "CLNT-8", script=(FIND,), words=("failed",))
 def _(stage: Stage) -> None:
-    """A server that takes connections and never greets: the client gives up in its time."""
+    """When the server never sends a greeting, a client gives up within its own time."""
     stage.accept().expects_end()
 
 
 @case("silent-after-request", "CLNT-8", script=(FIND,), words=("failed|nothing",))
 def _(stage: Stage) -> None:
-    """A server that never replies: the client gives up in its time."""
+    """When the server never replies, a client gives up within its own time."""
     client = stage.accept_greeted()
     client.expects_find_endp()
     client.expects_end()
@@ -284,7 +284,7 @@ def _(stage: Stage) -> None:
 
 @case("silent-before-descriptor", "CLNT-8", "CLNT-9", script=(FIND,), words=("failed|nothing",))
 def _(stage: Stage) -> None:
-    """A server that says found and never sends the descriptor: the client gives up in its time."""
+    """When the server never sends the descriptor of a find, a client gives up within its own time."""
     client = stage.accept_greeted()
     client.expects_find_endp()
     client.sends(status(0, b"p"))
@@ -297,7 +297,7 @@ def _(stage: Stage) -> None:
 
 @case("no-descriptor", "CLNT-7", script=(FIND,), words=("failed|nothing",))
 def _(stage: Stage) -> None:
-    """The byte comes without a descriptor: the find has failed."""
+    """When the byte comes without a descriptor, the find has failed for the client."""
     client = stage.accept_greeted()
     client.expects_find_endp()
     client.sends(status(0, b"p"))
@@ -309,7 +309,7 @@ def _(stage: Stage) -> None:
 
 @case("two-descriptors", "CLNT-7", "CLNT-9", script=(FIND,), words=("failed|nothing",))
 def _(stage: Stage) -> None:
-    """Two descriptors come with the byte: both are closed."""
+    """When two descriptors come with the byte, a client closes both."""
     client = stage.accept_greeted()
     client.expects_find_endp()
     client.sends(status(0, b"p"))
@@ -324,7 +324,7 @@ def _(stage: Stage) -> None:
 
 @case("not-a-socket", "CLNT-9", "CLNT-10", script=(FIND,), words=("failed|found|nothing",))
 def _(stage: Stage) -> None:
-    """A pipe is handed out: the client goes on living and closes it."""
+    """When a pipe is handed out, a client that wants a socket closes it and goes on."""
     client = stage.accept_greeted()
     client.expects_find_endp()
     client.sends(status(0, b"p"))

@@ -25,7 +25,7 @@ LONG_TTL_S = 60
 
 @case("fd/closed-after-hand-over", "FD-8")
 def closed_after_hand_over(lab: Lab) -> None:
-    """When the finder closes the connection it is closed: the server has kept no copy."""
+    """When the client closes a connection that it found, the connection is closed: the server kept no copy."""
     peer = lab.peer()
     line = peer.park("e", b"p")
     peer.finds_endp("e", b"p")
@@ -35,7 +35,7 @@ def closed_after_hand_over(lab: Lab) -> None:
 
 @case("fd/closed-before-received", "FD-8", level=Level.SHOULD)
 def closed_before_received(lab: Lab) -> None:
-    """The server has kept no copy even before the client says received."""
+    """The server has closed its copy of a handed-over descriptor before the client sends "received"."""
     peer = lab.peer()
     line = peer.parks_and_holds()
     peer.send_bytes(DUMMY_LIST)
@@ -64,7 +64,7 @@ def _refuse_two(lab: Lab, peer: Client) -> list[Line]:
 
 @case("fd/two-descriptors-refused", "FD-4")
 def two_descriptors_refused(lab: Lab) -> None:
-    """Two descriptors with one byte: status 2, and neither is parked."""
+    """A byte with two descriptors: status 2, and neither is parked."""
     peer = lab.peer()
     _refuse_two(lab, peer)
     peer.misses_endp("e")
@@ -72,7 +72,7 @@ def two_descriptors_refused(lab: Lab) -> None:
 
 @case("fd/two-descriptors-closed", "FD-4")
 def two_descriptors_closed(lab: Lab) -> None:
-    """Two descriptors with one byte are both closed."""
+    """A byte with two descriptors: the server closes both."""
     peer = lab.peer()
     for line in _refuse_two(lab, peer):
         line.let_go()
@@ -81,7 +81,7 @@ def two_descriptors_closed(lab: Lab) -> None:
 
 @case("fd/refusal-cuts-nobody", "FD-4")
 def refusal_cuts_nobody(lab: Lab) -> None:
-    """When the server refuses two connections with one byte, other copies of them still carry bytes both ways."""
+    """When the server refuses a byte with two connections, other copies of them still carry bytes both ways."""
     lines = _refuse_two(lab, lab.peer())
     lab.target.poke()
     for line in lines:
@@ -90,7 +90,7 @@ def refusal_cuts_nobody(lab: Lab) -> None:
 
 @case("fd/expiry-cuts-nobody", "TTL-3", "FD-13", schedule=Schedule.WAITING)
 def expiry_cuts_nobody(lab: Lab) -> None:
-    """When a parked connection expires the server closes its copy: another copy still carries bytes both ways."""
+    """When a parked connection expires, another copy of it still carries bytes both ways."""
     peer, line, ttl_s = lab.peer(), lab.line(), lab.short_ttl_s()
     with lab.lifetime(ttl_s) as life:
         peer.saves(line.far.fileno(), lab.label("e"), b"p", ttl_s)
@@ -114,7 +114,7 @@ def _require_carries(what: str, line: Line) -> None:
 
 @case("fd/as-many-as-the-kernel-passes", "FD-4")
 def as_many_as_the_kernel_passes(lab: Lab) -> None:
-    """253 descriptors with one byte: status 2, all are closed, and the next save works."""
+    """A byte with 253 descriptors: status 2, all are closed, and the next save works."""
     peer, line = lab.peer(), lab.line()
     peer.begin_save("e")
     peer.sends_descriptors([line.far.fileno()] * DESCRIPTORS_PER_BYTE, FAILED)
@@ -126,7 +126,7 @@ def as_many_as_the_kernel_passes(lab: Lab) -> None:
 
 @case("fd/table-full", "FD-5", "LIMIT-8", level=Level.SHOULD, schedule=Schedule.OWN_SERVERS)
 def table_full(lab: Lab) -> None:
-    """A server that is out of descriptors refuses a save with status 2, and lives on."""
+    """A server that has no descriptor left refuses a save_endp with status 2, and goes on."""
     with lab.server() as server, lab.peer(target=server) as peer:
         peer.park("e", b"parked before")
         line = lab.line()
@@ -140,7 +140,7 @@ def table_full(lab: Lab) -> None:
 
 @case("fd/room-for-one-of-two", "FD-5", level=Level.SHOULD, schedule=Schedule.OWN_SERVERS)
 def room_for_one_of_two(lab: Lab) -> None:
-    """Of two descriptors a server has room for one: the save is refused, and that one closed."""
+    """A server with room for one of two descriptors on a byte refuses the save, and closes that one."""
     with lab.server() as server, lab.peer(target=server) as peer:
         line = lab.line()
         peer.begin_save("e")
@@ -167,7 +167,7 @@ def more_than_select_knows(lab: Lab) -> None:
 
 @case("fd/none-left-behind", "FD-4", "FD-8", "CONN-11", schedule=Schedule.OWN_SERVERS)
 def none_left_behind(lab: Lab) -> None:
-    """After fifty saves and finds, refusals and hangups the server has as many descriptors open as before."""
+    """After fifty saves, finds, refusals and hangups the server has as many open descriptors as before."""
     with lab.quiet_server() as server:
         server.descriptor_count()
         _save_and_find(lab, server)  # once before: a server may open something at its first request

@@ -18,7 +18,7 @@ SILENCE_S = 0.05
 
 @case("fd/tcp-socket", "FD-13", "FD-3", "FD-6")
 def tcp_socket(lab: Lab) -> None:
-    """A TCP connection comes back as the same connection, and works in both directions."""
+    """A TCP connection comes back as the same connection, and carries bytes both ways."""
     listener = lab.closing.enter_context(socket.create_server(("127.0.0.1", 0)))
     near = lab.closing.enter_context(socket.create_connection(listener.getsockname()))
     far, _ = listener.accept()
@@ -37,7 +37,7 @@ def tcp_socket(lab: Lab) -> None:
 
 @case("fd/data-in-flight", "FD-13", "FD-3", "FD-6")
 def data_in_flight(lab: Lab) -> None:
-    """Bytes that wait in a parked connection are there for its finder, and the server adds none."""
+    """Bytes that wait in a parked connection are there for the client that finds it; the server adds none."""
     peer, line = lab.peer(), lab.line()
     line.near.send(b"before, ")
     peer.saves(line.far.fileno(), lab.label("e"), b"p")
@@ -51,7 +51,7 @@ def data_in_flight(lab: Lab) -> None:
 
 @case("fd/pipe", "FD-13", "FD-3", "FD-6")
 def pipe(lab: Lab) -> None:
-    """The reading end of a pipe comes back as that."""
+    """The reading end of a pipe comes back as the reading end of that pipe."""
     reader, writer = os.pipe()
     lab.closing.callback(os.close, writer)
     try:
@@ -67,7 +67,7 @@ def pipe(lab: Lab) -> None:
 
 @case("fd/file-offset-and-flags", "FD-13", "FD-3", "FD-6")
 def file_offset_and_flags(lab: Lab) -> None:
-    """A file comes back with its offset and its flags: it is the same open file, not the file opened again."""
+    """A file comes back with its offset and its flags: it is the same open file, not opened again."""
     peer = lab.peer()
     with tempfile.TemporaryFile() as file:
         file.write(b"0123456789")
@@ -86,7 +86,7 @@ def file_offset_and_flags(lab: Lab) -> None:
 
 @case("fd/flags-untouched", "FD-13", "FD-3", "FD-6")
 def flags_untouched(lab: Lab) -> None:
-    """Parking does not change whether a connection blocks: that belongs to the connection, not to a descriptor."""
+    """Parking does not change whether reads and writes on a connection block (O_NONBLOCK)."""
     peer = lab.peer()
     for blocking in (True, False):
         line = lab.line()
@@ -99,7 +99,7 @@ def flags_untouched(lab: Lab) -> None:
 
 @case("fd/listening-socket", "FD-3", "FD-6", level=Level.INFO)
 def listening_socket(lab: Lab) -> str:
-    """Whether a listening socket may be parked."""
+    """Whether a listening socket can be parked."""
     peer = lab.peer()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         if peer.save_endp(lab.ttl_s, lab.label("e"), b"p", listener.fileno()) != DONE:
@@ -110,7 +110,7 @@ def listening_socket(lab: Lab) -> str:
 
 @case("fd/handed-on-twice", "FD-6", "FD-8", "ENDP-2")
 def handed_on_twice(lab: Lab) -> None:
-    """A connection that was found may be parked and found again, ten times over."""
+    """A connection that was found can be parked and found again, ten times over."""
     peer = lab.peer()
     line = peer.park("e", b"0")
     for turn in range(10):
@@ -120,7 +120,7 @@ def handed_on_twice(lab: Lab) -> None:
 
 @case("fd/not-before-ready", "FD-6", "FD-1")
 def not_before_ready(lab: Lab) -> None:
-    """The server does not send the descriptor before the client says ready."""
+    """The server does not send the descriptor before the client sends "ready"."""
     peer = lab.peer()
     line = peer.parks_and_holds()
     peer.insist_on_silence(SILENCE_S)
@@ -129,7 +129,7 @@ def not_before_ready(lab: Lab) -> None:
 
 @case("fd/nothing-after-the-descriptor", "FD-6", "FD-9")
 def nothing_after_the_descriptor(lab: Lab) -> None:
-    """After the byte with the descriptor comes nothing, neither before nor after the client says received."""
+    """After the byte with the descriptor the server sends nothing, neither before nor after "received"."""
     peer = lab.peer()
     line = peer.parks_and_holds()
     peer.says_ready_for(line)
@@ -141,7 +141,7 @@ def nothing_after_the_descriptor(lab: Lab) -> None:
 
 @case("fd/outlives-its-end-while-held", "CONN-10", "FD-6", schedule=Schedule.UNDISTURBED)
 def outlives_its_end_while_held(lab: Lab) -> None:
-    """A session whose ttl ends before its finder says ready is handed over all the same."""
+    """A session whose expiry passes while it is held is handed over when its client sends "ready"."""
     peer, ttl_s = lab.peer(), lab.short_ttl_s()
     with lab.lifetime(ttl_s) as life:
         line = peer.park("e", b"p", ttl_s)
@@ -154,7 +154,7 @@ def outlives_its_end_while_held(lab: Lab) -> None:
 
 @case("fd/any-byte-carries-it", "FD-3")
 def any_byte_carries_it(lab: Lab) -> None:
-    """The byte with the descriptor to park may have any value."""
+    """The byte with which a client sends a descriptor may have any value."""
     peer = lab.peer()
     for byte in (b"x", b"\xff", b"\n", b"r", b"\0"):
         line, properties = lab.line(), byte.hex().encode()
@@ -168,7 +168,7 @@ def any_byte_carries_it(lab: Lab) -> None:
 _FIND = lists.find_endp(b"x")
 
 
-def _ready(slug: str, data: bytes) -> None:
+def _ready(slug: str, with_what: str, data: bytes) -> None:
     def function(lab: Lab) -> None:
         peer = lab.peer()
         line = peer.parks_and_holds()
@@ -177,10 +177,10 @@ def _ready(slug: str, data: bytes) -> None:
         peer.send_bytes(DUMMY_LIST)
         peer.misses_endp("e")
 
-    add(f"fd/ready-{slug}", "A list that begins with dummy says ready, whatever else it holds.", ("FD-6",), function)
+    add(f"fd/ready-{slug}", f'A list that begins with `dummy` is "ready", {with_what}.', ("FD-6",), function)
 
 
-def _received(slug: str, data: bytes) -> None:
+def _received(slug: str, even: str, data: bytes) -> None:
     def function(lab: Lab) -> None:
         peer = lab.peer()
         line = peer.parks_and_holds()
@@ -190,11 +190,11 @@ def _received(slug: str, data: bytes) -> None:
         peer.misses_endp("e")
         peer.misses_dest()
 
-    title = "The list after the descriptor says received, whatever it holds, and gets no reply."
+    title = f'The list after the descriptor is "received" and gets no reply, even {even}.'
     add(f"fd/received-{slug}", title, ("FD-9",), function)
 
 
-def _not_ready(slug: str, data: bytes) -> None:
+def _not_ready(slug: str, what: str, data: bytes) -> None:
     def swallowed(lab: Lab) -> None:
         peer = lab.peer()
         line = peer.parks_and_holds()
@@ -213,22 +213,25 @@ def _not_ready(slug: str, data: bytes) -> None:
         other.finds_endp("e", b"1", first)
         other.finds_endp("e", b"2", second)
 
-    what = slug.replace("-", " ")
-    title = f"{what.capitalize()} where ready is awaited is swallowed, no descriptor is sent."
+    title = f'{what[0].upper()}{what[1:]} in place of "ready" is discarded, and no descriptor is sent.'
     add(f"fd/not-ready-{slug}", title, ("FD-7", "FD-1"), swallowed)
-    title = f"After {what} where ready is awaited the session is first in turn again."
+    title = f'After {what} in place of "ready" the session is put back, as the first of its endpoint.'
     add(f"fd/put-back-after-{slug}", title, ("FD-7", "ENDP-5"), put_back)
 
 
-_ready("any-value", lists.encode((b"dummy", b"any value\n")))
-_ready("more-attributes", lists.encode((b"dummy", b""), (b"request", b"find_endp"), (b"label", b"x")))
-_received("any-value", lists.encode((b"dummy", b"any value\n")))
-_received("empty-list", b"\0")
-_received("request", _FIND)
-_received("other-list", lists.encode((b"label", b"x")))
-_not_ready("another-list", lists.encode((b"label", b"x"), (b"dummy", b"")))
-_not_ready("a-request", _FIND)
-_not_ready("an-empty-list", b"\0")
-_not_ready("a-longer-name", lists.encode((b"dummyx", b"")))
-_not_ready("a-shorter-name", lists.encode((b"dumm", b"")))
-_not_ready("a-first-letter", lists.encode((b"d", b"")))
+_ready("any-value", "whatever the value of `dummy`", lists.encode((b"dummy", b"any value\n")))
+_ready(
+    "more-attributes",
+    "whatever other attributes follow",
+    lists.encode((b"dummy", b""), (b"request", b"find_endp"), (b"label", b"x")),
+)
+_received("any-value", "with a value", lists.encode((b"dummy", b"any value\n")))
+_received("empty-list", "an empty list", b"\0")
+_received("request", "a request", _FIND)
+_received("other-list", "a list without `dummy`", lists.encode((b"label", b"x")))
+_not_ready("another-list", "a list that begins with `label`", lists.encode((b"label", b"x"), (b"dummy", b"")))
+_not_ready("a-request", "a request", _FIND)
+_not_ready("an-empty-list", "an empty list", b"\0")
+_not_ready("a-longer-name", "a list that begins with `dummyx`", lists.encode((b"dummyx", b"")))
+_not_ready("a-shorter-name", "a list that begins with `dumm`", lists.encode((b"dumm", b"")))
+_not_ready("a-first-letter", "a list that begins with `d`", lists.encode((b"d", b"")))

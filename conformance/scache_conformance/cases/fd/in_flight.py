@@ -27,7 +27,7 @@ _MAY_HAVE_ANY_IN_FLIGHT = 1 << 21 | 1 << 24
 
 @case("fd/one-in-flight", "FD-14", "CONN-3", level=Level.SHOULD)
 def one_in_flight(lab: Lab) -> None:
-    """While a client has not read its descriptor nothing more that it sends is served; then it is."""
+    """While a client has not read its descriptor, nothing more that it sends is served; after that it is."""
     peer, other = lab.peer(), lab.peer("B", deadline_s=lab.patience_s)
     first, second = peer.park("e", b"1"), peer.park("e", b"2")
     find = lists.find_endp(lab.label("e"))
@@ -45,7 +45,7 @@ def one_in_flight(lab: Lab) -> None:
 
 @case("fd/too-many-in-flight", "FD-10", schedule=Schedule.OWN_SERVERS)
 def too_many_in_flight(lab: Lab) -> None:
-    """When the kernel sends no more descriptors, too many being unread, sessions are put back, finders disconnected."""
+    """When the kernel takes no more descriptors, sessions are put back and their clients disconnected."""
     with lab.server() as server:
         _insist_on_a_limit(server)
         saver = lab.peer("S", target=server)
@@ -89,7 +89,7 @@ def _rights(*fds: int) -> tuple[int, int, bytes]:
 
 @case("fd/with-credentials", "FD-1", "FD-3")
 def with_credentials(lab: Lab) -> None:
-    """Credentials that ride beside a descriptor, or on plain bytes, change nothing."""
+    """Credentials beside a descriptor or on plain bytes (SCM_CREDENTIALS) change nothing."""
     peer, line = lab.peer(), lab.line()
     peer.send_bytes(lists.save_endp(lab.ttl_s, lab.label("e"), b"p"), control=[_credentials()])
     peer.insist_on_invitation()
@@ -113,5 +113,9 @@ def _refused(slug: str, title: str, in_messages: tuple[int, ...]) -> None:
     add(f"fd/{slug}", title, ("FD-4",), function)
 
 
-_refused("in-two-messages", "Two descriptors, each in a control message of its own, are refused and closed.", (1, 1))
-_refused("in-an-empty-message", "A control message that carries no descriptor: status 2.", (0,))
+_refused(
+    "in-two-messages",
+    "Two descriptors on one byte, each in a control message of its own, are refused and closed.",
+    (1, 1),
+)
+_refused("in-an-empty-message", "A byte with a control message that holds no descriptor: status 2.", (0,))

@@ -134,16 +134,16 @@ def _every_kind(slug: str, title: str, clauses: tuple[str, ...], way: Way) -> No
 
 
 _every_kind(
-    "expires", "A parked file of whatever kind expires and is closed; the server lives on and serves others.",
+    "expires", "A parked file of any kind expires and is closed, and the server serves others after that.",
     ("TTL-3",), _expire,
 )  # fmt: skip
-_every_kind("found", "A parked file of whatever kind comes back as the same open file.", ("FD-13", "FD-6"), _find)
+_every_kind("found", "A parked file of any kind comes back as the same open file.", ("FD-13", "FD-6"), _find)
 _every_kind(
-    "rides-along", "A file of whatever kind that rides where none belongs is closed, and what it rode on is served.",
+    "rides-along", "A file of any kind that comes with a request is closed, and the request is served.",
     ("FD-1",), _ride_along,
 )  # fmt: skip
-_every_kind("at-exit", "With files of every kind parked, the server exits with status 0.", ("LIFE-4",), _exit)
+_every_kind("at-exit", "A server with parked files of every kind exits with status 0.", ("LIFE-4",), _exit)
 _every_kind(
-    "refused", "Two files of whatever kind on one byte are refused and closed; the server lives on and serves others.",
+    "refused", "Two files of any kind on one byte are refused and closed, and the server serves others after that.",
     ("FD-4",), _refuse,
 )  # fmt: skip

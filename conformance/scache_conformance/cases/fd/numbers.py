@@ -24,7 +24,7 @@ _case = partial(case, schedule=Schedule.OWN_SERVERS)
 
 @_case("fd/number-0", "FD-3", "FD-6")
 def number_0(lab: Lab) -> None:
-    """A server that is started without a standard input, so that 0 is a free number, parks and hands over."""
+    """A server that is started without standard input, so that 0 is a free number, parks and hands over."""
     try:
         with lab.target.without_standard_input() as server:
             peer = lab.peer(target=server)
@@ -95,7 +95,7 @@ def _closes_only_its_own(slug: str, when: str, clause: str, way: Way, *others: s
                 server.come_to_rest()
             _require_all(saver, lines)
 
-    title = f"When {when}, the server closes its descriptor once: whatever has that number next stays open."
+    title = f"When {when}, the server closes it once: a later descriptor of the same number stays open."
     add(f"fd/closed-once-{slug}", title, (clause, "FD-13", *others), function, schedule=Schedule.OWN_SERVERS)
 
 
@@ -107,8 +107,8 @@ def _require_all(peer: Client, lines: list[Line]) -> None:
         peer.finds_endp("e", b"%d" % number, line)
 
 
-_closes_only_its_own("hand-over", "a session is handed over", "FD-8", _handed_over, "CONN-2")
-_closes_only_its_own("refusal", "two descriptors are refused", "FD-4", _refused)
-_closes_only_its_own("riding-along", "a descriptor rides where none belongs", "FD-1", _rode_along)
-_closes_only_its_own("expiry", "a session expires", "TTL-3", _expired)
-_closes_only_its_own("expiry-while-held", "a session expires while it is held", "ENDP-6", _expired_while_held)
+_closes_only_its_own("hand-over", "a descriptor is handed over", "FD-8", _handed_over, "CONN-2")
+_closes_only_its_own("refusal", "a descriptor is refused", "FD-4", _refused)
+_closes_only_its_own("riding-along", "a descriptor comes with a request", "FD-1", _rode_along)
+_closes_only_its_own("expiry", "a descriptor expires", "TTL-3", _expired)
+_closes_only_its_own("expiry-while-held", "a descriptor expires while it is held", "ENDP-6", _expired_while_held)

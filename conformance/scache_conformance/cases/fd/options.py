@@ -91,7 +91,7 @@ def _untouched(slug: str, when: str, clause: str, use: Use, schedule: Schedule =
         for is_set in (True, False):
             _use_untouched(lab, use, is_set=is_set)
 
-    title = f"When {when}, options and flags of another copy stay as they are, be they set or not."
+    title = f"When {when}, the options and flags of its other copies stay as they are."
     add(f"fd/options-after-{slug}", title, (clause, "FD-13"), function, schedule=schedule)
 
 
@@ -124,10 +124,10 @@ def _received(connection: socket.socket) -> bytes:
 
 _untouched("expiry", "a parked connection expires", "TTL-3", _expire, Schedule.WAITING)
 _untouched("hand-over", "a connection is handed over", "FD-8", _find)
-_untouched("refusal", "two copies on one byte are refused", "FD-4", _refuse)
+_untouched("refusal", "a connection is refused, twice on one byte", "FD-4", _refuse)
 _untouched("limit", "a connection is refused at a limit", "LIMIT-2", _at_a_limit, Schedule.OWN_SERVERS)
 _untouched(
-    "expiry-while-held", "a connection expires while it is held, and its finder goes away", "ENDP-6", _expire_held,
+    "expiry-while-held", "a connection expires while it is held", "ENDP-6", _expire_held,
     Schedule.UNDISTURBED,
 )  # fmt: skip
-_untouched("riding-along", "a connection rode where none belongs", "FD-1", _ride_along)
+_untouched("riding-along", "a connection comes with a request", "FD-1", _ride_along)

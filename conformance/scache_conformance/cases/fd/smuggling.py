@@ -22,19 +22,19 @@ def _smuggled(slug: str, what: str) -> None:
         peer.misses_endp("e")
         line.insist_on_hangup("the descriptor that rode along", peer.deadline_s)
 
-    title = f"A descriptor that rides on {what} is closed, and the find goes on."
+    title = f"A descriptor that comes with {what} is closed, and the find goes on."
     add(f"fd/smuggled-{slug}", title, ("FD-1",), function)
 
 
-_smuggled("with-a-request", "a request")
-_smuggled("with-the-end-of-a-request", "a request's last byte")
-_smuggled("with-ready", "ready")
-_smuggled("with-received", "received")
+_smuggled("with-a-request", "a find_endp")
+_smuggled("with-the-end-of-a-request", "the last byte of a find_endp")
+_smuggled("with-ready", 'the list "ready"')
+_smuggled("with-received", 'the list "received"')
 
 
 @case("fd/smuggled-with-save-endp", "FD-1", "FD-2")
 def smuggled_with_save_endp(lab: Lab) -> None:
-    """A descriptor that rides on the save_endp itself is not the one to park: that comes after the invitation."""
+    """A descriptor that comes with a save_endp is closed; the one to park comes after the invitation."""
     peer, smuggled, line = lab.peer(), lab.line(), lab.line()
     peer.send_bytes(lists.save_endp(lab.ttl_s, lab.label("e"), b"p"), [smuggled.far.fileno()])
     smuggled.let_go()

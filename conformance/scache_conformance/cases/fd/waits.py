@@ -85,9 +85,9 @@ WAITING = {"lingering": _lingering, "unanswered": _unanswered, "locked": _locked
 
 
 WHAT = {
-    "lingering": "a connection that lingers",
+    "lingering": "a connection that lingers at its close",
     "unanswered": "a file whose close is never answered",
-    "locked": "a connection that somebody else keeps locked",
+    "locked": "a connection that another process keeps locked",
 }
 
 
@@ -175,15 +175,15 @@ def _at_exit(kind: str) -> None:
             # An uninterruptible wait keeps the process: until now, and no longer.
             require("whether it has exited in the end", server.wait_for_exit(PATIENCE_S) is not None, True)
 
-    title = f"A server at its exit closes all else while {WHAT[kind]} keeps it waiting."
+    title = f"A server that exits closes all other descriptors while it waits for {WHAT[kind]}."
     clauses = "FD-15", "LIFE-4"
     # SHOULD: nobody needs a server that exits, and the kernel closes all in the end.
     add(f"fd/{kind}-at-exit", title, clauses, function, level=Level.SHOULD, schedule=Schedule.OWN_SERVERS)
 
 
 for _kind in WAITING:
-    _case(_kind, "expires", "expires", "TTL-3", _expires)
-    _case(_kind, "rides-along", "rides where none belongs", "FD-1", _rides_along)
+    _case(_kind, "expires", "is parked and expires", "TTL-3", _expires)
+    _case(_kind, "rides-along", "comes with a request and is closed", "FD-1", _rides_along)
     _case(_kind, "refused", "is refused", "FD-4", _is_refused)
     _case(_kind, "left-unread", "is left unread by a client that goes away", "CONN-11", _is_left_unread)
     _at_exit(_kind)

@@ -15,7 +15,7 @@ _case = partial(case, level=Level.SHOULD, schedule=Schedule.OWN_SERVERS)
 
 @_case("limits/clients", "LIMIT-5")
 def clients(lab: Lab) -> None:
-    """One client more than clients_max is disconnected without a greeting; when one leaves there is room again."""
+    """One client more than clients_max is disconnected without a greeting; when one leaves, one is let in."""
     with lab.server(clients_max=3) as server:
         first, second, _ = (_connect_when_there_is_room(lab, server, name) for name in "123")
         lab.peer("4", target=server, greeted=False).insist_on_hangup()
@@ -26,7 +26,7 @@ def clients(lab: Lab) -> None:
 
 @_case("limits/dead-clients-leave-room", "LIMIT-5")
 def dead_clients_leave_room(lab: Lab) -> None:
-    """A client that goes away counts no more, whatever it was in the middle of."""
+    """A client that went away counts no longer, whatever it left unfinished."""
     with lab.server(clients_max=4) as server:
         for peer in _clients_in_mid_dance(lab, server):
             peer.hang_up()
@@ -35,7 +35,7 @@ def dead_clients_leave_room(lab: Lab) -> None:
 
 @_case("limits/slow-clients-leave-room", "LIMIT-5", "LIMIT-7")
 def slow_clients_leave_room(lab: Lab) -> None:
-    """A client that was disconnected for taking too long counts no more, whatever it was in the middle of."""
+    """A client that was disconnected for taking too long counts no longer, whatever it left unfinished."""
     with lab.server(clients_max=4, ipc_timeout_s=2) as server:
         peers = _clients_in_mid_dance(lab, server)
         lab.let_pass(server, 2)
@@ -61,7 +61,7 @@ def _require_room_for_four(lab: Lab, server: Target) -> None:
 
 @_case("limits/clients-per-user", "LIMIT-12")
 def clients_per_user(lab: Lab) -> None:
-    """One client more of a user than clients_per_user_max is disconnected without a greeting; other users get in."""
+    """One client of a user more than clients_per_user_max is disconnected ungreeted; other users are let in."""
     with lab.server(clients_per_user_max=2) as server:
         first, second = (lab.stranger(server, name) for name in "12")
         lab.stranger(server, "3", greeted=False).insist_on_hangup()

@@ -45,7 +45,7 @@ def _insist_on_serving(peer: Client) -> None:
 
 @case("limits/no-descriptor-for-clients", "LIMIT-8", schedule=Schedule.OWN_SERVERS)
 def no_descriptor_for_clients(lab: Lab) -> None:
-    """A server that had no descriptor for the clients that waited lets clients in when there is room again."""
+    """A server without a descriptor for waiting clients lets them in when there is room again."""
     with lab.server() as server, lab.peer(target=server) as peer:
         line = peer.park("e", b"p")
         with server.descriptors_exhausted():
@@ -61,7 +61,7 @@ def no_descriptor_for_clients(lab: Lab) -> None:
 
 @case("limits/full-table-at-no-cost", "LIMIT-8", schedule=Schedule.OWN_SERVERS)
 def full_table_at_no_cost(lab: Lab) -> None:
-    """A server that has no descriptor for the clients that wait does not try again all the time."""
+    """A server without a descriptor for waiting clients does not try to let them in all the time."""
     with lab.server() as server, server.descriptors_exhausted():
         _wait_to_be_let_in(lab, server)
         insist_on_waiting(lab, server)

@@ -40,7 +40,7 @@ def longest_list(lab: Lab) -> None:
 
 @_with_own_servers("limits/longest-list-and-more", "LIMIT-1", "CONN-3")
 def longest_list_and_more(lab: Lab) -> None:
-    """What follows a list in the same write does not count against its length."""
+    """Bytes after a list in the same write do not count for attribute_list_bytes_max."""
     with lab.server(attribute_list_bytes_max=200) as server, lab.peer(target=server) as peer:
         peer.send_bytes(_find_of(200) + _find_of(200) + _find_of(100))
         for _ in range(3):
@@ -49,7 +49,7 @@ def longest_list_and_more(lab: Lab) -> None:
 
 @_case("limits/too-long-list", "LIMIT-1")
 def too_long_list(lab: Lab) -> None:
-    """A list of one byte more than attribute_list_bytes_max closes its client without a reply; others are served."""
+    """One byte more than attribute_list_bytes_max: the client is disconnected without a reply, others served."""
     peer, data = lab.peer(), _find_of(lab.target.limit("attribute_list_bytes_max") + 1)
     peer.send_bytes(data)
     peer.insist_on_hangup()
@@ -58,7 +58,7 @@ def too_long_list(lab: Lab) -> None:
 
 @_case("limits/endless-list", "LIMIT-1")
 def endless_list(lab: Lab) -> None:
-    """A list without an end closes its client, and need not be sent whole for that."""
+    """A list that is too long disconnects its client before the client has sent its end."""
     peer = lab.peer()
     peer.send_as_much_as_is_taken(b"x" * 65_536, bytes_max=lab.target.limit("attribute_list_bytes_max") + 65_536)
     peer.insist_on_hangup()
@@ -66,7 +66,7 @@ def endless_list(lab: Lab) -> None:
 
 @_with_own_servers("limits/long-ready", "LIMIT-1", "FD-6")
 def long_ready(lab: Lab) -> None:
-    """The list that says ready may be as long as any, and not longer: then its session is put back."""
+    """The list "ready" may be as long as any list; one that is too long puts the session back."""
     with lab.server(attribute_list_bytes_max=200) as server, lab.peer(target=server) as peer:
         line, other = peer.park("e", b"p"), lab.peer("B", target=server)
         other.holds_endp("e")
@@ -79,7 +79,7 @@ def long_ready(lab: Lab) -> None:
 
 @_with_own_servers("limits/long-received", "LIMIT-1", "FD-9")
 def long_received(lab: Lab) -> None:
-    """The list that says received may be as long as any, and not longer."""
+    """The list "received" may be as long as any list, and not longer."""
     with lab.server(attribute_list_bytes_max=200) as server, lab.peer(target=server) as peer:
         for byte_count in (200, 201):
             line = peer.parks_and_holds()
@@ -104,7 +104,7 @@ _READY: Attribute = (b"dummy", b"")
 
 @_with_own_servers("limits/most-attributes", "LIMIT-9")
 def most_attributes(lab: Lab) -> None:
-    """A list of exactly attributes_max attributes is served, whole and byte by byte, and says ready and received."""
+    """A list of exactly attributes_max attributes is served, whole and byte by byte, and as "ready" and "received"."""
     with lab.server(attributes_max=ATTRIBUTES_MAX) as server, lab.peer(target=server) as peer:
         data = _of_attributes(ATTRIBUTES_MAX, (b"request", b"find_endp"), (b"label", b"x"))
         peer.send_bytes(data * 2)
@@ -121,7 +121,7 @@ def most_attributes(lab: Lab) -> None:
 
 @_with_own_servers("limits/too-many-attributes", "LIMIT-9")
 def too_many_attributes(lab: Lab) -> None:
-    """A list of one attribute more than attributes_max closes its client without a reply; others are served."""
+    """One attribute more than attributes_max: the client is disconnected without a reply, others are served."""
     with lab.server(attributes_max=ATTRIBUTES_MAX) as server:
         for first in ((b"request", b"find_endp"), (b"label", b"x")):
             peer = lab.peer(target=server)
@@ -132,7 +132,7 @@ def too_many_attributes(lab: Lab) -> None:
 
 @_with_own_servers("limits/too-many-attributes-begin", "LIMIT-9")
 def too_many_attributes_begin(lab: Lab) -> None:
-    """A list that comes byte by byte closes its client with the first byte of an attribute too many."""
+    """A client is disconnected at the first byte of an attribute too many, when its list comes byte by byte."""
     with lab.server(attributes_max=ATTRIBUTES_MAX) as server, lab.peer(target=server) as peer:
         send_byte_by_byte(peer, _of_attributes(ATTRIBUTES_MAX, _READY)[:-1])
         peer.insist_on_silence(SILENCE_S)
@@ -142,7 +142,7 @@ def too_many_attributes_begin(lab: Lab) -> None:
 
 @_with_own_servers("limits/too-many-attributes-of-ready", "LIMIT-9", "FD-7")
 def too_many_attributes_of_ready(lab: Lab) -> None:
-    """A list of too many attributes where ready is awaited closes its client; the session is put back."""
+    """A list of too many attributes in place of "ready" disconnects the client; its session is put back."""
     with lab.server(attributes_max=ATTRIBUTES_MAX) as server, lab.peer(target=server) as peer:
         line = peer.parks_and_holds()
         peer.send_bytes(_of_attributes(ATTRIBUTES_MAX + 1, _READY))
@@ -152,7 +152,7 @@ def too_many_attributes_of_ready(lab: Lab) -> None:
 
 @_with_own_servers("limits/too-many-attributes-of-received", "LIMIT-9", "FD-9")
 def too_many_attributes_of_received(lab: Lab) -> None:
-    """A list of too many attributes where received is awaited closes its client; the session is the client's."""
+    """A list of too many attributes in place of "received" disconnects the client, which keeps its session."""
     with lab.server(attributes_max=ATTRIBUTES_MAX) as server, lab.peer(target=server) as peer:
         line = peer.parks_and_holds()
         peer.says_ready_for(line)

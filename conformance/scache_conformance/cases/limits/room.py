@@ -16,7 +16,7 @@ _case = partial(case, level=Level.SHOULD, schedule=Schedule.OWN_SERVERS)
 
 @_case("limits/sessions", "LIMIT-2")
 def sessions(lab: Lab) -> None:
-    """One session more than sessions_max is refused with status 2 and closed; when one is found there is room again."""
+    """One session more than sessions_max is refused with status 2 and closed; after a find there is room again."""
     with lab.server(sessions_max=3) as server, lab.peer(target=server) as peer:
         for number in range(3):
             peer.park(f"e{number}")
@@ -49,7 +49,7 @@ def _require_refused(lab: Lab, peer: Client, endpoint: str, properties: bytes = 
 
 @_case("limits/ended-sessions-leave-room", "LIMIT-2", "LIMIT-3")
 def ended_sessions_leave_room(lab: Lab) -> None:
-    """Sessions that have ended count no more, in the cache and at their endpoint."""
+    """Expired sessions do not count for sessions_max and sessions_per_endpoint_max."""
     with lab.server(sessions_max=4, sessions_per_endpoint_max=2) as server, lab.peer(target=server) as peer:
         for ttl_s in (1, None):
             for number in range(4):
@@ -60,14 +60,14 @@ def ended_sessions_leave_room(lab: Lab) -> None:
 
 @_case("limits/put-back-over-sessions", "LIMIT-2", "ENDP-5")
 def put_back_over_sessions(lab: Lab) -> None:
-    """A session is put back though there are sessions_max without it; then there is no room for one more."""
+    """A session is put back into a cache of sessions_max sessions; after that there is no room for another."""
     with lab.server(sessions_max=2) as server:
         _put_back_over_a_limit(lab, server, ("e", "e", "e2"))
 
 
 @_case("limits/put-back-over-sessions-per-endpoint", "LIMIT-3", "ENDP-5")
 def put_back_over_sessions_per_endpoint(lab: Lab) -> None:
-    """A session is put back though its endpoint has sessions_per_endpoint_max; then there is no room for one more."""
+    """A session is put back at an endpoint of sessions_per_endpoint_max sessions; then there is no room."""
     with lab.server(sessions_per_endpoint_max=2) as server:
         _put_back_over_a_limit(lab, server, ("e", "e", "e"))
 
@@ -88,7 +88,7 @@ def _put_back_over_a_limit(lab: Lab, server: Target, endpoints: tuple[str, str, 
 
 @_case("limits/bindings", "LIMIT-4")
 def bindings(lab: Lab) -> None:
-    """One binding more than bindings_max is refused with status 2; a renewal is not."""
+    """One binding more than bindings_max is refused with status 2; a renewal is not refused."""
     with lab.server(bindings_max=2) as server, lab.peer(target=server) as peer:
         for number in range(2):
             peer.bind("d", f"e{number}")
@@ -100,7 +100,7 @@ def bindings(lab: Lab) -> None:
 
 @_case("limits/ended-bindings-leave-room", "LIMIT-4")
 def ended_bindings_leave_room(lab: Lab) -> None:
-    """Bindings that have ended count no more."""
+    """Expired bindings do not count for bindings_max."""
     with lab.server(bindings_max=2) as server, lab.peer(target=server) as peer:
         for number in range(2):
             peer.bind("d", f"e{number}", b"", 1)
@@ -116,7 +116,7 @@ def _require_binding_refused(lab: Lab, peer: Client, destination: str, endpoint:
 
 @_case("limits/bindings-per-destination", "LIMIT-10")
 def bindings_per_destination(lab: Lab) -> None:
-    """One binding more than bindings_per_destination_max is refused; a renewal and other destinations have room."""
+    """One binding more than bindings_per_destination_max is refused; renewals and other destinations are not."""
     with lab.server(bindings_per_destination_max=2) as server, lab.peer(target=server) as peer:
         for number in range(2):
             peer.bind("d", f"e{number}")
@@ -131,7 +131,7 @@ def bindings_per_destination(lab: Lab) -> None:
 
 @_case("limits/ended-bindings-leave-room-at-their-destination", "LIMIT-10")
 def ended_bindings_leave_room_at_their_destination(lab: Lab) -> None:
-    """Bindings of a destination that have ended count no more."""
+    """Expired bindings do not count for bindings_per_destination_max."""
     with lab.server(bindings_per_destination_max=2) as server, lab.peer(target=server) as peer:
         for ttl_s in (1, None):
             for number in range(2):
@@ -150,7 +150,7 @@ def _label_bytes(lab: Lab) -> int:
 
 @_case("limits/cached-bytes-of-sessions", "LIMIT-11")
 def cached_bytes_of_sessions(lab: Lab) -> None:
-    """Labels and properties of sessions may have exactly cached_bytes_max bytes; one more is refused and closed."""
+    """Labels and properties of sessions may have exactly cached_bytes_max bytes; one byte more is refused."""
     label = _label_bytes(lab)
     with lab.server(cached_bytes_max=2 * label + 300) as server, lab.peer(target=server) as peer:
         _require_refused(lab, peer, "a", b"x" * (label + 301))
@@ -165,7 +165,7 @@ def cached_bytes_of_sessions(lab: Lab) -> None:
 
 @_case("limits/cached-bytes-of-bindings", "LIMIT-11")
 def cached_bytes_of_bindings(lab: Lab) -> None:
-    """Labels and properties of bindings count as those of sessions do; a renewal needs no room."""
+    """Labels and properties of bindings count for cached_bytes_max; a renewal needs no room."""
     label = _label_bytes(lab)
     with lab.server(cached_bytes_max=3 * label + 20) as server, lab.peer(target=server) as peer:
         _require_binding_refused(lab, peer, "d", "e", b"x" * (label + 21))
@@ -179,7 +179,7 @@ def cached_bytes_of_bindings(lab: Lab) -> None:
 
 @_case("limits/cached-bytes-count-each-time", "LIMIT-11")
 def cached_bytes_count_each_time(lab: Lab) -> None:
-    """Sessions of equal label and properties count each for itself."""
+    """Equal labels and properties of several sessions count each time for cached_bytes_max."""
     label = _label_bytes(lab)
     with lab.server(cached_bytes_max=2 * (label + 3)) as server, lab.peer(target=server) as peer:
         for _ in range(2):
@@ -189,7 +189,7 @@ def cached_bytes_count_each_time(lab: Lab) -> None:
 
 @_case("limits/put-back-over-cached-bytes", "LIMIT-11", "ENDP-5")
 def put_back_over_cached_bytes(lab: Lab) -> None:
-    """A session is put back though the cache has cached_bytes_max bytes without it; then there is no room for more."""
+    """A session is put back into a cache of cached_bytes_max bytes; after that there is no room for another."""
     label = _label_bytes(lab)
     with lab.server(cached_bytes_max=2 * (label + 1)) as server:
         _put_back_over_a_limit(lab, server, ("a", "b", "c"))
@@ -199,7 +199,11 @@ def put_back_over_cached_bytes(lab: Lab) -> None:
 
 
 def _due(
-    slug: str, clause: str, limit: Callable[[Lab], dict[str, int]], save: Callable[[Client, int | None], None]
+    slug: str,
+    what: str,
+    clause: str,
+    limit: Callable[[Lab], dict[str, int]],
+    save: Callable[[Client, int | None], None],
 ) -> None:
     def function(lab: Lab) -> None:
         if not lab.target.has_clock:
@@ -209,7 +213,7 @@ def _due(
             server.set_clock_forward(1)
             save(peer, None)
 
-    title = f"A save that only {slug.replace('-', ' ')} would refuse is done."
+    title = f"A save is done if nothing but due {what} leaves it no room."
     add(f"limits/due-{slug}", title, ("TTL-5", clause), function, level=Level.SHOULD, schedule=Schedule.OWN_SERVERS)
 
 
@@ -223,8 +227,26 @@ def _save_bindings(peer: Client, ttl_s: int | None) -> None:
         peer.bind("d", f"{number}", b"", ttl_s)
 
 
-_due("sessions", "LIMIT-2", lambda lab: {"sessions_max": 3}, _save_sessions)
-_due("sessions-of-an-endpoint", "LIMIT-3", lambda lab: {"sessions_per_endpoint_max": 3}, _save_sessions)
-_due("bindings", "LIMIT-4", lambda lab: {"bindings_max": 3}, _save_bindings)
-_due("bindings-of-a-destination", "LIMIT-10", lambda lab: {"bindings_per_destination_max": 3}, _save_bindings)
-_due("bytes", "LIMIT-11", lambda lab: {"cached_bytes_max": 3 * (_label_bytes(lab) + 1)}, _save_sessions)
+_due("sessions", "sessions", "LIMIT-2", lambda lab: {"sessions_max": 3}, _save_sessions)
+_due(
+    "sessions-of-an-endpoint",
+    "sessions of an endpoint",
+    "LIMIT-3",
+    lambda lab: {"sessions_per_endpoint_max": 3},
+    _save_sessions,
+)
+_due("bindings", "bindings", "LIMIT-4", lambda lab: {"bindings_max": 3}, _save_bindings)
+_due(
+    "bindings-of-a-destination",
+    "bindings of a destination",
+    "LIMIT-10",
+    lambda lab: {"bindings_per_destination_max": 3},
+    _save_bindings,
+)
+_due(
+    "bytes",
+    "labels and properties",
+    "LIMIT-11",
+    lambda lab: {"cached_bytes_max": 3 * (_label_bytes(lab) + 1)},
+    _save_sessions,
+)

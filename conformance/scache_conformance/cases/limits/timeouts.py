@@ -33,7 +33,7 @@ def unfinished_list(lab: Lab) -> None:
 
 @_case("limits/two-unfinished", "LIMIT-7")
 def two_unfinished(lab: Lab) -> None:
-    """Two clients that stop one after the other are each disconnected, the second at its own time."""
+    """Two clients that stop one after the other are each disconnected, each after its own ipc_timeout_s."""
     with lab.server(ipc_timeout_s=2) as server:
         first, second = lab.peer(target=server), lab.peer("B", target=server)
         places.mid_name(first)
@@ -58,7 +58,7 @@ def unfinished_save(lab: Lab) -> None:
 
 @_case("limits/unfinished-find", "LIMIT-7", "FD-10")
 def unfinished_find(lab: Lab) -> None:
-    """A client that does not say ready for ipc_timeout_s is disconnected; its session is put back if it lives."""
+    """A client that does not send "ready" for ipc_timeout_s is disconnected; its session is put back."""
     with lab.server(ipc_timeout_s=1, ttl_limit_s=5) as server:
         finder = lab.peer(target=server)
         finder.park("e", b"p", 5)
@@ -70,7 +70,7 @@ def unfinished_find(lab: Lab) -> None:
 
 @_case("limits/unfinished-find-too-late", "LIMIT-7", "ENDP-6")
 def unfinished_find_too_late(lab: Lab) -> None:
-    """When a client that does not say ready is disconnected, its session is closed if that ended meanwhile."""
+    """A client that does not send "ready" is disconnected; its session is closed if it became due meanwhile."""
     ttl_s = lab.short_ttl_s()
     with lab.server(ipc_timeout_s=ttl_s + 1) as server:
         finder = lab.peer(target=server)
@@ -84,7 +84,7 @@ def unfinished_find_too_late(lab: Lab) -> None:
 
 @_case("limits/unfinished-handover", "LIMIT-7", "FD-11")
 def unfinished_handover(lab: Lab) -> None:
-    """A client that does not say received for ipc_timeout_s is disconnected; it keeps its session."""
+    """A client that does not send "received" for ipc_timeout_s is disconnected, and keeps its session."""
     with lab.server(ipc_timeout_s=1) as server:
         finder = lab.peer(target=server)
         line = finder.parks_and_holds()
@@ -98,7 +98,7 @@ def unfinished_handover(lab: Lab) -> None:
 
 @_case("limits/trickling-list", "LIMIT-7")
 def trickling_list(lab: Lab) -> None:
-    """A list counts from its first byte: one whose bytes come one by one is not in time for that."""
+    """The time of a list counts from its first byte: bytes that come one by one do not extend it."""
     with lab.server(ipc_timeout_s=2) as server:
         peer = lab.peer(target=server)
         if not server.has_clock:
@@ -126,7 +126,7 @@ def _trickle_until_hangup(lab: Lab, peer: Client, within_s: float) -> None:
 
 @_case("limits/late-turn", "LIMIT-7", "CONN-2")
 def late_turn(lab: Lab) -> None:
-    """A server that was stopped for longer than ipc_timeout_s reads what has come before it disconnects anybody."""
+    """A server that was stopped for longer than ipc_timeout_s reads what has come before it disconnects."""
     with lab.server(ipc_timeout_s=1, ttl_limit_s=60) as server:
         lister, saver, finder = (lab.peer(name, target=server) for name in "LSF")
         line, parked = lab.line(), finder.park("e", b"p", 60)
@@ -149,7 +149,7 @@ def late_turn(lab: Lab) -> None:
 
 @_case("limits/at-rest", "LIMIT-7")
 def at_rest(lab: Lab) -> None:
-    """A client at rest between two requests stays."""
+    """A client at rest between two requests is not disconnected."""
     with lab.server(ipc_timeout_s=1) as server, lab.peer(target=server) as peer:
         for _ in range(2):
             peer.misses_endp()
@@ -194,7 +194,7 @@ def _in_time(server: Target, ipc_timeout_s: int) -> Iterator[_Steps]:
 
 @_case("limits/each-step-anew", "LIMIT-7")
 def each_step_anew(lab: Lab) -> None:
-    """Each step has its own ipc_timeout_s: a dance whose steps are in time may take longer as a whole."""
+    """Each step has its own ipc_timeout_s: a conversation may take longer than that as a whole."""
     with (
         lab.server(ipc_timeout_s=2, ttl_limit_s=20) as server,
         lab.peer(target=server) as peer,
@@ -218,7 +218,7 @@ def each_step_anew(lab: Lab) -> None:
 
 @_case("limits/each-list-anew", "LIMIT-7", "CONN-3")
 def each_list_anew(lab: Lab) -> None:
-    """A list that begins in the write that ended another has its own ipc_timeout_s."""
+    """A list that begins in the write that ended another list has its own ipc_timeout_s."""
     first, second = (lists.find_endp(lab.label(each)) for each in ("first", "second"))
     with lab.server(ipc_timeout_s=2) as server, lab.peer(target=server) as peer, _in_time(server, 2) as steps:
         steps.take(peer, first[:10])

@@ -29,7 +29,7 @@ _REPLY_BYTES = len(lists.encode((b"status", b"%d" % FAILED), (b"property", b""),
 
 @case("limits/output", "LIMIT-6", "CONN-2", level=Level.SHOULD)
 def output(lab: Lab) -> None:
-    """A server stops reading from a client that does not take its replies, and goes on when it does."""
+    """A server stops reading from a client that does not read its replies, and goes on when the client does."""
     peer, request = lab.peer(), _one_find(lab)
     taken = peer.send_as_much_as_is_taken(request * 500, bytes_max=FLOOD_BYTES_MAX)
     if taken >= FLOOD_BYTES_MAX:
@@ -45,7 +45,7 @@ def output(lab: Lab) -> None:
 
 @case("limits/untaken-output", "LIMIT-7", level=Level.SHOULD, schedule=Schedule.OWN_SERVERS)
 def untaken_output(lab: Lab) -> None:
-    """A client that does not take its replies for ipc_timeout_s is disconnected."""
+    """A client that does not read its replies for ipc_timeout_s is disconnected."""
     with lab.server(ipc_timeout_s=1) as server, socket.socket(socket.AF_UNIX) as client:
         client.connect(str(server.socket_path))  # not a Peer: what it reads is taken, and this is to read nothing
         taken = _flood(lab, server, client)

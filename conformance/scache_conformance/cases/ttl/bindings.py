@@ -13,7 +13,7 @@ _waiting = partial(case, schedule=Schedule.WAITING)
 
 @_waiting("ttl/binding-lives", "TTL-2")
 def binding_lives(lab: Lab) -> None:
-    """A binding leads on shortly before its ttl is over."""
+    """A find_dest uses a binding shortly before its expiry."""
     peer, ttl_s = lab.peer(), lab.short_ttl_s()
     with lab.lifetime(ttl_s) as life:
         peer.bind("d", "e", b"q", ttl_s)
@@ -25,7 +25,7 @@ def binding_lives(lab: Lab) -> None:
 
 @_waiting("ttl/binding-lives-to-the-end", "TTL-2", level=Level.SHOULD)
 def binding_lives_to_the_end(lab: Lab) -> None:
-    """A binding lives its whole ttl, whatever part of a second the clock showed when it was saved."""
+    """A binding lives its whole ttl, whatever fraction of a second the clock showed when it was saved."""
     peer, ttl_s = lab.peer(), lab.short_ttl_s()
     lives: list[Lifetime] = []
     for life in lab.spread_over_a_second(ttl_s):
@@ -40,7 +40,7 @@ def binding_lives_to_the_end(lab: Lab) -> None:
 
 @_waiting("ttl/later-binding-ends-first", "TTL-4", "DEST-4")
 def later_binding_ends_first(lab: Lab) -> None:
-    """When the second of a destination's bindings ends, the first leads on and the second does not."""
+    """When the second of a destination's bindings expires, the first is used and the second is not."""
     peer = lab.peer()
     lab.short_ttl_s()
     with lab.lifetime(1) as short, lab.lifetime(2) as long:
@@ -56,7 +56,7 @@ def later_binding_ends_first(lab: Lab) -> None:
 
 @_waiting("ttl/binding-ends", "TTL-2", "TTL-4", "DEST-1")
 def binding_ends(lab: Lab) -> None:
-    """A binding leads nowhere when its ttl is over; the session it led to is there still."""
+    """A find_dest does not use a binding after its expiry; the session of its endpoint stays."""
     peer, ttl_s = lab.peer(), lab.short_ttl_s()
     with lab.lifetime(ttl_s) as life:
         peer.bind("d", "e", b"q", ttl_s)
@@ -68,7 +68,7 @@ def binding_ends(lab: Lab) -> None:
 
 @_waiting("ttl/binding-outlives-session", "TTL-3", "DEST-1")
 def binding_outlives_session(lab: Lab) -> None:
-    """When a session ends, the binding that leads to its endpoint stays."""
+    """When a session expires, the bindings to its endpoint stay."""
     peer = lab.peer()
     lab.short_ttl_s()
     with lab.lifetime(1) as session_life:
@@ -85,7 +85,7 @@ def binding_outlives_session(lab: Lab) -> None:
 
 @_waiting("ttl/binding-cap", "TTL-1")
 def binding_cap(lab: Lab) -> None:
-    """A binding of a far longer ttl ends when the ttl limit is over, and not before."""
+    """A binding whose ttl is far above the ttl limit expires at the limit, and not before."""
     peer, limit_s = lab.peer(), lab.capped_ttl_s()
     with lab.lifetime(limit_s) as life:
         peer.bind("d", "e", b"1", FOREVER_S)
@@ -101,7 +101,7 @@ def binding_cap(lab: Lab) -> None:
 
 @_waiting("ttl/renewal-extends", "DEST-2")
 def renewal_extends(lab: Lab) -> None:
-    """A binding that is saved again lives from then on."""
+    """A binding that is renewed lives for the new ttl, counted from the renewal."""
     peer = lab.peer()
     lab.short_ttl_s()
     with lab.lifetime(1) as first:
@@ -120,7 +120,7 @@ def renewal_extends(lab: Lab) -> None:
 
 @_waiting("ttl/renewal-shortens", "DEST-2")
 def renewal_shortens(lab: Lab) -> None:
-    """A binding that is saved again with a shorter ttl ends sooner."""
+    """A binding that is renewed with a shorter ttl expires sooner."""
     peer = lab.peer()
     lab.short_ttl_s()
     peer.bind("d", "e", b"q")
@@ -133,7 +133,7 @@ def renewal_shortens(lab: Lab) -> None:
 
 @_waiting("ttl/other-binding-does-not-renew", "DEST-3")
 def other_binding_does_not_renew(lab: Lab) -> None:
-    """A binding of other properties does not renew: the first ends in its time, then the second leads on."""
+    """A binding with other properties does not renew the first: the first expires at its own time."""
     peer = lab.peer()
     lab.short_ttl_s()
     with lab.lifetime(1) as first:
@@ -149,7 +149,7 @@ def other_binding_does_not_renew(lab: Lab) -> None:
 
 @_waiting("ttl/finding-does-not-renew", "DEST-5")
 def finding_does_not_renew(lab: Lab) -> None:
-    """A binding that is used all the time ends in its time."""
+    """A binding that is used by many finds expires at its own time."""
     peer, ttl_s = lab.peer(), lab.short_ttl_s()
     with lab.lifetime(ttl_s) as life:
         peer.bind("d", "e", b"q", ttl_s)
@@ -164,7 +164,7 @@ def finding_does_not_renew(lab: Lab) -> None:
 
 @_waiting("ttl/label-lives-again", "TTL-3", "TTL-4")
 def label_lives_again(lab: Lab) -> None:
-    """Destination names come up again and again over time: what has ended leaves nothing behind for the next."""
+    """Labels are used again and again over time: what has expired leaves nothing behind for later ones."""
     peer, ttl_s = lab.peer(), lab.short_ttl_s()
     for turn in range(2):
         with lab.lifetime(ttl_s) as life:
@@ -180,7 +180,7 @@ def label_lives_again(lab: Lab) -> None:
 
 @_waiting("ttl/malformed-does-not-renew", "CONN-7", "DEST-2")
 def malformed_does_not_renew(lab: Lab) -> None:
-    """A malformed save_dest does not renew the binding it would have renewed."""
+    """A malformed save_dest does not renew a binding."""
     peer, ttl_s = lab.peer(), lab.short_ttl_s()
     with lab.lifetime(ttl_s) as life:
         peer.bind("d", "e", b"q", ttl_s)

@@ -23,7 +23,7 @@ def _decline(peer: Client) -> None:
 
 @_case("ttl/put-back-in-time", "ENDP-5", "FD-7")
 def put_back_in_time(lab: Lab) -> None:
-    """A session that a list other than ready has put back shortly before its end is found, and is gone at its end."""
+    """A session that is put back shortly before its expiry is found, and is closed at its expiry."""
     first, second, ttl_s = lab.peer(), lab.peer("B"), lab.short_ttl_s()
     first.bind("d", "e")
     with lab.lifetime(ttl_s) as life:
@@ -50,7 +50,7 @@ def require_one_found_and_both_ended(life: Lifetime, peer: Client, lines: list[L
 
 @_case("ttl/put-back-too-late", "ENDP-6", "FD-7")
 def put_back_too_late(lab: Lab) -> None:
-    """A session whose end came while it was held is closed when a list other than ready would put it back."""
+    """A session that became due while it was held is closed when its client sends another list than "ready"."""
     peer, ttl_s = lab.peer(), lab.short_ttl_s()
     with lab.lifetime(ttl_s) as life:
         line = peer.park("e", b"p", ttl_s)
@@ -65,7 +65,7 @@ def put_back_too_late(lab: Lab) -> None:
 
 @_case("ttl/put-back-before-shorter", "ENDP-5", "TTL-2", "CONN-2")
 def put_back_before_shorter(lab: Lab) -> None:
-    """A session that was put back before another of a shorter ttl outlives that."""
+    """A session that was put back before a session of a shorter ttl outlives that one."""
     finder, saver = lab.peer("F"), lab.peer("S")
     lab.short_ttl_s()
     with lab.lifetime(2) as long:

@@ -27,7 +27,7 @@ _undisturbed = partial(case, schedule=Schedule.UNDISTURBED)
 
 @_waiting("ttl/session-lives", "TTL-2")
 def session_lives(lab: Lab) -> None:
-    """A session is found shortly before its ttl is over."""
+    """A session is found shortly before its expiry."""
     peer, ttl_s = lab.peer(), lab.short_ttl_s()
     with lab.lifetime(ttl_s) as life:
         peer.park("e", b"p", ttl_s)
@@ -38,7 +38,7 @@ def session_lives(lab: Lab) -> None:
 
 @_waiting("ttl/session-ends", "TTL-2", "TTL-3")
 def session_ends(lab: Lab) -> None:
-    """A session is not found when its ttl is over."""
+    """A session is not found after its expiry."""
     peer, ttl_s = lab.peer(), lab.short_ttl_s()
     with lab.lifetime(ttl_s) as life:
         peer.park("e", b"p", ttl_s)
@@ -48,7 +48,7 @@ def session_ends(lab: Lab) -> None:
 
 @_waiting("ttl/session-of-one-second", "TTL-2")
 def session_of_one_second(lab: Lab) -> None:
-    """A session of one second is gone after it, though the ttl limit is longer."""
+    """A session with a ttl of one second expires after it, though the ttl limit is longer."""
     peer = lab.peer()
     lab.short_ttl_s()
     with lab.lifetime(1) as life:
@@ -60,7 +60,7 @@ def session_of_one_second(lab: Lab) -> None:
 
 @_waiting("ttl/session-lives-to-the-end", "TTL-2", level=Level.SHOULD)
 def session_lives_to_the_end(lab: Lab) -> None:
-    """A session lives its whole ttl, whatever part of a second the clock showed when it was parked."""
+    """A session lives its whole ttl, whatever fraction of a second the clock showed when it was parked."""
     peer, ttl_s = lab.peer(), lab.short_ttl_s()
     lives: list[Lifetime] = []
     for life in lab.spread_over_a_second(ttl_s):
@@ -74,7 +74,7 @@ def session_lives_to_the_end(lab: Lab) -> None:
 
 @_undisturbed("ttl/session-closed-at-its-end", "TTL-3", "TTL-6")
 def session_closed_at_its_end(lab: Lab) -> None:
-    """When a session ends its connection is closed, without being asked for and without a byte written to it."""
+    """A session that expires is closed without any request, and no byte is written to its connection."""
     peer, ttl_s = lab.peer(), lab.short_ttl_s()
     with lab.lifetime(ttl_s) as life:
         line = peer.park("e", b"p", ttl_s)
@@ -87,7 +87,7 @@ def session_closed_at_its_end(lab: Lab) -> None:
 
 @_undisturbed("ttl/each-closed-at-its-end", "TTL-3", "TTL-6")
 def each_closed_at_its_end(lab: Lab) -> None:
-    """Each of two sessions that end one after the other has its connection closed then, without being asked for."""
+    """Each of two sessions that expire one after the other is closed at its own expiry, without any request."""
     peer = lab.peer()
     lab.short_ttl_s()
     with lab.lifetime(1) as short:
@@ -101,7 +101,7 @@ def each_closed_at_its_end(lab: Lab) -> None:
 
 @_undisturbed("ttl/sooner-saved-later", "TTL-3", "TTL-6")
 def sooner_saved_later(lab: Lab) -> None:
-    """Of two sessions, the one that was saved later and ends sooner is closed at its end, and the other at its own."""
+    """A session that is saved later and expires sooner is closed at its expiry; the earlier one at its own."""
     peer = lab.peer()
     lab.short_ttl_s()
     with lab.lifetime(2) as long:
@@ -120,7 +120,7 @@ def sooner_saved_later(lab: Lab) -> None:
 
 @_waiting("ttl/middle-one-ends-first", "TTL-2", "TTL-3", "ENDP-3")
 def middle_one_ends_first(lab: Lab) -> None:
-    """When the second of three sessions of an endpoint ends, the first and the third are there, in their order."""
+    """When the second of three sessions of an endpoint expires, the first and the third stay, in order."""
     peer = lab.peer()
     lab.short_ttl_s()
     with lab.lifetime(1) as short:
@@ -154,7 +154,7 @@ def _require_closed_in_silence(line: Line, deadline_s: float) -> None:
 
 @_waiting("ttl/session-outlives-binding", "TTL-4", "DEST-1")
 def session_outlives_binding(lab: Lab) -> None:
-    """When a binding ends, sessions that were parked before stay."""
+    """When a binding expires, sessions of its endpoint stay."""
     peer = lab.peer()
     lab.short_ttl_s()
     with lab.lifetime(1) as binding_life:
@@ -171,7 +171,7 @@ def session_outlives_binding(lab: Lab) -> None:
 
 @_waiting("ttl/session-cap", "TTL-1")
 def session_cap(lab: Lab) -> None:
-    """A session of a far longer ttl ends when the ttl limit is over, and not before."""
+    """A session whose ttl is far above the ttl limit expires at the limit, and not before."""
     peer, limit_s = lab.peer(), lab.capped_ttl_s()
     with lab.lifetime(limit_s) as life:
         peer.park("e", b"1", FOREVER_S)
@@ -187,7 +187,7 @@ def session_cap(lab: Lab) -> None:
 
 @_waiting("ttl/shorter-behind-longer", "TTL-2", "ENDP-2")
 def shorter_behind_longer(lab: Lab) -> None:
-    """Sessions of one endpoint end each in its time; those that stay keep their order."""
+    """Sessions of one endpoint expire each at its own time, and the others keep their order."""
     peer = lab.peer()
     lab.short_ttl_s()
     with lab.lifetime(1) as short:
@@ -207,7 +207,7 @@ def shorter_behind_longer(lab: Lab) -> None:
 
 @_waiting("ttl/short-in-the-middle", "TTL-2", "ENDP-3")
 def short_in_the_middle(lab: Lab) -> None:
-    """A session that ends between two others leaves these where they are."""
+    """A session that expires between two others changes nothing about those two."""
     peer = lab.peer()
     lab.short_ttl_s()
     with lab.lifetime(2) as long:
@@ -223,7 +223,7 @@ def short_in_the_middle(lab: Lab) -> None:
 
 @_waiting("ttl/found-is-not-closed", "TTL-3", "FD-8")
 def found_is_not_closed(lab: Lab) -> None:
-    """A session that was found in time is its finder's: the end of its ttl does not touch it."""
+    """A session that was found before its expiry is not closed at its expiry."""
     peer, ttl_s = lab.peer(), lab.short_ttl_s()
     with lab.lifetime(ttl_s) as life:
         line = peer.park("e", b"p", ttl_s)
@@ -235,7 +235,7 @@ def found_is_not_closed(lab: Lab) -> None:
 
 @case("ttl/expiry-before-requests", "TTL-5")
 def expiry_before_requests(lab: Lab) -> None:
-    """What has ended by the time a request is served is not found by it, though nothing woke the server before."""
+    """A session or binding that is due is not found, even if the server did nothing since it became due."""
     if not lab.target.has_clock:
         raise Skipped("needs a virtual clock: in real time a server is woken by the end itself, before any request")
     peer, ttl_s = lab.peer(), lab.short_ttl_s()
@@ -247,7 +247,7 @@ def expiry_before_requests(lab: Lab) -> None:
 
 @case("ttl/many-due-at-once", "TTL-5", "TTL-6")
 def many_due_at_once(lab: Lab) -> None:
-    """Of hundreds of sessions and bindings that have ended at the same time none is found, and all are closed."""
+    """Of hundreds of sessions and bindings that expire at the same time none is found, and all are closed."""
     if not lab.target.has_clock:
         raise Skipped("needs a virtual clock: in real time they would not end at the same time")
     peer, ttl_s, endpoints = lab.peer(), lab.short_ttl_s(), [f"e{number}" for number in range(MANY // 4)]
@@ -264,7 +264,7 @@ def many_due_at_once(lab: Lab) -> None:
 
 @_undisturbed("ttl/counts-from-the-descriptor", "FD-3")
 def counts_from_the_descriptor(lab: Lab) -> None:
-    """The ttl of a session counts from when its descriptor came, not from the request."""
+    """The ttl of a session counts from when its descriptor came, not from the save_endp."""
     peer, line, ttl_s = lab.peer(), lab.line(), lab.short_ttl_s()
     peer.begin_save("e", b"p", ttl_s)
     lab.set_clock_forward(ttl_s)
@@ -276,7 +276,7 @@ def counts_from_the_descriptor(lab: Lab) -> None:
 
 @case("ttl/leading-zero-is-decimal", "WIRE-8", schedule=Schedule.OWN_SERVERS)
 def leading_zero_is_decimal(lab: Lab) -> None:
-    """A ttl of 010 is ten seconds, not eight."""
+    """A ttl of 010 means ten seconds, not eight."""
     with lab.server(ttl_limit_s=20) as server, lab.peer(target=server) as peer:
         labels = (b"label", lab.label("e")), (b"property", b"p")
         peer.request(b"save_endp", (b"ttl", b"010"), *labels)
@@ -297,7 +297,7 @@ def leading_zero_is_decimal(lab: Lab) -> None:
 
 @_waiting("ttl/lifetime-measured", "TTL-6", level=Level.INFO)
 def lifetime_measured(lab: Lab) -> str:
-    """How long a session lives that nobody finds."""
+    """How long a session lives that no client finds."""
     peer, ttl_s = lab.peer(), lab.short_ttl_s()
     if lab.target.has_clock:
         return "exactly its ttl: time is virtual here"
