@@ -60,7 +60,7 @@ VALUES = {
     "farewell": Values(r"a*=1\r\n", r'q"\x5c*=2\x00', "ü=3", r"a=\q", r"holds a \ that begins no escape"),
     "accelerator": Values("off", "auto", "off", "on", "'on' is none of auto, off"),
     "liveness": Values("hup", "rdhup", "off", "dead", "'dead' is none of off, hup, rdhup"),
-    "busy_poll": Values("0", "1", "200", "-1", "is not a number: write digits"),
+    "busy_poll": Values("0", "1", "1000", "1001", "is too long: write a number of microseconds"),
     "ready_fd": Values("3", "4", "5", "2", "2 is a standard descriptor"),
 }
 

@@ -248,18 +248,25 @@ def test_clock_is_read_once_a_turn_and_the_wait_is_real() -> None:
 
 
 class Waits:
-    """Stands before an epoll: notes how long each wait may be, and lets something happen at a look."""
+    """Stands before an epoll: notes how long each wait may be, and lets something happen at a poll.
+
+    By the poller's clock a poll takes a microsecond.
+    """
 
     def __init__(self, house: Fast) -> None:
-        self._epoll = house.server._poller._epoll
-        house.server._poller._poll = self.poll
+        poller = house.server._poller
+        self._epoll = poller._epoll
+        poller._poll = self.poll
+        poller._clock = lambda: self._now_ns
+        self._now_ns = 0
         self.timeouts_s: list[float] = []
-        self.on_look: Callable[[], None] = lambda: None
+        self.on_poll: Callable[[], None] = lambda: None
 
     def poll(self, timeout_s: float, events_max: int) -> list[tuple[int, int]]:
         self.timeouts_s.append(timeout_s)
         if not timeout_s:
-            self.on_look()
+            self._now_ns += 1_000
+            self.on_poll()
         return self._epoll.poll(0, events_max)
 
     def of(self, turn: Callable[[], None]) -> list[float]:
@@ -270,7 +277,7 @@ class Waits:
 
 
 def test_polls_that_find_nothing_are_left_out_for_more_and_more_waits() -> None:
-    with Fast(polls_before_blocking=2) as house:
+    with Fast(busy_poll_us=2) as house:
         waits = Waits(house)
         in_vain = []
         for turn in range(300):
@@ -282,11 +289,11 @@ def test_polls_that_find_nothing_are_left_out_for_more_and_more_waits() -> None:
 
 
 def test_poll_that_finds_something_saves_the_wait_and_brings_back_the_next_poll() -> None:
-    with Fast(polls_before_blocking=3) as house:
+    with Fast(busy_poll_us=3) as house:
         peer = house.peer()
         waits = Waits(house)
 
-        def ask_at_the_second_look() -> None:
+        def ask_at_the_second_poll() -> None:
             if len(waits.timeouts_s) == 2:
                 peer.send(find_endp(b"zz"))
 
@@ -298,22 +305,40 @@ def test_poll_that_finds_something_saves_the_wait_and_brings_back_the_next_poll(
         assert waits.of(turn) == [0, 0, 0, 9.0]  # in vain for the third time
         for _ in range(7):
             assert waits.of(turn) == [9.0]
-        waits.on_look = ask_at_the_second_look
+        waits.on_poll = ask_at_the_second_poll
         assert waits.of(turn) == [0, 0]
         assert peer.read() == MISSED
-        waits.on_look = lambda: None
+        waits.on_poll = lambda: None
+        assert waits.of(turn) == [0, 0, 0, 9.0]  # the first time after a request
         assert waits.of(turn) == [0, 0, 0, 9.0]
         assert waits.of(turn) == [9.0]
         assert waits.of(turn) == [0, 0, 0, 9.0]
 
 
+def test_polls_in_vain_after_a_request_leave_those_after_an_invitation() -> None:
+    with Fast(busy_poll_us=1) as house:
+        peer = house.peer()
+        waits = Waits(house)
+
+        def waits_after(data: bytes) -> list[float]:
+            peer.send(data)
+            house.turn()
+            return waits.of(lambda: house.server.step(9.0))
+
+        ask = find_endp(b"zz")
+        assert [waits_after(ask) for _ in range(3)] == [[0, 9.0], [9.0], [0, 9.0]]
+        assert waits_after(save_endp(b"e")) == [0, 9.0]
+        assert waits_after(b"\0") == [9.0]  # refused, as no descriptor came with it; what comes next is a request
+        assert waits_after(save_endp(b"e")) == [9.0]
+
+
 def test_turn_that_does_not_wait_polls_once() -> None:
-    with Fast(polls_before_blocking=3) as house:
+    with Fast(busy_poll_us=3) as house:
         assert Waits(house).of(house.turn) == [0]
 
 
 def test_loop_without_busy_polling_blocks_at_once() -> None:
-    with Fast(polls_before_blocking=0) as house:
+    with Fast(busy_poll_us=0) as house:
         assert Waits(house).of(lambda: house.server.step(9.0)) == [9.0]
 
 

@@ -168,7 +168,7 @@ class Fast(InProcessServer):
         *,
         hooks: Hooks | None = None,
         verbose: bool = False,
-        polls_before_blocking: int = 0,
+        busy_poll_us: int = 0,
         share: int = SHARE,
         calls: Calls | None = None,
         after_turn: Sequence[Callable[[Server], None]] = (),
@@ -182,7 +182,7 @@ class Fast(InProcessServer):
             wall_clock=lambda: 0.0,
             log=self.log,
             hooks=hooks,
-            polls_before_blocking=polls_before_blocking,
+            busy_poll_us=busy_poll_us,
             share=share,
             calls=calls or CALLS,
         )

@@ -1,15 +1,21 @@
 """How the loop waits for events: epoll, with busy polling before it blocks.
 
-Busy polling. Blocking is expensive: being woken takes 20 µs and more, and costs the CPU more than some polls do. With
-one or two clients, whose next bytes are on the way whenever the loop waits, it was more than half of every dance. So,
-before it blocks, the loop polls up to `polls_before_blocking` times. When these polls find nothing, the next 1, 3, 7 …
-`WAITS_WITHOUT_POLLS_MAX` waits block at once; a poll that finds something makes the loop poll again the next time.
-Between two polls the loop keeps the CPU: yielding it lets whoever else computes there have it for milliseconds, and all
-polls of one wait take 40 µs.
+Busy polling. Blocking is expensive: a blocked process is woken 20 µs and more after the event, and that costs about as
+much CPU as 15 µs of polling. With one or two clients, whose next bytes are on the way whenever the loop waits, it was
+more than half of every dance. So, before it blocks, the loop polls for up to `busy_poll_us`.
+
+Polling that finds nothing is wasted CPU. Whether something will come soon depends on what came last: a client that was
+invited to send a descriptor sends it at once, while a client whose dance is over may be silent for hours. The caller
+of `wait` says in which state the client is that was served last, and the poller keeps a record for each state. When
+polls after such a client find nothing, the next 1, 3, 7 … `WAITS_WITHOUT_POLLS_MAX` waits after such a client block at
+once. A poll that finds something makes the loop poll again after the next such client.
+
+Between two polls the loop keeps the CPU: yielding it lets whoever else computes there have it for milliseconds.
 """
 
 import errno
 import select
+import time
 from typing import Final
 
 from scache_fast.engine.calls import Calls
@@ -34,37 +40,52 @@ _WAITS_FAILED_MAX: Final = 100
 WAITS_WITHOUT_POLLS_MAX: Final = 63
 """How many waits block at once before polling is tried again: polling in vain then costs 1 µs a wait."""
 
+_NS_PER_US: Final = 1_000
+
+NOBODY: Final = 7
+"""What came last when it was no client, and the highest number for what came last."""
+
 
 class Poller:
     """An epoll, and whether polling before blocking is worth it just now."""
 
-    def __init__(self, polls_before_blocking: int, faults: Faults, calls: Calls) -> None:
+    def __init__(self, busy_poll_us: int, faults: Faults, calls: Calls) -> None:
         self._epoll = select.epoll()
         self._poll = calls.poller(self._epoll)
-        self._polls_before_blocking = polls_before_blocking
+        self._busy_poll_ns = busy_poll_us * _NS_PER_US
+        self._clock = time.perf_counter_ns  # The server's clock may stand still, in tests.
         self._faults = faults
-        self._waits_without_polls = 0  # as decided after the last polls that found nothing
-        self._waits_without_polls_left = 0
+        # For each state of the client that was served last: how many waits are to block at once, as decided after the
+        # last polls that found nothing, and how many of them are left.
+        self._waits_without_polls = [0] * (NOBODY + 1)
+        self._waits_without_polls_left = [0] * (NOBODY + 1)
         self._waits_failed = 0
         self.register = self._epoll.register
         self.modify = self._epoll.modify
         self.unregister = self._epoll.unregister
         self.close = self._epoll.close
 
-    def wait(self, wait_s: float) -> list[tuple[int, int]]:
-        """Return the events that there are, or those that come first within so many seconds."""
+    def wait(self, wait_s: float, last: int = NOBODY) -> list[tuple[int, int]]:
+        """Return the events that there are, or those that come first within so many seconds.
+
+        `last` says what came last: the state of a client, or `NOBODY`.
+        """
         poll = self._poll
         try:
-            if self._waits_without_polls_left:
-                self._waits_without_polls_left -= 1
-            elif self._polls_before_blocking and wait_s > 0:
-                for _ in range(self._polls_before_blocking):
-                    events = poll(0, _EVENTS_PER_TURN_MAX)
-                    if events:
-                        self._waits_without_polls = 0
-                        return events
-                waits = self._waits_without_polls = min(2 * self._waits_without_polls + 1, WAITS_WITHOUT_POLLS_MAX)
-                self._waits_without_polls_left = waits
+            if self._busy_poll_ns and wait_s > 0:
+                if self._waits_without_polls_left[last]:
+                    self._waits_without_polls_left[last] -= 1
+                else:
+                    until_ns = self._clock() + self._busy_poll_ns
+                    while True:
+                        events = poll(0, _EVENTS_PER_TURN_MAX)
+                        if events:
+                            self._waits_without_polls[last] = 0
+                            return events
+                        if self._clock() >= until_ns:
+                            break
+                    waits = min(2 * self._waits_without_polls[last] + 1, WAITS_WITHOUT_POLLS_MAX)
+                    self._waits_without_polls[last] = self._waits_without_polls_left[last] = waits
             events = poll(wait_s, _EVENTS_PER_TURN_MAX)
         except Exception as error:
             if isinstance(error, OSError) and error.errno in _WAIT_FAILURES:

@@ -54,7 +54,7 @@ from scache_fast.engine.exchange import Exchange
 from scache_fast.engine.faults import Faults
 from scache_fast.engine.hooks import Hooks
 from scache_fast.engine.log import Log, Silence
-from scache_fast.engine.poller import IN, OUT, Poller
+from scache_fast.engine.poller import IN, NOBODY, OUT, Poller
 from scache_fast.engine.requests import Requests
 from scache_fast.engine.statistics import Statistics
 from scache_fast.engine.steering import Steering
@@ -75,7 +75,7 @@ class Server:
     """A connection cache behind listening sockets, which it owns from now on.
 
     `clock` counts whole nanoseconds and never goes back; `wall_clock` gives seconds since 1970 for the log alone.
-    `polls_before_blocking` is how often the loop polls for events before it blocks (poller.py). `calls`: see calls.py.
+    `busy_poll_us` is how long the loop polls for events before it blocks (poller.py). `calls`: see calls.py.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Server:
         wall_clock: Callable[[], float] = time.time,
         log: Log | None = None,
         hooks: Hooks | None = None,
-        polls_before_blocking: int = 0,
+        busy_poll_us: int = 0,
         share: int = SHARE,
         calls: Calls = PLAIN,
     ) -> None:
@@ -106,7 +106,7 @@ class Server:
         self._turn = context.turn
         self._requests = Requests(self.table, context)
         self._conversations = Conversations(self.table, self._requests, context, share)
-        self._poller = Poller(polls_before_blocking, self.faults, calls)
+        self._poller = Poller(busy_poll_us, self.faults, calls)
         self._clients: dict[int, Client] = {}
         self._watched = Watched(self._poller, self.faults)
         self.watch = self._watched.watch
@@ -120,8 +120,8 @@ class Server:
         self._paused: dict[Client, None] = {}
         parts = self.table, self._requests, self._conversations, self._accepting, context, self._poller, self._clients
         self.exchange = Exchange(*parts, self._forget, self._drop)
-        self._now_ns = clock()
-        self._idle_since_ns = self._now_ns
+        self._last: int = NOBODY  # or the state of the client that was served last
+        self._now_ns = self._idle_since_ns = clock()
         self._statistics_due_ns = self._now_ns + limits.status_update_time_s * NS_PER_S
         self._max_idle_ns = None if limits.max_idle_s is None else limits.max_idle_s * NS_PER_S
         self._due_ns = self._now_ns  # before that instant nothing has to be done unasked
@@ -190,7 +190,7 @@ class Server:
 
     def step(self, timeout_s: float | None) -> None:
         """Take one turn: wait for something to do, at most timeout_s (None: as long as it takes), and do it."""
-        events = self._poller.wait(self._wait_s(timeout_s))
+        events = self._poller.wait(self._wait_s(timeout_s), self._last)
         self.turns = self.turn = self.turns + 1
         if self.on_turn is not None:
             self.on_turn()
@@ -235,6 +235,7 @@ class Server:
                     self._steps_due_ns = now_ns + self._ipc_timeout_ns
             except Exception as error:
                 self._contain(client, error)  # LIFE-5
+        self._last = served[-1].state if served else NOBODY
         if backlog:
             self._serve_on(backlog)  # CONN-3
         if self._steps_due_ns is not None and now_ns >= self._steps_due_ns:

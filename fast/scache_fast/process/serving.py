@@ -114,7 +114,7 @@ def serve(
             clock=_now_ns,
             log=log,
             hooks=hooks,
-            polls_before_blocking=settings.busy_poll,
+            busy_poll_us=settings.busy_poll,
             calls=calls or PLAIN,
         )
         reloading = Reloading(settings, supervisor.read_settings, server, closing, log)

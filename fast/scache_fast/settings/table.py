@@ -18,11 +18,11 @@ from scache_fast.settings.values import (
     Owner,
     Share,
     one_of,
+    parse_busy_poll_us,
     parse_count,
     parse_folder,
     parse_idle_time_s,
     parse_mode,
-    parse_number,
     parse_own_descriptor,
     parse_owner,
     parse_part,
@@ -156,9 +156,10 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             "is found by rdhup only)"),
     Setting("ready_fd", "process", "FD", parse_own_descriptor, None, "write a newline to this descriptor once clients "
             "are served, as s6 expects"),
-    Setting("busy_poll", "process", "N", parse_number, "80", "Busy polling: before blocking, the loop polls up to N "
-            "times (80 polls take about 40 µs), as long as polls find something. With one or two clients that answer "
-            "at once this doubles the throughput, because waking a blocked process takes longer. 0 blocks at once"),
+    Setting("busy_poll", "process", "US", parse_busy_poll_us, "50", "Busy polling: before blocking, the loop polls for "
+            "up to so many microseconds, at most 1000, as long as polls find something. With one or two clients that "
+            "answer at once this doubles the throughput, because waking a blocked process takes longer. 0 blocks at "
+            "once"),
     Setting("accelerator", "process", "WHETHER", one_of("auto", "off"), "auto", "auto: system calls are made by the "
             "accelerator, a module in C, where it is installed; off: by Python"),
 )  # fmt: skip

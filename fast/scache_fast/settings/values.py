@@ -23,6 +23,9 @@ _RESERVE_MIN: Final = DESCRIPTORS_PASSED_MAX + 8 + 8
 _TIME_S_MAX: Final = 2_147_483_647
 """Postfix keeps times in an int."""
 
+_BUSY_POLL_US_MAX: Final = 1_000
+"""What is due waits for no poll longer than epoll would have it wait anyway: epoll counts milliseconds."""
+
 FACILITIES: Final = (
     "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv",
     "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
@@ -77,6 +80,14 @@ def parse_number(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII):
         raise ValueError(f"{text!r} is not a number: write digits")
     return int(text)
+
+
+def parse_busy_poll_us(text: str) -> int:
+    """Return for how many microseconds the loop may poll before it blocks."""
+    number = parse_number(text)
+    if number > _BUSY_POLL_US_MAX:
+        raise ValueError(f"{text!r} is too long: write a number of microseconds up to {_BUSY_POLL_US_MAX}")
+    return number
 
 
 def parse_part(text: str) -> int | Share | None:
