@@ -77,6 +77,7 @@ NEEDS: Final = {
     "faketime": Need("libfaketime is not installed", "libfaketime", lambda: libfaketime() is not None),
     "fish": Need("fish is not installed", "fish", _has("fish")),
     "man": Need("mandoc or groff is not installed", "groff mandoc", _has("mandoc", "groff")),
+    "go": Need("no Go toolchain is installed", "golang-go", _has("go")),
     "make": Need("make is not installed", "make", _has("make")),
     "mounts": Need("no mount namespace can be made here, which takes root", "", _works("unshare", "-m", "true")),
     "postfix": Need("Postfix is not installed", "postfix", _has_postfix),

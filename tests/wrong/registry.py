@@ -188,10 +188,9 @@ def wrong_server(slug: str, *clauses: str, what: str, command: str, server: str 
     _add(Rule(slug, clauses, what, command, server, escapes=escapes))
 
 
-def threaded_server(name: str, *, clock: bool = True) -> str:
-    """Return the command that serves by the server in C, with a slip of that name or, as `right`, with none."""
-    look = "--clock {clock} " if clock else ""
-    return f"{sys.executable} -m tests.wrong.strangers {name} {look}--listen {{socket}} {LIMITS}"
+def stranger(name: str) -> str:
+    """Return the command that serves by a server of tests.wrong.strangers: a slip's, or the right one of a source."""
+    return f"{sys.executable} -m tests.wrong.strangers {name} --clock {{clock}} --listen {{socket}} {LIMITS}"
 
 
 def right_server() -> Rule:

@@ -1,6 +1,6 @@
-"""`python -m tests.wrong.strangers NAME --listen PATH …`: compile a version of the server in C, and be it.
+"""`python -m tests.wrong.strangers NAME --listen PATH …`: compile a server, and be it.
 
-`right` is the version without a slip.
+NAME is that of a slip, or of a source, such as `threaded.c`, for the server without one.
 """
 
 import os
@@ -14,7 +14,8 @@ from tests.wrong.strangers.slips import SLIPS
 def main(arguments: list[str]) -> None:
     """Run the command."""
     name, *others = arguments
-    program = compiled(() if name == "right" else SLIPS[name].edits)
+    slip = SLIPS.get(name)
+    program = compiled(slip.source, slip.edits) if slip else compiled(name)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and the program would inherit that
     os.execv(program, [str(program), *others])
 

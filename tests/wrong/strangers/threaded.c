@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -176,6 +177,8 @@ static entry *take_due(int64_t instant) {
     return due;
 }
 
+static atomic_long discarding; /* lists that are not discarded yet */
+
 static void *discard_all(void *list) {
     entry *e = list;
     while (e) {
@@ -183,12 +186,14 @@ static void *discard_all(void *list) {
         discard(e);
         e = later;
     }
+    discarding--;
     return NULL;
 }
 
 /* Discard what is due in a thread of its own: a file that is slow to close keeps nobody waiting. */
 static void discard_elsewhere(entry *list) {
     pthread_t thread;
+    discarding++;
     if (pthread_create(&thread, NULL, discard_all, list) == 0)
         pthread_detach(thread);
     else
@@ -817,5 +822,13 @@ int main(int count, char **words) {
     for (client *c = clients; c; c = c->next)
         shutdown(c->fd, SHUT_RDWR);
     unlink(address.sun_path);
+    while (soonest) { /* each in a thread of its own: one that is never closed keeps none of the others */
+        entry *e = soonest;
+        take_out(e);
+        e->later = NULL;
+        discard_elsewhere(e);
+    }
+    for (int ticks = 0; discarding && ticks < 20; ticks++)
+        nanosleep(&tick, NULL);
     exit(0);
 }
