@@ -207,8 +207,8 @@ class Supervised:
     def __exit__(self, *_: object) -> None:
         self.house.__exit__()
         self.receiver.close()
-        assert self._notifier._socket is not None
-        self._notifier._socket.close()
+        assert self._notifier.notices.sock is not None
+        self._notifier.notices.sock.close()
 
     def told(self) -> list[str]:
         """Return what came since the last call."""

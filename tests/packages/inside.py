@@ -39,6 +39,23 @@ with found.socket() as sock:
 assert far.recv(100) == b"still open"
 """
 
+RELOAD: Final = f"""
+import socket, subprocess
+from scache_client import Client
+near, far = socket.socketpair()
+with Client({SOCKET!r}) as before, Client({SOCKET!r}) as finder:
+    before.save_endp(b"label", b"properties", ttl_s=20, connection=near)
+    near.close()
+    subprocess.run(["systemctl", "reload", "scached.service"], check=True)
+    found = finder.find_endp(b"label")
+assert found is not None
+with found.socket() as sock:
+    sock.sendall(b"still open")
+assert far.recv(100) == b"still open"
+"""
+
+DROP_IN: Final = Path("/etc/systemd/system/scached.service.d/takeover.conf")
+
 CONNECT: Final = f"""
 import socket
 for _ in range({CONNECTS}):
@@ -91,6 +108,9 @@ def main(folder: Path) -> None:
     park_and_take()
     step(f"the service was restarted {RESTARTS} times, killed, and stopped: the next client was served each time")
 
+    take_over()
+    step("a reload with the drop-in for it was a takeover; a process that is not of the unit was refused")
+
     settings = SETTINGS.read_text()
     SETTINGS.write_text(settings.replace("ttl_limit", "ttl_limt"))
     assert fails("systemctl", "reload", "scached.service")
@@ -133,6 +153,38 @@ def main(folder: Path) -> None:
     assert ":scached:" not in run("systemctl", "list-unit-files")
     assert run("getent", "passwd", "scached").startswith("scached:")
     step("purged, twice: nothing is left but the user scached")
+
+
+def take_over() -> None:
+    """Have a new process take over by a reload, and see that everything moves; then undo what a reload is."""
+    DROP_IN.parent.mkdir(parents=True)
+    DROP_IN.write_bytes(Path("/usr/share/doc/scached/takeover.conf").read_bytes())
+    run("systemctl", "daemon-reload")
+    run("systemctl", "start", "scached.service")
+    for _ in range(3):
+        process = main_process()
+        run("/usr/bin/python3", "-I", "-c", RELOAD)
+        assert main_process() not in (process, "0")
+        assert not Path(f"/proc/{process}").exists()
+        assert f"pid {main_process()}" in " ".join(run("scachectl", "version").split())
+    process = main_process()
+    refused = subprocess.run(
+        ["scached", "--takeover", "/run/scached/admin.sock"], capture_output=True, text=True, check=False
+    )
+    assert (refused.returncode, "systemctl reload scached" in refused.stderr) == (1, True), refused
+    settings = SETTINGS.read_text()
+    SETTINGS.write_text(settings + "[limits]\nsessions_max = -1\n")
+    assert fails("systemctl", "reload", "scached.service")
+    SETTINGS.write_text(settings)
+    assert main_process() == process
+    os.kill(int(process), signal.SIGKILL)  # It is noticed, though systemd did not start this process itself.
+    park_and_take()
+    assert main_process() not in (process, "0")
+    warnings = run("journalctl", "--unit=scached.service", "--output=cat")
+    assert "reception only permitted for" not in warnings, warnings
+    DROP_IN.unlink()
+    DROP_IN.parent.rmdir()
+    run("systemctl", "daemon-reload")
 
 
 def install(packages: list[Path]) -> None:

@@ -33,7 +33,8 @@ class Heir:
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(PATIENCE_S)
             sock.connect(str(admin))
-            sock.sendall(encode({"verb": "takeover", "format": FORMAT, "descriptors": 1000}))
+            request = {"verb": "takeover", "format": FORMAT, "descriptors": 1000, "pid": os.getpid()}
+            sock.sendall(encode(request))
             passed: list[int] = []
             answer = wire.receive(sock, sock.fileno(), _LINE_BYTES_MAX, passed)
         assert decode(answer)["ok"] is True, answer

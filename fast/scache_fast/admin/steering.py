@@ -43,6 +43,7 @@ class Steering:
         for session in steering.held:
             if chosen.has(session):
                 steering.flush(session)  # It is not in the table: this keeps it from coming back.
+        self._server.exchange.flush_returns(chosen.has)
         for step, item in enumerate(self._server.table.items()):
             if step % STEPS_PER_LINE == 0:
                 yield {}

@@ -47,6 +47,8 @@ class Exchange:
         self._resting: list[Client] = []
         self.is_left = False
         """Another process has taken over: only what was begun for clients goes on here."""
+        self._flushes: list[Callable[[Session], bool]] | None = None
+        """What was flushed since this process took over; None: nothing comes back any more from the one before."""
 
     # The process that is taken over.
 
@@ -121,8 +123,19 @@ class Exchange:
         for session in sessions:
             self._table.put_back(session, _LONG_AGO_NS)  # LIFE-10
 
+    def await_returns(self, are_awaited: bool) -> None:
+        """Note whether sessions may come back to the other process."""
+        self._flushes = [] if are_awaited else None
+
+    def flush_returns(self, is_named: Callable[[Session], bool]) -> None:
+        """Have sessions that come back to the other process flushed, if a flush of now names them."""
+        if self._flushes is not None:
+            self._flushes.append(is_named)
+
     def adopt_back(self, session: Session, now_ns: int) -> None:
         """Take in a session that came back to the other process: it is found first, if it has not expired meanwhile."""
+        if self._flushes and any(is_named(session) for is_named in self._flushes):
+            session.due = 0  # LIFE-6
         if not self._table.put_back(session, now_ns):  # LIFE-11
             self._requests.note_expired(session)
             self._requests.discard(session)

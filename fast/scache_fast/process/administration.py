@@ -18,6 +18,7 @@ from scache_fast.engine.steering import DRAINING, PAUSED
 from scache_fast.process.closing import ClosingThreads
 from scache_fast.process.listening import SocketFile
 from scache_fast.process.logger import Logger
+from scache_fast.process.main_process import NO_TAKEOVER, Notices, is_in_our_control_group
 from scache_fast.process.reloading import Reloading
 from scache_fast.takeover.predecessor import Place, Predecessor
 
@@ -34,6 +35,12 @@ class Holdings:
 
     refusal: str = ""
     """Why there can be no takeover; nothing: there can be one."""
+
+    is_service: bool = False
+    """This is the main process of a service of systemd."""
+
+    notices: Notices = field(default_factory=Notices)
+    """What systemd is told."""
 
     files: list[SocketFile] = field(default_factory=list)
     """The sockets for clients that this process made, and whose files it removes at its end."""
@@ -97,9 +104,11 @@ class Administration:
 
     # What the next process gets (takeover/).
 
-    @property
-    def refusal(self) -> str:
-        """Say why there can be no takeover; nothing: there can be one."""
+    def refusal(self, pid: int, is_of_service: bool) -> str:
+        """Say why a process cannot take over; nothing: it can. It may be one that systemd has started."""
+        holdings = self._holdings
+        if (holdings.is_service or is_of_service) and not (holdings.is_service and is_in_our_control_group(pid)):
+            return NO_TAKEOVER
         if self._holdings.is_inheriting:  # LIFE-11
             return "the process before this one still finishes what it began for clients: wait until it has ended"
         return self._holdings.refusal
@@ -140,15 +149,26 @@ class Administration:
         """Let operators in again."""
         self._socket.wake()
 
-    def leave(self) -> None:
-        """Close everything, and remove no file: all of it is the next process's."""
+    @property
+    def notices(self) -> tuple[int, int] | None:
+        """Return the connection to systemd, and after how many ns of silence it ends the service, 0: never."""
+        notices = self._holdings.notices
+        return None if notices.sock is None else (notices.sock.fileno(), notices.watchdog_ns or 0)
+
+    def leave(self, pid: int) -> None:
+        """Close everything, and remove no file: all of it is the next process's, which has this number."""
         self._is_left = True
+        self._holdings.notices.name(pid)
         self._socket.leave()
         for file in (*self._holdings.files, *self._holdings.admin_files):
             file.close()
         self._holdings.files.clear()
         self._holdings.admin_files.clear()
         self._holdings.turn_s_max = LEAVING_TURN_S_MAX
+
+    def may_end(self) -> bool:
+        """Say whether systemd knows that another process is the main one of the service; may wait for 5 s."""
+        return self._holdings.notices.is_known()
 
     def _reload(self) -> Iterator[dict[str, object]]:
         outcome = self._reloading.reload()

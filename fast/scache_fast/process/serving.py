@@ -139,7 +139,7 @@ def serve(
     administration = None
     succession = supervisor.succession
     if succession is not None:
-        admin = succession.receive(server, descriptors)
+        admin = succession.receive(server, descriptors, supervisor.holdings)
     if admin is not None:
         try:
             administration = Administration(

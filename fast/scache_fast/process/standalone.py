@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, MutableMapping, Sequence
 from functools import partial
 
-from scache_fast.process import inherited, systemd
+from scache_fast.process import inherited, main_process, systemd
 from scache_fast.process.administration import Holdings
 from scache_fast.process.errors import StartError
 from scache_fast.process.listening import listen, listen_for_operators
@@ -44,6 +44,9 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
             raise StartError(f"descriptor {ready_fd} (readiness) is a socket that was passed to listen on")
         if settings.log == "syslog":
             sink = _syslog(settings)
+        holdings.is_service = systemd.is_service(environment)
+        # Before anything has this process's number.
+        starter = main_process.detach() if holdings.is_service and path_of_old is not None else None
         log = Logger(sink, verbose=settings.verbose)
         if path_of_old is None and not passed and not settings.listen:
             complain("nothing to listen on: give --listen PATH, or pass a socket as systemd does")
@@ -54,12 +57,10 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
             )
             return 2
         descriptors = raise_descriptor_limit(log)
-        if systemd.is_service(environment):
-            holdings.refusal = systemd.NO_TAKEOVER
         if path_of_old is not None:
-            if holdings.refusal or passed or admin_sock is not None:
-                raise StartError(f"cannot take over: {systemd.NO_TAKEOVER}")
-            succession = Succession(path_of_old, settings.listen, settings.admin, settings.user, log)
+            if passed or admin_sock is not None:
+                raise StartError(f"cannot take over: {main_process.NO_TAKEOVER}")
+            succession = Succession(path_of_old, settings.listen, settings.admin, settings.user, starter, log)
         for path in settings.listen if succession is None else ():
             files += [listen(path, settings.mode, settings.owner, log)]
         if settings.admin is not None and succession is None:
@@ -68,7 +69,9 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
             taken = [*settings.listen, *(str(sock.getsockname()) for sock in passed)]
             holdings.admin_files += [listen_for_operators(settings.admin, settings.user, taken, log)]
             admin_sock = holdings.admin_files[0].sock
-        supervisor = systemd.Notifier(environment, ready_fd, log).supervisor()
+        notifier = systemd.Notifier(environment, ready_fd, log)
+        supervisor = notifier.supervisor()
+        holdings.notices = notifier.notices
         systemd.forget(environment)
         names = [file.path for file in files] + [str(sock.getsockname()) for sock in passed]
         supervisor.read_settings = partial(_read_again, arguments, environment, settings)

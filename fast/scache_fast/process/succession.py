@@ -23,16 +23,25 @@ class Succession:
     """Takes over from the server behind an admin socket; raises StartError if there is none.
 
     `listen` and `admin` are the paths that the settings name: they have to be among those that are taken over.
-    `user` is who this process is going to be.
+    `user` is who this process is going to be. `starter` is what `main_process.detach` has returned, None if systemd has
+    not started this process.
     """
 
     def __init__(
-        self, path: str, listen: Sequence[str], admin: str | None, user: Account | None, log: Logger
-    ) -> None:  # fmt: skip
+        self,
+        path: str,
+        listen: Sequence[str],
+        admin: str | None,
+        user: Account | None,
+        starter: int | None,
+        log: Logger,
+    ) -> None:
+        self._starter = starter
         self._listen = [os.path.abspath(each) for each in listen]
         self._admin = None if admin is None else os.path.abspath(admin)
         try:
-            self._successor = Successor(path, {0, os.geteuid() if user is None else user.uid}, log)
+            users = {0, os.geteuid() if user is None else user.uid}
+            self._successor = Successor(path, users, starter is not None, log)
         except TakeoverError as error:
             raise StartError(f"cannot take over: {error}") from None
         self._inherited: Inheritance | None = None
@@ -43,7 +52,7 @@ class Succession:
         assert self._inherited is not None
         return self._inherited.counts
 
-    def receive(self, server: Server, descriptors: int) -> socket.socket:
+    def receive(self, server: Server, descriptors: int, holdings: Holdings) -> socket.socket:
         """Have everything copied into an empty server; return the admin socket. Raises StartError."""
         try:
             inherited = self._inherited = self._successor.receive(server, descriptors)
@@ -57,6 +66,9 @@ class Succession:
                 )
         except TakeoverError as error:
             raise StartError(f"cannot take over: {error}") from None
+        if inherited.notices is not None:
+            holdings.notices.adopt(inherited.notices, inherited.watchdog_ns or None)
+            holdings.turn_s_max = holdings.notices.turn_s_max
         return inherited.admin.sock
 
     def take(self, holdings: Holdings, now_ns: Callable[[], int]) -> str:
@@ -66,6 +78,13 @@ class Succession:
 
         def end() -> None:
             holdings.inheriting_until_s = 0.0
+            if self._starter is not None:
+                try:
+                    os.write(self._starter, b"\n")
+                except OSError:
+                    pass  # EPIPE: it was killed.
+                os.close(self._starter)
+                self._starter = None
 
         holdings.inheriting_until_s = time.monotonic() + LAST_S + PATIENCE_S
         try:

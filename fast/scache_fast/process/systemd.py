@@ -15,6 +15,7 @@ from scache_fast.engine.server import Server
 from scache_fast.process import inherited
 from scache_fast.process.errors import StartError
 from scache_fast.process.logger import Logger
+from scache_fast.process.main_process import Notices
 from scache_fast.process.serving import Supervisor
 
 _FIRST_FD: Final = 3
@@ -60,12 +61,6 @@ def passed_admin(environment: Mapping[str, str], passed: list[socket.socket]) ->
     return None
 
 
-NO_TAKEOVER: Final = (
-    "systemd knows one main process of a service, and ends the others: use 'systemctl restart scached', which closes "
-    "what is parked"
-)
-
-
 def is_service(environment: Mapping[str, str]) -> bool:
     """Say whether this process is the main process of a service."""
     return "NOTIFY_SOCKET" in environment or environment.get("SYSTEMD_EXEC_PID") == str(os.getpid())
@@ -95,25 +90,23 @@ class Notifier:
         self._log = log
         self._clock = clock
         self._server: Server | None = None
-        self._socket = _connect(environment.get("NOTIFY_SOCKET", ""), log)
-        self._watchdog_ns = _watchdog_ns(environment) if self._socket is not None else None
+        sock = _connect(environment.get("NOTIFY_SOCKET", ""), log)
+        self.notices = Notices(sock, _watchdog_ns(environment) if sock is not None else None)
         self._patted_ns = self._said_ns = clock()
         self._said = ""
 
     def supervisor(self) -> Supervisor:
         """Return what the loop is to call."""
-        supervisor = Supervisor(ready=self._ready, stopping=self._stopping)
-        if self._socket is not None:
-            supervisor.after_turn.append(self._after_turn)
-            # Half the time is what sd_watchdog_enabled(3) recommends: one late turn is not a dead server.
-            turn_ns_max = min(_STATUS_EVERY_NS, (self._watchdog_ns or 2 * _STATUS_EVERY_NS) // 2)
-            supervisor.turn_s_max = turn_ns_max / 1e9
+        supervisor = Supervisor(ready=self._ready, after_turn=[self._after_turn], stopping=self._stopping)
+        if self.notices.is_connected:
+            supervisor.turn_s_max = min(_STATUS_EVERY_NS / 1e9, self.notices.turn_s_max)
         return supervisor
 
     def _ready(self, server: Server) -> None:
         self._server = server
-        self._said = self._status()
-        self._send(f"READY=1\n{self._said}")
+        if not self.notices.is_adopted:  # The service was ready before this process began.
+            self._said = self._status()
+            self.notices.send(f"READY=1\n{self._said}")
         if self._ready_fd is not None:
             try:
                 os.write(self._ready_fd, b"\n")
@@ -123,19 +116,22 @@ class Notifier:
             wire.close(self._ready_fd, self._log)
 
     def _after_turn(self, server: Server) -> None:
+        if not self.notices.is_connected:
+            return
         now_ns = self._clock()
-        if self._watchdog_ns is not None and now_ns - self._patted_ns >= self._watchdog_ns // 4:
+        watchdog_ns = self.notices.watchdog_ns
+        if watchdog_ns is not None and now_ns - self._patted_ns >= watchdog_ns // 4:
             self._patted_ns = now_ns
-            self._send("WATCHDOG=1")
+            self.notices.send("WATCHDOG=1")
         if now_ns - self._said_ns >= _STATUS_EVERY_NS:
             self._said_ns = now_ns
             status = self._status()
             if status != self._said:
                 self._said = status
-                self._send(status)
+                self.notices.send(status)
 
     def _stopping(self) -> None:
-        self._send("STOPPING=1")
+        self.notices.send("STOPPING=1")
 
     def _status(self) -> str:
         assert self._server is not None
@@ -144,14 +140,6 @@ class Notifier:
             f"STATUS={self._server.clients} clients; {sizes.sessions} connections of {sizes.endpoints} endpoints; "
             f"{sizes.bindings} bindings of {sizes.destinations} destinations"
         )
-
-    def _send(self, text: str) -> None:
-        if self._socket is not None:
-            try:
-                self._socket.send(text.encode())
-            except OSError:
-                # EAGAIN, ECONNREFUSED: the supervisor is busy or gone.
-                pass
 
 
 def _connect(address: str, log: Logger) -> socket.socket | None:

@@ -53,9 +53,8 @@ class Place(NamedTuple):
 class Estate(Protocol):
     """What belongs to the process and not to the engine."""
 
-    @property
-    def refusal(self) -> str:
-        """Say why there can be no takeover; nothing: there can be one."""
+    def refusal(self, pid: int, is_of_service: bool) -> str:
+        """Say why a process cannot take over; nothing: it can. It may be one that systemd has started."""
 
     def place_of(self, listener: socket.socket) -> Place:
         """Return what is known about a listening socket for clients."""
@@ -73,14 +72,26 @@ class Estate(Protocol):
     def wake(self) -> None:
         """Let operators in again."""
 
-    def leave(self) -> None:
-        """Close our copies of everything above, and remove no file. The loop takes four turns a second from now on."""
+    @property
+    def notices(self) -> tuple[int, int] | None:
+        """Return the connection to systemd, and after how many ns of silence it ends the service, 0: never."""
+
+    def leave(self, pid: int) -> None:
+        """Close our copies of everything above, and remove no file: all of it is the next process's, with this number.
+
+        The loop takes four turns a second from now on.
+        """
+
+    def may_end(self) -> bool:
+        """Say whether systemd knows that the next process is the main one of the service; may wait for 5 s."""
 
 
 class Attempt:
     """One takeover, from the request of the new process on."""
 
-    def __init__(self, channel: Channel, offer: int, deadline_s: float) -> None:
+    def __init__(self, pid: int, channel: Channel, offer: int, deadline_s: float) -> None:
+        self.pid = pid
+        """The new process."""
         self.channel = channel
         self.offer = offer
         """The eventfd. Its count is 1 from the offer on, until one of the two processes has read it."""
@@ -110,12 +121,12 @@ class Predecessor:
         self._log = log
         self._attempt: Attempt | None = None
         self._until_s = 0.0
+        self._is_passed_on = False
+        """The new process has got what was counted here after the takeover."""
 
     def takeover(self, request: Request) -> Iterator[dict[str, object]]:
         """Step 2: give a new process what it needs for an attempt."""
         server, exchange = self._server, self._exchange
-        if self._estate.refusal:
-            raise RequestError(self._estate.refusal)
         if exchange.is_left or self._attempt is not None:
             raise RequestError("another process is taking over: wait until it has, or has given up")
         if request.get("format") != FORMAT:
@@ -123,6 +134,12 @@ class Predecessor:
                 f"snapshots of format {str(request.get('format'))[:20]} are not known here, only format {FORMAT}: "
                 "restart the server instead"
             )
+        pid = request.get("pid")
+        if not isinstance(pid, int):
+            raise RequestError("the new process does not say its pid")
+        refusal = self._estate.refusal(pid, request.get("service") is True)
+        if refusal:
+            raise RequestError(refusal)
         descriptors = request.get("descriptors")
         wanted = server.table.sessions + server.clients + 2 * server.listeners + _OWN_DESCRIPTORS
         if not isinstance(descriptors, int) or descriptors < wanted:
@@ -135,19 +152,23 @@ class Predecessor:
         except OSError as error:
             raise _cannot_begin(error) from None
         channel = Channel(ours)
+        notices = self._estate.notices
         passed = [theirs.detach()]
         try:
             offer = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             passed += [offer, os.pidfd_open(os.getpid())]
             passed[1] = os.dup(offer)
+            if notices is not None:
+                passed.append(os.dup(notices[0]))
             server.watch(channel.fileno(), self._on_control)
         except OSError as error:
             channel.close()
             for descriptor in passed:
                 os.close(descriptor)
             raise _cannot_begin(error) from None
-        self._attempt = Attempt(channel, offer, time.monotonic() + PATIENCE_S)
-        yield Passing({"v": VERSION, "ok": True, "pid": os.getpid()}, passed)
+        self._attempt = Attempt(pid, channel, offer, time.monotonic() + PATIENCE_S)
+        watchdog_ns = 0 if notices is None else notices[1]
+        yield Passing({"v": VERSION, "ok": True, "pid": os.getpid(), "watchdog_ns": watchdog_ns}, passed)
 
     def after_turn(self, server: Server) -> None:
         """Carry out an attempt whose new process is ready; end one whose new process is not in time."""
@@ -217,7 +238,7 @@ class Predecessor:
         if reason is None:
             reason = self._takes_back(attempt)  # LIFE-12
         if reason is None:
-            self._leave(len(sessions), len(clients), time.monotonic() - began_s)
+            self._leave(attempt, len(sessions), len(clients), time.monotonic() - began_s)
             self._finish()
             return
         self._exchange.thaw()
@@ -295,12 +316,12 @@ class Predecessor:
 
     # After it was taken.
 
-    def _leave(self, sessions: int, clients: int, pause_s: float) -> None:
+    def _leave(self, attempt: Attempt, sessions: int, clients: int, pause_s: float) -> None:
         self._until_s = time.monotonic() + LAST_S
         self._exchange.clear_counts(self._server.turns)
         self._exchange.leave()
         self._server.statistics.close_interval(self._server.statistics.start_s)
-        self._estate.leave()
+        self._estate.leave(attempt.pid)
         self._log.info(
             f"another process has taken over {sessions} parked connections and {clients} clients within "
             f"{pause_s * 1000:.0f} ms; {self._server.clients} clients finish here"
@@ -321,15 +342,16 @@ class Predecessor:
                 attempt.channel.send(Kind.PUT_BACK, payload, descriptors, deadline_s)  # LIFE-11
             for client in self._exchange.movable:
                 self._pass_on(attempt, client, deadline_s)
-            if not server.clients:
+            if not server.clients and not self._is_passed_on:
                 counts = self._exchange.counts(server.turns)
                 attempt.channel.send(Kind.COUNTS, snapshot.encode_counts(counts), [], deadline_s)
+                self._is_passed_on = True
         except (ChannelError, TooManyInFlightError) as error:
             self._log.warning(f"what is left cannot be passed on, and is closed: {error}")
             self._exchange.give_up()
             back += self._exchange.take_back()
         self._exchange.close_copies(back)
-        if not server.clients:
+        if not server.clients and (self._estate.may_end() or not server.is_running):
             self._log.info("the process that has taken over has everything, this one ends")
             server.stop()
 

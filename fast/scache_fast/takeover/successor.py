@@ -42,22 +42,28 @@ class TakeoverError(Exception):
 
 
 class Inheritance(NamedTuple):
-    """The listening sockets, which are the receiver's, and what the old process counted."""
+    """What is the receiver's from now on, and what the old process counted."""
 
     places: list[Place]
     admin: Place
     counts: dict[str, int]
+    notices: socket.socket | None
+    """The connection to systemd; None: the old process had none."""
+
+    watchdog_ns: int
+    """After how long a silence systemd ends the service; 0: never."""
 
 
 class Successor:
     """A takeover from the server behind an admin socket; raises TakeoverError if there is none.
 
     `users` are those whose server is taken over. What another user says is not believed: it names a file to be removed
-    at the end.
+    at the end. `is_of_service`: systemd has started this process.
     """
 
-    def __init__(self, path: str, users: Set[int], log: Log) -> None:
+    def __init__(self, path: str, users: Set[int], is_of_service: bool, log: Log) -> None:
         self._path = path
+        self._is_of_service = is_of_service
         self._log = log
         self._admin = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._admin.settimeout(PATIENCE_S)
@@ -81,6 +87,8 @@ class Successor:
         self._places: list[tuple[Place, bool]] = []
         self._counts: dict[str, int] = {}
         self._received = dict.fromkeys(("listeners", "clients", "sessions", "bindings"), 0)
+        self._notices: socket.socket | None = None
+        self._watchdog_ns = 0
         self._is_empty = False
         self._is_given = False
         """The admin socket has another owner now."""
@@ -111,7 +119,9 @@ class Successor:
             self.give_up(str(error))
         self._is_given = True
         admins = [place for place, is_admin in self._places if is_admin]
-        return Inheritance([place for place, is_admin in self._places if not is_admin], admins[0], self._counts)
+        places = [place for place, is_admin in self._places if not is_admin]
+        notices, self._notices = self._notices, None
+        return Inheritance(places, admins[0], self._counts, notices, self._watchdog_ns)
 
     def take(self, now_ns: Callable[[], int], on_end: Callable[[], None]) -> None:
         """Step 6: take charge. Raises TakeoverError, and nothing is left here then.
@@ -131,6 +141,7 @@ class Successor:
         try:
             channel.send(Kind.TAKEN, b"", [], time.monotonic() + PATIENCE_S)
             server.watch(channel.fileno(), lambda: self._on_control(server, channel, now_ns))
+            server.exchange.await_returns(True)
         except (ChannelError, TooManyInFlightError, OSError):
             self._close()  # It is dead: nothing more comes from it.
         counts = self._received
@@ -144,7 +155,10 @@ class Successor:
     def _ask(self, descriptors: int) -> Channel:
         """Step 1: ask for a takeover; return the control socket. Raises TakeoverError."""
         spare = descriptors - len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else descriptors
-        request = {"id": 1, "verb": "takeover", "format": FORMAT, "descriptors": spare}
+        request = {
+            "id": 1, "verb": "takeover", "format": FORMAT, "descriptors": spare, "pid": os.getpid(),
+            "service": self._is_of_service,
+        }  # fmt: skip
         passed: list[int] = []
         try:
             self._admin.sendall(encode(request))
@@ -162,12 +176,19 @@ class Successor:
             raise TakeoverError(f"{self._path!r}: {error}") from None
         finally:
             self._admin.close()
-        pid = found.get("pid")
-        if found.get("ok") is not True or len(passed) != 3 or not isinstance(pid, int):
+        pid, watchdog_ns = found.get("pid"), found.get("watchdog_ns", 0)
+        if (
+            found.get("ok") is not True
+            or len(passed) not in (3, 4)
+            or not isinstance(pid, int)
+            or not isinstance(watchdog_ns, int)
+        ):
             self._close_all(passed)
             raise TakeoverError(str(found.get("error", "there is no answer")))
-        control, self._offer, self._old = passed
-        self.pid = pid
+        control, self._offer, self._old, *notices = passed
+        for descriptor in notices:
+            self._notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM, 0, descriptor)
+        self.pid, self._watchdog_ns = pid, watchdog_ns
         self._channel = Channel(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, control))
         return self._channel
 
@@ -281,6 +302,8 @@ class Successor:
                 place.sock.close()
             if place.file is not None:
                 os.close(place.file)
+        if self._notices is not None:
+            self._notices.close()
         self._close()
         raise TakeoverError(reason)
 
@@ -290,6 +313,8 @@ class Successor:
             self._channel = None
         self._close_all([each for each in (self._offer, self._old) if each >= 0])
         self._offer = self._old = -1
+        if self._server is not None:
+            self._server.exchange.await_returns(False)
         self._on_end()
 
     def _close_all(self, descriptors: list[int]) -> None:
