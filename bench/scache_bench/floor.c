@@ -217,6 +217,9 @@ static void pass_descriptor(struct client *client) {
     check(sendmsg(client->fd, &message, MSG_NOSIGNAL) == 1, "sendmsg");
     struct pollfd queue = {client->session->descriptor, POLLIN, 0};
     check(poll(&queue, 1, 0) >= 0, "poll"); /* whatever it says: here nothing is queued in what is parked */
+    struct sockaddr_un name;
+    socklen_t name_size = sizeof name;
+    check(getsockname(queue.fd, (struct sockaddr *)&name, &name_size) == 0, "getsockname"); /* and it has no path */
     check(close(client->session->descriptor) == 0, "close");
     free(client->session->properties);
     free(client->session);

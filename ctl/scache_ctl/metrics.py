@@ -18,6 +18,7 @@ from prometheus_client.core import (
     Metric,
 )
 
+from scache_ctl.shown import harmless
 from scache_fast.admin.client import AdminClient, AdminError, AdminUnavailableError
 
 WITHIN_S: Final = 0.3
@@ -132,7 +133,7 @@ class Stats:
         for key, each in found.items():
             # A limit that is null is none.
             if each is not None and (value := self._as_number(each)) is not None:
-                yield str(key), value
+                yield harmless(str(key)), value
 
     def _requests(self) -> Metric:
         family = CounterMetricFamily(
@@ -140,7 +141,7 @@ class Stats:
         )
         for request, statuses in self._object("requests").items():
             for status, value in self._numbers(statuses):
-                family.add_metric([request, status], value)
+                family.add_metric([harmless(request), status], value)
         return family
 
     def _histogram(self, path: str, name: str, text: str) -> Iterator[Metric]:

@@ -76,6 +76,13 @@ def test_unknown_field_costs_nothing_and_is_counted(answer: dict[str, object]) -
     assert len(odd.splitlines()) == len(usual.splitlines())
 
 
+def test_names_that_no_text_can_hold_are_told_escaped(answer: dict[str, object]) -> None:
+    odd = {"\ud800\x1b[2J": 1}
+    text = text_of({**answer, "limits": odd, "sessions": odd, "requests": {"\ud800": odd}})
+    assert text.count("ud800") == 4
+    assert text.isascii()
+
+
 def test_each_missing_field_costs_only_itself(answer: dict[str, object]) -> None:
     for key in answer.keys() - {"id", "v", "ok", "pid"}:
         text = text_of({name: each for name, each in answer.items() if name != key})

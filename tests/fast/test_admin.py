@@ -18,6 +18,7 @@ from tests.support.servers import Fast
 from scache_fast.admin.client import AdminClient, AdminError, AdminUnavailableError
 from scache_fast.admin.connections import CONNECTIONS_MAX, IDLE_S, NOT_READING_S, OUTPUT_BYTES_MAX
 from scache_fast.admin.protocol import REQUEST_BYTES_MAX
+from scache_fast.admin.reading import GLOB_BYTES_MAX
 from scache_fast.engine.client import Client as EngineClient
 from scache_spec.vocabulary import Limits
 
@@ -43,7 +44,10 @@ def test_version_says_which_server_this_is(bureau: Office) -> None:
     b'{"verb": 1}', b'{"verb": ["stats"]}', b'{"verb": "no-such"}', b'{"verb": "stats", "id": []}',
     b'{"verb": "stats", "id": 1.5}', b'{"verb": "stats", "v": 2}', b'{"verb": "list", "what": "x"}',
     b'{"verb": "list", "glob": 1}', b'{"verb": "list", "label": "\\u0100"}', b'{"verb": "list", "glob": "\\ud800"}',
-    b'{"verb": "list", "glob": "*", "label": "a"}', b'{"verb": "list", "properties": 1}', b'{"verb": "takeover"}',
+    b'{"verb": "list", "glob": "*", "label": "a"}', b'{"verb": "list", "properties": 1}',
+    b'{"verb": "list", "glob": "%s"}' % (b"[" * (GLOB_BYTES_MAX + 1)), b'{"verb": "stats", "id": -1e999}',
+    b'{"verb": "takeover", "format": 1, "descriptors": 1%s}' % (b"0" * 400),
+    b'{"verb": "list", "properties": %s%s}' % (b"[" * 900, b"]" * 900), b'{"verb": "takeover"}',
 ], ids=lambda wrong: repr(wrong[:30]))  # fmt: skip
 def test_wrong_line_is_refused_and_the_next_one_is_served(bureau: Office, wrong: bytes) -> None:
     with bureau.operator() as operator:
@@ -100,6 +104,13 @@ def test_label_of_every_byte_goes_through_unchanged(bureau: Office) -> None:
             bureau.turn()
             line += operator.sock.recv(100_000)
         assert line.partition(b"\n")[0].decode("ascii").isprintable()
+
+
+@pytest.mark.parametrize("glob", ["[" * GLOB_BYTES_MAX, "*a" * (GLOB_BYTES_MAX // 2), "?" * GLOB_BYTES_MAX])
+def test_longest_glob_is_taken(bureau: Office, glob: str) -> None:
+    peer = bureau.house.peer()
+    with peer.park(b"a" * GLOB_BYTES_MAX), bureau.operator() as operator:
+        assert len(operator.rows("list", glob=glob)) == (not glob.startswith("["))
 
 
 def test_list_tells_who_parked_what_and_how_long_it_stays(bureau: Office) -> None:

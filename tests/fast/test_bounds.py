@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 import struct
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from unittest import mock
@@ -151,6 +152,14 @@ def a_unix_socket(*, queued: bool) -> Iterator[socket.socket]:
 
 
 @contextmanager
+def a_unix_socket_with_a_path() -> Iterator[socket.socket]:
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(f"{folder}/s")
+        bound.listen()  # An unconnected one that does not listen is hung up, which looks like something queued.
+        yield bound
+
+
+@contextmanager
 def a_connection(*, lingers: bool) -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as near:
         near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", lingers, 0))
@@ -160,8 +169,10 @@ def a_connection(*, lingers: bool) -> Iterator[socket.socket]:
 HANDED_OVER: dict[str, tuple[Callable[[], AbstractContextManager[socket.socket]], bool]] = {
     "a UNIX socket": (lambda: a_unix_socket(queued=False), False),
     "a UNIX socket that holds something": (lambda: a_unix_socket(queued=True), True),
+    "a UNIX socket with a path": (a_unix_socket_with_a_path, True),
     "TCP": (lambda: a_connection(lingers=False), False),
     "TCP that lingers": (lambda: a_connection(lingers=True), True),
+    "TCP that listens": (lambda: socket.create_server(("127.0.0.1", 0)), True),
     "UDP": (lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM), True),
     "netlink": (lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW), True),
 }

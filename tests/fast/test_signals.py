@@ -1,13 +1,17 @@
 """Signals: those that were blocked when the process was started, and the one that never ends it."""
 
+import fcntl
+import os
 import signal
 import sys
 from pathlib import Path
 
 import pytest
 from tests.support.client import Client
-from tests.support.messages import MISSED, find_endp
+from tests.support.messages import DONE, MISSED, find_endp
 from tests.support.processes import Running, running
+
+_F_SETSIG = 10  # <asm-generic/fcntl.h>; the fcntl module does not name it
 
 BLOCKING = """
 import signal, sys
@@ -33,6 +37,24 @@ def test_signals_that_were_blocked_when_it_was_started_are_heard(number: signal.
         server.line("address lookup hits=0 miss=1")
         server.end(number)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [0, signal.SIGRTMIN, signal.SIGRTMIN + 5, signal.SIGRTMAX])
+def test_signals_that_a_file_sends_do_not_end_it(tmp_path: Path, number: int) -> None:
+    """A parked file, and a client's own end, may name any process of their user as the one to be told of bytes."""
+    with running("--listen", tmp_path / "s") as server, Client(tmp_path / "s") as client:
+        with client.park(b"e") as far:
+            parked = client.pick_up(b"e")
+            assert client.save(b"e", parked.fileno()) == DONE
+            for sock in (parked, client.sock):
+                fcntl.fcntl(sock, _F_SETSIG, number)
+                fcntl.fcntl(sock, fcntl.F_SETOWN, server.pid)
+                fcntl.fcntl(sock, fcntl.F_SETFL, fcntl.fcntl(sock, fcntl.F_GETFL) | os.O_ASYNC)
+            far.send(b"x")
+            for _ in range(3):
+                assert client.say(find_endp(b"zz")) == MISSED
+            parked.close()
+        server.end()
 
 
 def test_hup_is_a_line_and_never_an_end(tmp_path: Path) -> None:

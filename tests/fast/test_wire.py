@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from tests.support.descriptors import is_hung_up
@@ -220,7 +221,7 @@ def test_wait_of_a_poller_is_ended_by_a_signal(calls: Calls) -> None:
 
 
 def test_closing_what_is_known_not_to_wait_is_told_from_the_rest(
-    calls: Calls, pair: tuple[socket.socket, socket.socket]
+    calls: Calls, pair: tuple[socket.socket, socket.socket], tmp_path: Path
 ) -> None:
     far, near = pair
     assert calls.may_wait(near.fileno(), socket.AF_UNIX) is False
@@ -232,6 +233,18 @@ def test_closing_what_is_known_not_to_wait_is_told_from_the_rest(
             tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("2i", 1, 5))
             assert calls.may_wait(tcp.fileno(), family) is True
             assert calls.may_wait(udp.fileno(), family) is True
+        with socket.socket(family) as listening:
+            listening.listen()
+            assert calls.may_wait(listening.fileno(), family) is True
+    for name, has_path in (("\0 no path", False), (str(tmp_path / "s"), True)):
+        with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
+            listener.bind(name)
+            listener.listen()
+            assert calls.may_wait(listener.fileno(), socket.AF_UNIX) is has_path
+            client.connect(name)
+            with listener.accept()[0] as accepted:  # It holds on to the path, too.
+                assert calls.may_wait(accepted.fileno(), socket.AF_UNIX) is has_path
+                assert calls.may_wait(client.fileno(), socket.AF_UNIX) is False
     assert calls.may_wait(near.fileno(), socket.AF_PACKET) is True
     with open("/dev/null", "rb") as file:
         assert calls.may_wait(file.fileno(), -1) is True

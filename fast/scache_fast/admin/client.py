@@ -10,7 +10,7 @@ Nothing of the server is imported here.
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Final, Self
 
@@ -19,8 +19,11 @@ from scache_fast.admin.protocol import RequestError, decode, encode
 TIMEOUT_S: Final = 5.0
 """How long a client waits for each line of an answer. Arbitrary; a server answers within milliseconds."""
 
-_ANSWER_BYTES_MAX: Final = 16_777_216
+_LINE_BYTES_MAX: Final = 16_777_216
 """Longest line that is taken. Arbitrary: labels and properties of one row have 130 000 bytes at most by default."""
+
+_ANSWER_BYTES_MAX: Final = 536_870_912
+"""Longest answer of many lines. Arbitrary: a list of all that the default limits allow has 430 MB at most."""
 
 _READ_BYTES: Final = 65_536
 
@@ -45,6 +48,7 @@ class AdminClient:
         self._timeout_s = timeout_s
         self._last_id = 0
         self._read = bytearray()
+        self._bytes_left = 0
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._sock.settimeout(timeout_s)
         try:
@@ -71,8 +75,11 @@ class AdminClient:
         return self._sock.fileno()
 
     def ask(self, verb: str, **parameters: object) -> dict[str, object]:
-        """Return the last line of an answer, and no rows; raises AdminError when the server refuses."""
-        for line in self.lines(verb, **parameters):
+        """Return the last line of an answer, and no rows; raises AdminError when the server refuses.
+
+        The whole answer has to come within the timeout.
+        """
+        for line in self._lines(verb, parameters, time.monotonic() + self._timeout_s):
             if "row" not in line:
                 return line
         raise AdminUnavailableError(f"{self._path!r}: the answer has no end")
@@ -86,12 +93,20 @@ class AdminClient:
 
     def lines(self, verb: str, **parameters: object) -> Iterator[dict[str, object]]:
         """Yield the lines of an answer, the last one included; raises AdminError when the server refuses."""
+        yield from self._lines(verb, parameters, None)
+
+    def _lines(
+        self, verb: str, parameters: Mapping[str, object], deadline_s: float | None
+    ) -> Iterator[dict[str, object]]:
+        """Yield the lines of an answer; with a deadline, all of them have to come before it."""
         self._last_id += 1
         self._send(encode({"id": self._last_id, "verb": verb, **parameters}))
+        self._bytes_left = _ANSWER_BYTES_MAX
         while True:
-            line = self._line()
-            if line.get("id") not in (self._last_id, None):
-                continue  # The rest of an answer that its reader gave up.
+            line_deadline_s = time.monotonic() + self._timeout_s if deadline_s is None else deadline_s
+            line = self._line(line_deadline_s)
+            while line.get("id") not in (self._last_id, None):
+                line = self._line(line_deadline_s)  # The rest of an answer that its reader gave up.
             if line.get("ok") is False:
                 raise AdminError(str(line.get("error")))
             yield line
@@ -104,13 +119,14 @@ class AdminClient:
         except OSError as error:
             raise _unavailable(f"{self._path!r}: cannot send", error) from None
 
-    def _line(self) -> dict[str, object]:
+    def _line(self, deadline_s: float) -> dict[str, object]:
         scanned = 0
-        deadline_s = time.monotonic() + self._timeout_s
+        if time.monotonic() > deadline_s:
+            raise AdminTimeoutError(f"{self._path!r}: the answer has no end within {self._timeout_s} s")
         while (end := self._read.find(b"\n", scanned)) < 0:
             scanned = len(self._read)
-            if scanned > _ANSWER_BYTES_MAX:
-                raise AdminUnavailableError(f"{self._path!r}: a line has more than {_ANSWER_BYTES_MAX} bytes")
+            if scanned > _LINE_BYTES_MAX:
+                raise AdminUnavailableError(f"{self._path!r}: a line has more than {_LINE_BYTES_MAX} bytes")
             if time.monotonic() > deadline_s:
                 raise AdminTimeoutError(f"{self._path!r}: no line within {self._timeout_s} s")
             try:
@@ -120,6 +136,9 @@ class AdminClient:
             if not data:
                 raise AdminUnavailableError(f"{self._path!r}: the server closed the connection")
             self._read += data
+        self._bytes_left -= end
+        if self._bytes_left < 0:
+            raise AdminUnavailableError(f"{self._path!r}: the answer has more than {_ANSWER_BYTES_MAX} bytes")
         line = self._read[:end]
         del self._read[: end + 1]
         try:

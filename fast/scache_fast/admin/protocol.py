@@ -8,6 +8,7 @@ through unchanged, and whoever reads decides how to show it. Nothing here knows 
 """
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -16,6 +17,12 @@ VERSION: Final = 1
 
 REQUEST_BYTES_MAX: Final = 524_288
 """Longest request. The longest label has 65 536 bytes and grows sixfold where every byte is escaped."""
+
+_DEPTH_MAX: Final = 16
+"""How deep objects and arrays are nested at most. Arbitrary; the deepest answer has four levels."""
+
+_DIGITS_MAX: Final = 300
+"""Longest integer. Arbitrary: each is below the largest number that a float can be."""
 
 _ID_CHARACTERS_MAX: Final = 200
 _SHOWN_MAX: Final = 100
@@ -32,14 +39,41 @@ Request = Mapping[str, object]
 def decode(line: bytes | bytearray) -> Request:
     """Return the object on a line; raises RequestError."""
     try:
-        found: object = json.loads(line.decode(), parse_constant=_refuse_constant)
+        found: object = json.loads(
+            line.decode(), parse_constant=_refuse_constant, parse_float=_float, parse_int=_integer
+        )
     except RecursionError:
         raise RequestError("not JSON that can be read: it is nested too deeply") from None
     except ValueError as error:
         raise RequestError(f"not JSON: {error}") from None
     if not isinstance(found, dict):
         raise RequestError('not an object of JSON, as in {"verb": "stats"}')
+    if _is_deep(found):
+        raise RequestError(f"not JSON that can be read: it is nested more than {_DEPTH_MAX} levels deep")
     return found
+
+
+def _is_deep(found: dict[str, object]) -> bool:
+    level: list[dict[str, object] | list[object]] = [found]
+    for _ in range(_DEPTH_MAX):
+        inner = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [value for values in inner for value in values if isinstance(value, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+def _float(text: str) -> float:
+    found = float(text)
+    if math.isinf(found):
+        raise ValueError(f"{text[:_SHOWN_MAX]} is beyond all numbers of 64 bits")
+    return found
+
+
+def _integer(text: str) -> int:
+    if len(text) > _DIGITS_MAX:
+        raise ValueError(f"a number has {len(text)} digits, and {_DIGITS_MAX} at most are read")
+    return int(text)
 
 
 def _refuse_constant(name: str) -> object:

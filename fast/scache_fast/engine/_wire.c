@@ -19,6 +19,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define READ_BYTES_MAX 16384  /* of conversation.py; who asks for more gets no more */
@@ -254,6 +255,16 @@ static PyObject *domain_of(PyObject *module, PyObject *number)
     return PyLong_FromLong(option(fd, SO_DOMAIN));
 }
 
+/* Whether a UNIX socket is bound to a path. */
+static bool has_path(int fd)
+{
+    struct sockaddr_un name;
+    socklen_t size = sizeof name;
+    if (getsockname(fd, (struct sockaddr *)&name, &size) < 0)
+        return true;
+    return size > offsetof(struct sockaddr_un, sun_path) && name.sun_path[0] != '\0';
+}
+
 static PyObject *may_wait(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
 {
     (void)module;
@@ -265,9 +276,9 @@ static PyObject *may_wait(PyObject *module, PyObject *const *arguments, Py_ssize
         return NULL;
     struct pollfd queue = {fd, POLLIN, 0};
     if (domain == AF_UNIX)
-        return PyBool_FromLong(poll(&queue, 1, 0) != 0);
+        return PyBool_FromLong(poll(&queue, 1, 0) != 0 || has_path(fd));
     return PyBool_FromLong((domain != AF_INET && domain != AF_INET6) || option(fd, SO_PROTOCOL) != IPPROTO_TCP ||
-                           option(fd, SO_LINGER) != 0);
+                           option(fd, SO_LINGER) != 0 || option(fd, SO_ACCEPTCONN) != 0);
 }
 
 /* Add the bytes up to the next NUL to the list, and move past that NUL. Returns how many bytes, -1: there is no NUL, -2:

@@ -18,9 +18,17 @@ _HANDLED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 _USED: Final = (*_HANDLED, signal.SIGUSR2)
 """USR2 interrupts what hangs in the kernel (stalls.py)."""
 
+_SENT_BY_FILES: Final = (signal.SIGIO, *range(signal.SIGRTMIN, signal.SIGRTMAX + 1))
+"""What the kernel sends when something can be read or written, to whichever process a file names as its owner (F_SETOWN
+with O_ASYNC, F_SETSIG). Whoever has a parked file, or the other end of a client's connection, may name this process if
+it runs as the user of this process. The default of these signals is to end a process."""
+
 
 class Signals:
-    """While entered: TERM and INT stop a server, USR1 makes it print statistics, HUP reads the settings again."""
+    """While entered: TERM and INT stop a server, USR1 makes it print statistics, HUP reads the settings again.
+
+    Those that files send are ignored.
+    """
 
     __slots__ = ("_hang_up", "_log", "_noted", "_reader", "_server", "_writer")
 
@@ -39,6 +47,8 @@ class Signals:
         signal.signal(signal.SIGINT, self._stop)
         signal.signal(signal.SIGUSR1, self._note)
         signal.signal(signal.SIGHUP, self._note)
+        for number in _SENT_BY_FILES:
+            signal.signal(number, signal.SIG_IGN)
         self._server.watch(self._reader.fileno(), self._woken)
         # Threads of some runtimes start a program with signals blocked, and a program inherits that.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _USED)
