@@ -1,1 +1,1 @@
-"""The reference server: the specification with sockets around it. Simple first, fast not at all."""
+"""The reference server: the specification with sockets around it. It is made to be simple, not fast."""

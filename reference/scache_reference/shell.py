@@ -1,9 +1,10 @@
-"""The surroundings of scache_spec.events: real sockets, real descriptors, a clock.
+"""The loop around scache_spec.events, with real sockets, real descriptors and a clock.
 
-Here system calls become events, and effects become system calls. Every rule of the protocol and of the cache is in
-scache_spec: this server cannot disagree with the specification, only fail to carry it out.
+System calls become events, and effects become system calls. Every rule of the protocol and of the cache is in
+scache_spec, so this server cannot disagree with the specification. It can only fail to carry the specification out.
 
-A Handle is the descriptor's number: it is the server's from recvmsg to CloseDescriptor, so no two are alike.
+A Handle is the number of the descriptor. The server owns that descriptor from recvmsg to CloseDescriptor, so no two
+Handles are equal at the same time.
 """
 
 import array
@@ -44,14 +45,14 @@ DESCRIPTORS_MAX: Final = 253
 ACCEPT_PAUSE_NS: Final = NS_PER_S // 10
 
 FREED_BYTES_MAX: Final = 64
-"""While the kernel frees what a client has read, it wakes the server, and counts one byte of it until it is done. What
-is unread counts as hundreds."""
+"""While the kernel frees bytes that a client has read, it wakes the server and still counts one of them. Unread bytes
+count as hundreds. Up to this number, nothing is unread."""
 
 CLIENT_LOST: Final = {errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN, errno.ESHUTDOWN}
-"""The client closed its end, perhaps with our bytes unread: that is no news."""
+"""Errors that say no more than that the client closed its end, perhaps without reading our bytes."""
 
 PEER: Final = struct.Struct("3i")
-"""What SO_PEERCRED tells: process, user, group."""
+"""The value of SO_PEERCRED: process id, user id, group id."""
 
 ACCEPT_EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 """No room for one more descriptor. The client waits in the backlog, and accepting again at once would only spin."""
@@ -128,7 +129,7 @@ class Shell:
         self._selector.register(wake, selectors.EVENT_READ, None)
 
     def stop(self) -> None:
-        """Disconnect everybody, close what is parked, print statistics, and stop running."""
+        """Disconnect every client, close every parked descriptor, print the statistics and end the loop."""
         self._apply(spec.on_stop(self._state))
 
     def print_statistics(self) -> None:
@@ -173,7 +174,7 @@ class Shell:
         return None if user in self._privileged else UserId(user)
 
     def _serve_clients(self, ready: Sequence[tuple[selectors.SelectorKey, int]]) -> None:
-        """Serve the clients at which something happened; listening sockets are not served here."""
+        """Serve the clients for which there are events."""
         for key, mask in ready:
             if key.data is None:
                 os.read(key.fd, 512)
@@ -293,7 +294,7 @@ class Shell:
             self._selector.unregister(connection)
 
     def _lose(self, client: ClientId, error: OSError) -> None:
-        """Forget a client whose socket failed. What it was about to get is put back."""
+        """Forget a client whose socket failed. A session that is held for it is put back."""
         if error.errno not in CLIENT_LOST:
             self._log(f"warning: client {client} closed: {error.strerror}")
         self._apply(spec.on_gone(self._state, client))

@@ -12,7 +12,7 @@ FD-13  A find hands out the open file description that was saved: the same file,
 options. The server never reads from it, writes to it or changes it. The one exception is a farewell (TTL-3), after
 which no client can find the session.
 
-Sources: scache(8) and scache_clnt(3), the two sides of the dance.
+Sources: scache(8) and scache_clnt(3), the two sides of the conversation.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
-"""Cases: clients that go away at each step of the dance: what they leave behind, and what they must not take along.
+"""Cases: clients that go away at each step of the conversation: what they leave, and what must stay.
 
-What only shows when the server comes late is made to show by stopping its process for a moment, where that is known.
+Some mistakes show only when the server is late. These cases stop its process for a moment, where the process is known.
 """
 
 import os
@@ -24,7 +24,7 @@ from scache_conformance.wire.lists import DUMMY_LIST, FAILED, GREETING
 from scache_conformance.wire.unmet import Unmet
 
 AT_ONCE_S = 0.1
-"""How long to wait for what a server that stands still has sent before, or has not."""
+"""How long to wait for bytes that a stopped server may have sent before it was stopped."""
 
 
 def _require_served(lab: Lab) -> None:
@@ -298,7 +298,7 @@ def dances_unread(lab: Lab) -> None:
 
 
 def _impatient_peer(lab: Lab, server: Target) -> Client:
-    """Connect as somebody who, once greeted, waits only a moment for what is due."""
+    """Connect as a client that waits only a moment for each reply after the greeting."""
     peer = lab.peer(target=server, greeted=False, deadline_s=AT_ONCE_S)
     deadline_s = time.monotonic() + lab.target.declared.deadline_s
     while True:

@@ -1,4 +1,4 @@
-"""What a client is held against: each case is a script for the client and what the server does meanwhile."""
+"""The cases for clients: each is a script for the client, and what the server does meanwhile."""
 
 import os
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """Carries out the steps of a trace on a server, and compares what it sees with what the trace says.
 
-A server may close a descriptor a moment before or after it replies, so an expected end is waited for, and an end that
-is not expected is looked for at every step.
+A server may close a descriptor shortly before or after it replies. The driver therefore waits for the end of a
+connection that is expected to end, and looks at every step for ends that are not expected.
 """
 
 from collections.abc import Sequence

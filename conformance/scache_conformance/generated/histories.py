@@ -1,11 +1,11 @@
-"""Several clients at once, each for itself, and afterwards the question whether one server can have done all that.
+"""Several clients at once, and afterwards the question whether one correct server can have given all these answers.
 
-What is written down of each operation: when it was asked for, when its answer was there, what the answer was. Nothing
-is meant to expire, so every ttl is the server's limit; a history that took a large part of it in real time is made
+For each operation, three things are recorded: when it was sent, when its answer was there, and the answer. Nothing may
+expire in a history, so every ttl is the server's limit. A history that took a large part of that time is made
 again.
 
-The order in which threads run is the machine's, so a seed repeats what is asked, not what comes of it: a history that
-failed is reported in full.
+The machine decides in which order threads run. A seed therefore repeats what is asked, and not what is answered, and a
+history that failed is reported in full.
 """
 
 import random

@@ -1,11 +1,11 @@
-"""Whether what concurrent clients saw can be explained by a server that did one thing after another.
+"""Whether a server that carried out one operation after another can explain what concurrent clients saw.
 
-It is a search, after Wing and Gong with Lowe's memory of what was tried, for an order of all operations that keeps the
-order of those that did not overlap, and in which the specification's cache gives every result that was seen. The answer
-is yes, with such an order, or no; there is no limit at which it gives up.
+The search is that of Wing and Gong, with Lowe's memory of tried states. It looks for an order of all operations in
+which operations that did not overlap keep their order, and in which the specification's cache gives every result that
+was seen. The search ends with such an order, or when every order was tried. It has no limit at which it gives up.
 
-Which of two saves that overlap was first may come to light a hundred operations later. The search is not left to find
-out: what was found first was saved first, and no other order of them is tried.
+Which of two overlapping saves came first may show only a hundred operations later. The search does not try both orders:
+the session that was found first was saved first.
 
 An operation is an interval, a verb and a result. Nothing expires here.
 """

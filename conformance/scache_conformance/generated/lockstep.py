@@ -1,9 +1,9 @@
-"""Lockstep: Hypothesis makes up what clients do, the specification says what must come of it, a server does it.
+"""Lockstep: Hypothesis makes up what clients do, the specification says the outcome, and a server carries it out.
 
-Which steps are worth taking is in `rules`, what must come of them in `oracle`, how they are carried out in `driver`.
+`rules` says which steps are tried, `oracle` what their outcome is, `driver` how they are carried out.
 
-A run is made up in full before a server sees any of it, so a server cannot lead the choice, and the same seed gives
-the same runs. A run that fails is a trace like those of TRACES.md, and anybody can replay it.
+A whole run is made up before a server sees any of it. The server therefore cannot influence the choice, and the same
+seed gives the same runs. A run that fails is a trace as TRACES.md describes it, and anybody can replay it.
 """
 
 import time

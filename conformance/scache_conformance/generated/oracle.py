@@ -1,10 +1,8 @@
-"""The specification as the one who knows what every step must lead to.
+"""The specification as the oracle of generated runs: the right outcome of every step.
 
-A step becomes the events of scache_spec.events that it causes, and the effects become what is seen of them from
-outside, over sockets that take all they are given at once.
-
-The state is the specification's own value, so that any number of futures can be tried from it. A session's number is
-its handle.
+A step becomes the events of scache_spec.events that it causes. The effects become what can be seen of them from
+outside, over sockets that take all bytes at once. The state is a value of the specification, so any number of
+continuations can be tried from it. The number of a session is its handle.
 """
 
 from collections import deque

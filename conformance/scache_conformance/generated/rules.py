@@ -1,8 +1,9 @@
-"""Rules of generated runs: what a client may do, and in which state of its conversation.
+"""Rules of generated runs: what a client may do, in which state of its conversation.
 
-Rules that look at the state find in hundreds of steps what blind ones miss in many thousands. Finds ask for what is
-there, or was; saves go where a binding points; time stops on either side of an expiry; clients stop, err and die within
-their dances. Which outcome is right is not here: the oracle knows.
+The rules look at the state, because such rules find in hundreds of steps what blind ones miss in many thousands. Finds
+ask for what is in the cache or was in it. Saves use the endpoints that bindings lead to. Time stops on either side of
+an expiry. Clients stop, make mistakes and die in the middle of a conversation. The oracle, and not this module, knows
+which outcome is right.
 """
 
 from collections.abc import Callable

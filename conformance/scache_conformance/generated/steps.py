@@ -1,9 +1,8 @@
-"""What can be done to a server from outside, one step at a time, and what is seen when it is done.
+"""The steps of a generated run: what can be done to a server from outside, and what is seen of it.
 
-Generated runs are made of these words. Each is written as JSON, which TRACES.md describes for other languages.
-
-Two levels: the four verbs, each a whole dance by one client, and `Send`, bytes as they are, for everything between.
-Bytes are JSON strings of characters up to U+00FF, one for each byte.
+Each step is written as JSON, which TRACES.md describes for other languages. There are two levels of steps: the four
+verbs, each a whole conversation by one client, and `Send`, which sends bytes as they are. Bytes are JSON strings of
+characters up to U+00FF, one for each byte.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,8 +1,9 @@
 """The server under test: how the suite reaches it, what it may do to it, and what was declared of it.
 
-There are three kinds, each in a module of its own: `target_running`, one that serves already; `target_command`, one
-that a command starts and the suite ends; `target_postfix`, a child of a private master(8). What cannot be done with a
-server of some kind raises Unavailable, and the case that wanted it is skipped with that reason.
+There are three kinds of server, each in a module of its own. `target_running` is a server that runs already.
+`target_command` is a server that a command starts and the suite ends. `target_postfix` is a child of a private
+master(8). If something cannot be done with a kind of server, Unavailable is raised with the reason, and the case that
+needed it is skipped for that reason.
 """
 
 import mmap

@@ -1,8 +1,8 @@
-"""What is broken at the root of a server, and the likely root that several failures share.
+"""Servers that are broken at the root, and the likely common cause of several failures.
 
-A server that breaks a step which nearly every case takes fails nearly every case, and each failure waits for a reply in
-vain. `broken_root` takes these steps once, before the cases. `groups` sorts failures afterwards, by what was expected
-and what came instead: a guess, which is worded as one.
+A server that breaks a step of nearly every case fails nearly every case, and each failure waits for a reply in vain.
+`broken_root` takes these steps once, before the cases. `groups` sorts failures after the run by what was expected and
+what came instead. The cause that it names is a guess, and is worded as a guess.
 """
 
 import re

@@ -1,10 +1,15 @@
-"""Running cases: in which order, beside which others, and what becomes of what they raise.
+"""Running cases: their order, which of them run at the same time, and what their exceptions mean.
 
-In real time the cases that wait for an expiry run all at once, after the others, and those that want to be undisturbed
-each on a server of its own; on a virtual clock, which all of them would move, one after the other. Those that start all
-their servers come last, a few at a time; beside them, those that try the timers of a server in real time if the others
-had a virtual clock. After each case the server must still greet: one that died is an ERROR of the case that it died of,
-and is started again if it is the suite's.
+The order is:
+
+1. Most cases run one after the other.
+2. Cases that wait for an expiry: in real time they run all at once, and cases that must not be disturbed run each on a
+   server of its own. On a virtual clock they run one after the other, because each of them moves the clock.
+3. Cases that start their own servers run last, a few at a time. Beside them, if the others had a virtual clock, run the
+   cases that try a server's timers in real time.
+
+After each case the server must still greet. If the server died, the case gets the verdict ERROR, and a server that the
+suite started is started again.
 """
 
 import time

@@ -1,23 +1,25 @@
-"""Whether what all connections together saw of the cache can be explained by any order of the dances that overlapped.
+"""Whether one order of the overlapping operations explains what all connections together saw of the cache.
 
-Each dance took effect at some instant between two others: when the server could know of it first, and when its answer
-was seen. A fault is what contradicts every choice of these instants:
+Each operation took effect at some instant between two others: the first at which the server could know of it, and the
+one at which its answer was seen. A fault is what contradicts every choice of these instants:
 
-* A connection is recognized by the name that the kernel gives it. One that was handed out was saved before, under the
-  endpoint and with the properties that are told, has not expired, and was not handed out since (ENDP-3, ENDP-4, FD-13,
+* A connection is recognized by the name that the kernel gives it. A connection that is handed out was saved before,
+  under this endpoint and with these properties, has not expired, and was not handed out since (ENDP-3, ENDP-4, FD-13,
   TTL-2).
-* A session that is handed out at last was there all the time since it was saved. A find of its endpoint that lay wholly
-  between the two and found nothing, or one that was saved later, is a fault (ENDP-3); so is a find of a destination
-  that leads there (DEST-4).
-* Where the server's ttl limit is known, a session and a binding are there at least until a second before their end,
-  even if nobody finds them any more: servers may count whole seconds.
+* A session that is handed out was in the cache all the time since it was saved. In that time, no find of its endpoint
+  may have missed or have returned a session that was saved later (ENDP-3), and no find of a destination that leads
+  there may have missed (DEST-4).
+* Where the server's ttl limit is known, a session and a binding are in the cache at least until one second before their
+  expiry, even if no client finds them any more. (Servers may count whole seconds.)
 
-What is never a fault: what may have been saved before, as long as `is_alone` does not say that there was nothing; a
-session of which a client was told and that it has not fetched: it may be back at the front, or closed; anything while a
-connection cannot be followed. What was seen before is forgotten then.
+These are never faults:
 
-Taken for granted: all clients come this way, and nobody saves the same open connection twice, before and after the
-beginning.
+* anything that may have been saved before the watch began, unless `is_alone` says that the cache was empty;
+* anything about a session that a find named and whose descriptor the client did not fetch (put back, or closed);
+* anything while a connection cannot be followed. What was seen before is forgotten then.
+
+Two facts are taken for granted. All clients come this way. No connection is saved both before and after the watch
+began.
 """
 
 from collections import deque

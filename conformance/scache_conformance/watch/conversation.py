@@ -1,8 +1,8 @@
-"""One connection as it is overheard: which dances are danced on it, and whether both sides keep to the conversation.
+"""One connection as the watcher follows it: its requests and replies, and whether both sides keep to the conversation.
 
-What a dance means for the cache is not judged here: a `Judge` is told of it. A connection that cannot be followed any
-more, because a side spoke out of turn, is given up: its bytes pass, nothing more is said of them, and the judge is told
-that it does not see everything.
+What a request means for the cache is not judged here: a `Judge` is told of it. If a side speaks out of turn, the
+connection cannot be followed any more and is given up. Its bytes still pass, nothing more is said of them, and the
+judge is told that it does not see everything.
 """
 
 from collections import deque

@@ -1,11 +1,11 @@
-"""The sockets between clients and a server: each client gets a connection to the server of its own.
+"""The sockets between clients and a server: each client gets its own connection to the server.
 
-Everything is passed on as it came: the same bytes, and each descriptor on the byte that it rode on. What one side does
-not take yet stays in the other side's socket, so both feel what they would feel without the relay: it is looked at with
-MSG_PEEK, sent on, and taken out only then. The relay itself keeps nothing.
+Everything is passed on as it came: the same bytes, and each descriptor with the byte that carried it. The relay keeps
+nothing itself. It reads with MSG_PEEK, sends, and only then removes from the socket what was sent. What one side does
+not take stays in the other side's socket, so both sides block as they would without the relay.
 
 Nothing is decoded here: a `Follower` is told of everything that passed. Times are nanoseconds of CLOCK_BOOTTIME, which
-counts on while the machine sleeps, as servers have to (TTL-2).
+counts the time for which the machine is suspended, as servers have to (TTL-2).
 """
 
 import array

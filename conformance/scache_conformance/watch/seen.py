@@ -1,6 +1,6 @@
-"""What was seen of sessions, of bindings and of finds: between which instants each took effect, and what came of it.
+"""What was seen of one session, one binding or one find: the instants between which it took effect, and its result.
 
-What that says of the server is judged elsewhere: each tells the `Judge` of its own end.
+The `Judge` decides what that says of the server. Each object tells the judge when it ends.
 """
 
 from collections import deque

@@ -1,8 +1,7 @@
-"""One connection to a server: a client that does what it is told, also what is wrong, and looks closely at the replies.
+"""One connection to a server: a client that does what it is told, even if that is wrong, and checks what it gets.
 
-Every wait has a deadline. Everything received is read with room for descriptors, so that one that rides where none
-belongs is noticed. Which reply is right is not decided here: what came is handed out, and `Unmet` raised where no reply
-came, or none that could be read.
+Every wait has a deadline. Every read has room for descriptors, so that a descriptor on a wrong byte is noticed. Which
+reply is right is not decided here: the reply is returned, and `Unmet` is raised if none came or none that can be read.
 """
 
 import array

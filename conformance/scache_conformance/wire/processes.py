@@ -1,8 +1,8 @@
 """Starting processes beside threads that close connections.
 
-Until it executes its program, a new process has a copy of every descriptor of this one. What is closed meanwhile stays
-open for that long, tens of milliseconds on a busy machine, and the server at the other end sees no hangup. So
-connections are closed before a process starts or after, never while it does.
+Until a new process executes its program, it has a copy of every descriptor of this process. A connection that is closed
+in that time stays open, for tens of milliseconds on a busy machine, and the server at its other end sees no hangup. For
+that reason no connection is closed while a process starts.
 """
 
 import os

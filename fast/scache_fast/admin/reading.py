@@ -1,4 +1,4 @@
-"""The verbs that tell and change nothing: version, stats, list, clients, limits. docs/admin.md has every key."""
+"""The verbs that only read: version, stats, list, clients, limits. docs/admin.md has every key."""
 
 import os
 import re

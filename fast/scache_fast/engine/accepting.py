@@ -1,4 +1,4 @@
-"""Who wants to connect: listening sockets, the limits on clients, and what is done when there is no room.
+"""Listening sockets: accepting clients, the limits on clients, and the pause when there is no descriptor for them.
 
 A client that is let in is greeted and handed to the loop.
 

@@ -1,16 +1,15 @@
 """Attribute lists: bytes to fields, fields to bytes, and the number that a ttl spells.
 
-Decides where a list ends, however its bytes were cut into reads, and when it has become too long to go on with.
-Refuses to know what the attributes mean, and touches no socket.
+Nothing here knows what an attribute means, and nothing here touches a socket.
 
-A list is `name NUL value NUL` pairs and one more NUL. Here it is a flat list of fields, `[name, value, name, value]`:
-a request is then matched by comparing one slice of names, whatever follows the last of them.
+A list is `name NUL value NUL` pairs and one more NUL. Here it becomes a flat list of fields, `[name, value, name,
+value]`: a request is then matched by comparing one slice of names, whatever follows the last wanted name.
 
-There are two ways in, and the tests hold them equal on every cut of every vector:
+There are two decoders. The tests check that both give the same result on every cut of every vector:
 
-* `whole_list` for bytes that are exactly one list, as nearly every read is: one split, one look at the names.
-* `Decoder` for everything else. It looks at each byte once: 65 536 reads of one byte cost as much as they must and
-  no more, because what was searched for a NUL is never searched again.
+* `whole_list` is for bytes that are exactly one list, as nearly every read is. It takes one split and one comparison.
+* `Decoder` is for everything else. It never searches a byte for a NUL twice, so a list that comes in 65 536 reads of
+  one byte costs no more than 65 536 short reads.
 """
 
 import re

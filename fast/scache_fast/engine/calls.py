@@ -1,7 +1,7 @@
-"""What the engine calls for each request, and which of the two forms of it there is: wire.py, or its twin in C.
+"""The calls that the engine makes for each request, and the choice of their form: wire.py, or its twin in C.
 
-wire.py is complete and always there. `_wire.c` is the same functions, made for the cost of a request; it is there where
-a C compiler was. The engine is given one of the two when it is made, so that tests hold both to the same.
+wire.py has all of them and is always there. `_wire.c` has the same functions in C, to make requests cheaper; it is
+there if a C compiler was. The engine gets one of the two forms when it is made, so the tests can try both.
 """
 
 import select

@@ -1,7 +1,6 @@
-"""One connected client, as the loop remembers it.
+"""One connected client, as the loop remembers it, and the states of its conversation.
 
-Decides which states a conversation has and what belongs to a client. Refuses to know how it moves from one state to
-the next (conversation.py) and when it is looked at (server.py).
+The changes of state are in conversation.py.
 """
 
 import socket
@@ -91,23 +90,22 @@ class Client:
         self.session: Session | None = None
         """The session that was found for this client and is not handed over yet."""
         self.step_since_ns: int | None = None
-        """When its unfinished step began: a list or a descriptor byte was consumed, a descriptor was sent, or something
-        came after a rest. None while nothing is unfinished; only the loop knows that, and sets it."""
+        """When its unfinished step began (LIMIT-7), None while it is at rest. Set by the loop alone."""
         self.is_backlogged = False
-        """What was read from it may hold whole lists still, because it used up its share of a turn or its socket was
-        full. They are served before more is read."""
+        """Whole lists may be left that were read and not served, because the client used up its share of a turn or its
+        socket was full. They are served before more is read."""
 
         self.is_in_flight = False
         """A descriptor was sent to it, and was not seen to be read."""
         self.is_at_end = False
-        """The end was read: nothing is in its socket any more, and closing that cannot wait. It keeps its place until a
-        descriptor that was sent to it is read: else there would be no bound on what is in flight."""
+        """Its end of file was read: nothing is left in its socket, so closing cannot block. The client counts until the
+        descriptor that was sent to it is read. Without that, nothing would limit how many are in flight."""
         self.pending: list[bytes] | None = None
-        """A request that used up its share of a turn before it was carried out. It goes on first."""
+        """A request that used up the client's share of a turn before it was carried out. It is carried out first."""
         self.received = -1
         """The descriptor of a save_endp that waits for room, -1 for none."""
         self.surplus: Job | None = None
-        """Descriptors that it passed and nobody wanted, as long as they are not closed."""
+        """Unwanted descriptors that it passed, until they are closed."""
         self.is_paused = False
         """It is not read from until descriptors that it, or its user, passed are closed."""
 

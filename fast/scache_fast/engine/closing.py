@@ -1,9 +1,9 @@
-"""What becomes of descriptors that nobody is to have any more.
+"""How the engine gives away descriptors that are to be closed: jobs, and the interface of a closer.
 
-Closing the last copy of a file may wait, for as long as whoever made the file likes: a TCP socket lingers, a file of a
-FUSE server is flushed, a UNIX socket may hold any of these unread in its queue. So the engine closes nothing that may
-wait; it hands jobs to a closer, and the closer of a real process is a few threads (process/closing.py). Here are the
-job, what the engine asks of a closer, and the plain closer that closes at once.
+Closing the last copy of a file may block for as long as the maker of the file likes: a TCP socket lingers, a file of a
+FUSE server is flushed, and a UNIX socket may have such files unread in its queue. For that reason the engine itself
+closes nothing that may block. It gives jobs to a closer. In a real process the closer is a few threads
+(process/closing.py); `CloseAtOnce` is a closer without threads.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What all parts of one engine share: its limits, its log, its counters, and the turn that is being taken."""
+"""What all parts of one engine share: limits, log, counters, and the current turn."""
 
 from scache_fast.engine.calls import Calls
 from scache_fast.engine.closing import Closer, Job, part_with
@@ -58,7 +58,7 @@ class Context:
         """Why saves are refused just now; nothing: they are not."""
 
     def let_go(self, job: Job) -> None:
-        """Give descriptors to the closer. Never raises: what the closer does not take is closed here."""
+        """Give descriptors to the closer. Never raises: if the closer fails, they are closed here."""
         try:
             self.closer.close(job)  # FD-15
             self.crowded_users = self.closer.crowded_users

@@ -1,33 +1,38 @@
-"""The dance with one client: what a list means in which state, and how a descriptor changes hands.
+"""The conversation with one client: what a list means in which state, and how a descriptor is received and sent.
 
-Here are the reads and writes on the client's socket and the changes of state. What a request does and answers is in
-requests.py; when a client is ready, how long it may take, and who else there is, is the loop's (server.py).
+This module reads from and writes to the client's socket, and changes the state. requests.py carries out the requests.
+The loop (server.py) decides when a client is served and how long a step may take.
 
-    REQUEST     list     served; save_endp leads to DESCRIPTOR, a find that hits to READY, everything else back here
-    DESCRIPTOR  byte     parked, or refused with status 2                                            -> REQUEST
-    READY       list     `dummy`: the descriptor is sent -> SENDING; anything else: session put back -> REQUEST
-    SENDING     room     the descriptor goes out, our copy is closed                                 -> RECEIVED
-    RECEIVED    list     swallowed                                                                   -> REQUEST
-    any         failure  -> CLOSED; the loop then calls `abandon`
+    in state    when this comes   do this                                          then wait in
+    REQUEST     save_endp         send the invitation                              DESCRIPTOR
+    REQUEST     a find that hits  reply, hold the session                          READY
+    REQUEST     any other list    reply or discard                                 REQUEST
+    DESCRIPTOR  a byte            park, or refuse with status 2                    REQUEST
+    READY       `dummy`           send the descriptor                              SENDING
+    READY       any other list    put the session back                             REQUEST
+    SENDING     room              the descriptor is sent, close our copy           RECEIVED
+    RECEIVED    a list            discard                                          REQUEST
+    any         a failure         the loop calls `abandon`                         CLOSED
 
 Guarantees:
 
-* One owner for a descriptor at every moment. Saving: the kernel until recvmsg returns it, then this module, then
-  the table, or closed. Finding: the table until `find_*`, then `client.session`, then the peer (our copy is closed
-  after sendmsg returned), or the table again through `abandon`.
-* Nothing here blocks, and no failure of a client's socket gets out of here.
+* A descriptor has one owner at every moment. Of a save: the kernel until recvmsg returns it, then this module, then the
+  table; or it is closed. Of a find: the table until `find_*`, then `client.session`, then the client (our copy is
+  closed after sendmsg returned), or the table again through `abandon`.
+* Nothing here blocks, and no failure of a client's socket raises out of this module.
 
-Races worth telling:
+Races:
 
-1. A client writes its request and the descriptor byte at once, without waiting for our `dummy`. One read may return
-   both, and what came with it is closed as unwanted. Hence: the next byte that was already read *is* the descriptor
-   byte, without a descriptor.
-2. A client dies between our sendmsg and its recvmsg. The descriptor is in flight, owned by the kernel, which closes
-   it with the client's socket. It cannot be had back; Postfix loses it in the same place.
-3. A client is held up in the middle of its lists because its socket is full, and reads before the end of the turn,
-   which then writes what was left. No event tells of that: `is_backlogged` does, and the loop goes on with its lists.
-4. A client closes without reading our reply. Its requests have been served: what it saved is saved. A send then
-   fails with EPIPE, or nothing fails and the next read is the end. Either way `abandon` puts a found session back.
+1. A client sends its request and the descriptor byte at once, without waiting for the invitation. One read may return
+   both, and a descriptor that came with them is closed as unwanted. The next byte that was already read then *is* the
+   descriptor byte, and carries no descriptor (FD-12).
+2. A client dies between our sendmsg and its recvmsg. The descriptor is in flight. The kernel owns it and closes it
+   together with the client's socket. Nobody can get it back; Postfix loses it in the same way.
+3. The socket of a client is full in the middle of the client's lists, and the client reads before the end of the turn,
+   when the loop writes the rest. No event reports that there is room again. `is_backlogged` notes that lists are left,
+   and the loop serves them.
+4. A client closes without reading our reply. Its requests have been served, and what it saved stays. A send fails with
+   EPIPE, or nothing fails and the next read reports the end. In both cases `abandon` puts a held session back.
 """
 
 import errno
@@ -231,7 +236,7 @@ class Conversations:
             self._turn.work_left -= 1
 
     def _serve_one(self, client: Client) -> bool:
-        """Go on with the first thing that was read from the client; False: what is left is not whole."""
+        """Serve the first list or byte that was read from the client. False: there is no whole one."""
         if client.pending is not None:
             fields, client.pending = client.pending, None
             self._requests.carry_out(client, fields)

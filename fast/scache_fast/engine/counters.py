@@ -1,7 +1,7 @@
-"""What is counted from the start of the process to its end, and never set back.
+"""What is counted from the start of the process to its end, and never set to zero.
 
-The statistics of Postfix (statistics.py) begin anew with each interval; whoever draws curves needs counters that only
-rise. Lookups are counted there alone, and their sums since the start are kept there too.
+The statistics of Postfix (statistics.py) begin anew with each interval, while monitoring wants counters that only rise.
+Lookups are counted in statistics.py alone, which also keeps their sums since the start.
 """
 
 from bisect import bisect_left

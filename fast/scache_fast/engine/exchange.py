@@ -1,14 +1,14 @@
-"""What one process gives to another that takes over from it: listening sockets, what is parked, clients, counts.
+"""What moves from one process to another in a takeover: listening sockets, sessions, bindings, clients and counters.
 
-How the two processes agree, and the bytes that go from one to the other, are not known here (takeover/).
+How the two processes agree, and the bytes that they exchange, are in takeover/.
 
 Guarantees:
 
-* What moves is out of epoll before it is given away: a descriptor of which somebody else has a copy stays in epoll when
-  ours is closed, and cannot be taken out of it any more.
-* Nothing that moves gets a farewell, and no copy of it is closed before `leave`.
-* A client moves with everything that was read from it and not served, and everything that was not sent to it. Only a
-  client that a session is held for, or whose descriptor is not parked yet, stays until that is done.
+* Everything that moves is removed from epoll before it is sent. Epoll watches a file as long as any process has a copy
+  of its descriptor, and a descriptor that we have closed cannot be removed any more.
+* Nothing that moves gets a farewell, and our copy of it is not closed before `leave`.
+* A client moves with everything that was read from it and not served, and with all its pending output. A client for
+  which a session is held, or whose received descriptor is not parked yet, moves when that is finished.
 """
 
 import socket

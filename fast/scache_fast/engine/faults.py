@@ -1,7 +1,7 @@
-"""What nobody foresaw: an exception that reached an edge of the loop.
+"""Exceptions that nobody foresaw: they are contained, logged and counted.
 
-It ends the one thing that it came from, a client, a session or a callback, and never the server. It is logged with its
-kind and the places it passed, and counted.
+Such an exception ends the client, the session or the callback that it came from, and never the server. The log shows
+its kind and the lines that it passed.
 """
 
 from scache_fast.engine.log import Log

@@ -1,7 +1,7 @@
-"""The places where the process around the engine may have a say. Every hook is None by default.
+"""The hooks by which the process around the engine takes part in its decisions. Every hook is None by default.
 
-Whatever is behind a hook runs inside the loop: it must not block. What it raises is contained: the client or the
-session that it was asked about is closed.
+A hook runs inside the loop and must not block. If a hook raises, the exception is contained, and the client or the
+session that the hook was asked about is closed.
 """
 
 import socket

@@ -1,4 +1,4 @@
-"""What the engine says, and how a peer's bytes look in it. Where lines end up is the process's affair (logger.py)."""
+"""The log of the engine, and how bytes of a peer are shown in it. The process decides where lines go (logger.py)."""
 
 from typing import Final, Protocol
 
@@ -7,7 +7,7 @@ _SHOWN_BYTES_MAX: Final = 120
 
 
 class Log(Protocol):
-    """Takes lines. Nothing it does may raise: a server does not die of its log."""
+    """Takes lines of the log. No method may raise: a failing log must not end the server."""
 
     @property
     def verbose(self) -> bool:

@@ -1,16 +1,16 @@
 """How the loop waits for events: epoll, with busy polling before it blocks.
 
-Busy polling. Blocking is expensive: a blocked process is woken 20 µs and more after the event, and that costs about as
-much CPU as 15 µs of polling. With one or two clients, whose next bytes are on the way whenever the loop waits, it was
-more than half of every dance. So, before it blocks, the loop polls for up to `busy_poll_us`.
+Busy polling: before blocking, the loop polls for up to `busy_poll_us`. Blocking is expensive: a blocked process wakes
+20 µs or more after the event, and that costs about as much CPU as 15 µs of polling. With one or two clients, whose next
+bytes arrive soon after the loop begins to wait, blocking took more than half of the time of a whole conversation.
 
 Polling that finds nothing is wasted CPU. Whether something will come soon depends on what came last: a client that was
-invited to send a descriptor sends it at once, while a client whose dance is over may be silent for hours. The caller
-of `wait` says in which state the client is that was served last, and the poller keeps a record for each state. When
-polls after such a client find nothing, the next 1, 3, 7 … `WAITS_WITHOUT_POLLS_MAX` waits after such a client block at
-once. A poll that finds something makes the loop poll again after the next such client.
+invited to send a descriptor sends it at once, while a client at rest may be silent for hours. The caller of `wait` says
+in which state the client is that was served last, and the poller keeps a record for each state. When polls after such a
+client find nothing, the next 1, 3, 7 … `WAITS_WITHOUT_POLLS_MAX` waits after such a client block at once. A poll that
+finds something makes the loop poll again after the next such client.
 
-Between two polls the loop keeps the CPU: yielding it lets whoever else computes there have it for milliseconds.
+The loop does not yield the CPU between two polls: another process that computes could keep it for milliseconds.
 """
 
 import errno

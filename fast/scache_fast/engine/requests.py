@@ -1,10 +1,10 @@
-"""The four requests: what each reads from its list, does to the table, and answers.
+"""The four requests: the attributes that each wants, what each does to the table, and its reply.
 
-Names are matched in order right behind the request; what follows the last of them does not matter. How lists arrive
-and how a descriptor changes hands is conversation.py's.
+Names are compared in order, directly after the request's name. What follows the last wanted one is ignored. How lists
+arrive and how a descriptor passes is in conversation.py.
 
-A request may meet more that is due, dead or in its way than one turn has time for. Then it is left pending, with
-nothing done that has to be undone, and is carried out from the start in the client's next turn.
+A request may meet more due sessions, dead connections or bindings than one turn has time for. It is then left pending,
+with nothing done that has to be undone, and is carried out again from its start in the client's next turn.
 """
 
 from typing import Final

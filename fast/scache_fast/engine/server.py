@@ -1,41 +1,47 @@
-"""The loop: who is ready, what is due, who may come in.
+"""The loop: it waits for events, serves clients, removes what is due and lets clients in.
 
-What is said is in conversation.py, what is parked in table.py. No clock is read here but those that were given.
+The conversation is in conversation.py, the table in table.py. The loop reads no clock but those that it was given.
 
-A turn: wait; read the clock once; close a share of what has expired; print statistics that are due; serve those that
-are ready; write the replies; serve on those with more than their share; close clients whose step is too old; accept;
-see whether to end.
+A turn has these steps, in this order:
 
-Replies are written when everybody who was ready has been served. The first of them wakes whoever waits on another
-processor, and waking is expensive: what is written while it wakes costs no second time.
+1. wait, then read the clock once;
+2. close a share of what has expired, and print statistics that are due;
+3. serve the clients that are ready, then write their replies;
+4. go on with clients that had more than their share of work;
+5. close clients whose step is too old;
+6. accept new clients;
+7. decide whether to end.
+
+Replies are written after all ready clients were served. The first write wakes a process on another CPU, and waking is
+expensive. Writes that follow at once find that process awake.
 
 Guarantees:
 
-* Nobody waits for anybody. Sockets are non-blocking, a client gets one read and a bounded share of work per turn, and
-  one that takes no replies is not read from while more than `output_bytes_max` of them wait. What others made is closed
-  by the closer (closing.py), as closing may wait.
-* Nothing raises through the loop. What nobody foresaw ends the client, the session or the callback that it came from,
-  is logged and counted (faults.py), and the loop goes on.
-* A full descriptor table ends nothing: accepting pauses (accepting.py), and those inside are served on.
-* A turn that has nothing to do does not happen: everything that will be due sets the time-out of the wait. (One does
-  in each `ipc_timeout_s`, to see which steps are unfinished: when each began is kept at its client, in no order; and
-  one in each `_WAIT_S_MAX`.)
+* No client waits for another. Sockets are non-blocking. In each turn a client gets one read and a bounded share of
+  work. A client that does not read its replies is not read from while more than `output_bytes_max` bytes are pending.
+  Closing a passed file may block, so the closer does it (closing.py).
+* No exception leaves the loop. An exception that nobody foresaw ends the client, the session or the callback that it
+  came from. It is logged and counted (faults.py), and the loop goes on.
+* A full descriptor table ends nothing. Accepting pauses (accepting.py), and connected clients are served on.
+* There is no turn without work, because the time-out of the wait is the next instant at which something is due. Two
+  exceptions: one turn in each `ipc_timeout_s` looks for unfinished steps, because the begin of a step is kept with its
+  client and in no order; and there is one turn in each `_WAIT_S_MAX`.
 
-Races worth telling:
+Races:
 
-1. A descriptor number is closed and given out again within one turn, while an event for its former owner is still in
-   the list that epoll returned. Clients are accepted at the end of a turn for that reason: a number that becomes free
-   can come back only as a parked descriptor until then, and those are not looked up.
+1. A descriptor number is closed and given out again within one turn, while the list that epoll returned still has an
+   event for its former owner. For that reason clients are accepted at the end of a turn: until then a freed number can
+   only become a parked descriptor, and no event is looked up for those.
 2. A client connects in the very turn in which the server would end for being idle. It is accepted first, and the
    server stays.
-3. A signal arrives between the decision to wait and the wait. Whoever handles it writes to a watched descriptor,
-   which ends the wait whenever it was written to.
+3. A signal arrives between the decision to wait and the wait. The signal handler writes to a watched descriptor, and
+   that ends the wait, whenever the byte was written.
 
-A client whose end was read has nothing left in its socket, so that closing it cannot wait and is done here. Any other
-client's socket may hold descriptors that it was sent, and goes to the closer.
+Closing a client's socket. If its end was read, nothing is left in the socket, closing cannot block, and the loop closes
+it. The socket of any other client may hold descriptors that the client sent, and goes to the closer.
 
-A late turn. The process may be stopped for longer than `ipc_timeout_s`. What clients did in time has come by then, and
-is read before any of them is closed for being late.
+A late turn. The process may be stopped for longer than `ipc_timeout_s`. What clients sent in time has arrived by then.
+The loop reads it before it closes any client for being late.
 """
 
 import socket

@@ -1,8 +1,8 @@
-"""Counters, and the lines they print.
+"""Counters, and the lines that are printed of them.
 
-Decides what is counted and how it reads. The words are those of Postfix's scache(8), so that whatever reads its log
-reads ours: "domain" is find_dest, "address" is find_endp, "connection" is a session. Refuses to know when lines are
-printed and where: an instant of wall-clock time is an argument, the lines are returned.
+The words of the lines are those of Postfix's scache(8), so that programs which read its log can read this one: "domain"
+is find_dest, "address" is find_endp, "connection" is a session. When and where lines are printed is not decided here:
+the wall-clock time is an argument, and the lines are returned.
 """
 
 import time

@@ -1,7 +1,7 @@
-"""What an operator may do to the server that runs: flush, pause, drain, and other limits.
+"""What an operator may do to a running server: flush, pause, drain, and change limits.
 
-Who the operator is and how a command arrives is not known here. Each call does one piece of work, so that whoever
-makes many of them can let the loop take turns in between.
+Who the operator is and how a command arrives is not known here. Each call does one small piece of work. The caller can
+let the loop take turns between two calls.
 """
 
 import socket

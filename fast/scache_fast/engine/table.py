@@ -1,32 +1,32 @@
-"""What is parked, under which label, in which order, and until when.
+"""The table: all sessions and all bindings, their order, their limits and their expiry.
 
-Decides which session a find hands out, which binding a renewal renews, which limit a save meets, and what has
-expired at a given instant. Refuses to know clients, bytes on a socket, and clocks: every instant is an argument.
-Descriptors are plain numbers here; the table never opens, closes or inspects one. It says which are to be closed.
+Nothing here knows clients or sockets, and nothing here reads a clock: every instant is an argument. Descriptors are
+plain numbers. The table never opens, closes or inspects a descriptor; it returns those that are to be closed.
 
 Guarantees:
 
-* A descriptor that was saved with status 0 is either in the table, or was returned by exactly one find, or was
-  returned by exactly one expiry. (A put-back gives a found one to the table again.)
-* An item is alive while now < expiry. What is due may still be in the table, because callers remove it in shares:
-  a binding that is due leads nowhere and is not renewed; a session that is due comes out of a find like any other, and
-  the caller looks at its expiry.
-* Saving and finding cost the same however much is parked. Only find_dest costs a step for each binding it has to
-  pass over because that binding's endpoint has no session.
-* Memory follows what is alive: after `compact`, instants of things that are gone do not outnumber those of things that
-  are there by more than `STALE_MAX`, and they keep no label, no properties and no descriptor alive.
+* A descriptor that was saved with status 0 is in the table, or was returned by exactly one find, or was returned by
+  exactly one expiry. (A put-back brings a found descriptor into the table again.)
+* A session or binding is alive while now < expiry. What is due may still be in the table, because callers remove it in
+  shares. A find does not follow a binding that is due, and a save_dest does not renew it. A find may return a session
+  that is due: the caller compares its expiry with the time.
+* Saving and finding cost the same however much is parked. The one exception is find_dest, which costs one step for each
+  binding that it skips because the endpoint of that binding has no session.
+* Memory is bounded by what is alive. After `compact`, the heap holds at most `STALE_MAX` more stale instants than live
+  ones, and a stale instant keeps no label, no properties and no descriptor in memory.
 
-How expiry works. Each session and each binding has a `due`, one whole number: its expiry in the upper bits, a serial
-number in the lower 64. The heap holds these numbers and nothing else; `_timed` says what is due. Whatever leaves the
-table before its time is deleted from `_timed` alone, and its number stays in the heap until it comes up or until
-the heap is rebuilt. Bare numbers were chosen over (instant, serial, item) tuples because they compare faster, the
-garbage collector need not visit them, and a stale one costs 56 bytes instead of a whole session.
+How expiry works. Each session and each binding has a whole number, `due`: the upper bits are its expiry, the lower 64
+bits a serial number. The heap holds only these numbers, and the dict `_timed` maps each number to its session or
+binding. What leaves the table before its expiry is removed from `_timed` alone. Its number stays in the heap, stale,
+until it reaches the top or the heap is rebuilt. The heap holds plain numbers and not tuples (instant, serial, item) for
+three reasons: numbers compare faster, the garbage collector does not visit them, and a stale number costs 56 bytes and
+not a whole session.
 
-Why queues are linked lists. Most endpoints hold one or two sessions. An empty deque weighs 760 bytes, a session with
-two more links 16; and a session that expires in the middle of its queue leaves it without a walk.
+Why queues are linked lists. Most endpoints have one or two sessions. An empty deque takes 760 bytes; two more links in
+a session take 16. A session that expires in the middle of its queue is removed without a search.
 
-Why constructors are written out here and in client.py: mypyc compiles them, and leaves those that dataclass makes up to
-the interpreter.
+Why constructors are written out here and in client.py. mypyc compiles a constructor that is written out. It leaves one
+that dataclass generates to the interpreter.
 """
 
 from heapq import heapify, heappop, heappush

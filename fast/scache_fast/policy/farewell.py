@@ -1,8 +1,8 @@
 """The last bytes that are sent on a connection before it is closed unused.
 
-The manual of Postfix's scache(8) lists it as a bug that a connection expires without the handshake that its protocol
-wants. Only a connection without TLS can be told goodbye like this: what is parked holds no key. The operator's pattern
-says which those are.
+The manual of Postfix's scache(8) lists this as a bug: a connection expires without the closing handshake of its
+protocol. Such bytes can be sent only on a connection without TLS, because the cache has no keys. The operator's pattern
+says which connections these are.
 """
 
 import re

@@ -1,6 +1,6 @@
-"""Whether a parked connection is still worth handing out. A session that is not is closed, and the next one is tried.
+"""Whether a parked connection is still alive. A find closes a dead one and tries the next.
 
-Off by default: Postfix's scache(8) hands out what it has, its clients find out for themselves, and the check costs a
+Off by default. Postfix's scache(8) hands out what it has, and its clients find out for themselves. The check costs one
 system call for each find.
 """
 

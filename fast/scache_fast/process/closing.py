@@ -1,18 +1,18 @@
-"""The threads that close what others opened.
+"""The threads that close passed files.
 
-Whoever made a file decides how long closing its last copy takes. Three kinds of waits are known:
+Closing the last copy of a file may block. The maker of the file decides for how long. Three kinds of waits are known:
 
 * A TCP socket with SO_LINGER waits until its peer has acknowledged everything. A signal ends that wait, and the kernel
-  finishes the connection by itself. A close that takes longer than `INTERRUPT_AFTER_S` gets one, sooner if other
+  closes the connection in the background. A thread gets the signal after `INTERRUPT_AFTER_S`, or sooner if other
   descriptors wait behind it.
-* Some closes are slow and end by themselves: packet sockets take 14 ms each, a memfd of 3 GiB takes 0.4 s.
-* A file of a FUSE server that does not answer, or a socket whose lock such a file holds, waits for ever and takes no
-  signal. A thread that is in such a wait for `STUCK_AFTER_S` is stuck: another one takes its place. After
-  `replacements_max` of these, the users who passed the files that are stuck are refused: nothing more of theirs is
-  parked, and what they passed already stays open, so that the last thread goes on for everybody else.
+* Some closes are slow and end by themselves: a packet socket takes 14 ms, a memfd of 3 GiB takes 0.4 s.
+* A file of a FUSE server that does not answer waits for ever, and no signal ends that. The same is true of a socket
+  that such a file keeps locked. A thread in such a wait for `STUCK_AFTER_S` is stuck, and another thread replaces it.
+  After `replacements_max` replacements, the users who passed the stuck files are refused: no more of their files is
+  parked, and those that they passed stay open. The last thread then goes on for all other users.
 
-Which thread may do what: the loop's thread calls `close` and `collect`, the watch (stalls.py) calls `look`, and workers
-run `work`. A job belongs to one thread at a time.
+Which thread may do what: the thread of the loop calls `close` and `collect`, the watch (stalls.py) calls `look`, and
+the closing threads run `work`. A job belongs to one thread at a time.
 """
 
 import signal

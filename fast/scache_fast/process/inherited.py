@@ -1,7 +1,7 @@
 """Descriptors that this process was started with: standard ones, listening sockets, a channel, a pipe for readiness.
 
-Whoever starts the process passes nothing but numbers. Each number is checked here before it is used, and none of them
-reaches a child of this process. How many there are and where they begin is known to systemd.py and master.py.
+The process that starts this one passes nothing but numbers. Each number is checked here before it is used, and no child
+of this process inherits it. systemd.py and master.py know how many there are and where they begin.
 """
 
 import fcntl

@@ -1,7 +1,7 @@
-"""Becoming less than root: groups, chroot, user, in the order that works. And: how many descriptors there may be.
+"""Giving up root privileges (groups, chroot, user, in this order), and the limit on open descriptors.
 
-Users and groups were looked up when the settings were read. Nothing may be imported and no file opened by name after
-`drop` with a chroot.
+Users and groups were looked up when the settings were read. After `drop` with a chroot, nothing may be imported and no
+file may be opened by its name.
 """
 
 import os

@@ -1,8 +1,8 @@
-"""Signals, turned into something the loop waits for.
+"""Signals as events of the loop.
 
-Python's own handlers run between two steps of the interpreter, but a wait for events is taken up again behind them
-(PEP 475), and the loop would sleep on. So the interpreter also writes a byte to a socket for each signal, from inside
-the C handler, and the loop watches the other end.
+Python runs a signal's handler and then takes up the interrupted wait again (PEP 475), so a handler alone would not wake
+the loop. For that reason the interpreter also writes a byte to a socket for each signal, from inside its C handler. The
+loop watches the other end of that socket.
 """
 
 import signal

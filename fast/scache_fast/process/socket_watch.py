@@ -1,9 +1,10 @@
-"""Socket files that somebody removes while the server runs, as cleaners of temporary folders do.
+"""A watch over socket files, which a cleaner of temporary folders may remove while the server runs.
 
-The kernel tells nobody about it: the server would go on for ever without a client, and a second one would start beside
-it. So all socket files are checked now and then. One that was made here is bound anew at its path, as long as the
-process may still do that: not in a chroot (a descriptor of the folder would be a way out of it), and not where user or
-folder do not allow it. Otherwise, for a socket that was passed, and for that of operators, one line is logged.
+The kernel does not report that. Without a check the server would run on without new clients, and a second server would
+be started beside it. All socket files are checked now and then. A file that this process made is made anew at its path,
+if the process may still do that. It may not in a chroot, where a descriptor of the folder would be a way out, nor where
+its user has no right to write in the folder. In these cases, and for a socket that was passed or that is for operators,
+one line is logged.
 """
 
 import os

@@ -1,16 +1,15 @@
-"""A watch over what hangs in the kernel: a turn of the loop, or a thread that closes descriptors.
+"""A watch over threads that hang in the kernel: the loop in a turn, or a thread that closes descriptors.
 
-The loop's descriptors do not block, and what may wait is done elsewhere (closing.py). One thing is left: our copy of a
-connection is closed as soon as it was handed over, once it was seen that closing cannot wait (wire.may_wait). Whoever
-else has the connection may set SO_LINGER between the two, and close its own copy first. The last close then waits
-inside close(2) until the peer has acknowledged everything, for as long as that option says, whatever O_NONBLOCK says.
+The loop's descriptors do not block, and other threads do what may block (closing.py). One call of the loop is left. The
+loop closes our copy of a connection as soon as the connection was handed over, if it saw that closing cannot block
+(wire.may_wait). Between the two, the process that received the connection may set SO_LINGER and close its own copy.
+Our close is then the last one. It blocks until the peer has acknowledged everything, for as long as that option says,
+even with O_NONBLOCK. A signal ends the wait, and the kernel then closes the connection in the background.
 
-A signal ends that wait; the connection is then closed in the background, as without the option. So a thread looks at
-the loop every `LOOK_S`, and if it is in the same turn as last time, sends it signals until that turn is over: it may
-hang once for each client that was handed something. Python's own waits are taken up again after a signal (PEP 475), and
-a turn that is merely busy does not notice.
-
-While the loop waits and nothing is being closed, this thread waits too, and costs nothing.
+This thread therefore looks at the loop every `LOOK_S`. If the loop is in the same turn as at the last look, this thread
+sends it signals until that turn is over. A turn may hang once for each connection that it hands over. A turn that is
+merely busy does not notice the signals, because Python takes up its own waits again (PEP 475). While the loop waits and
+nothing is being closed, this thread waits too and costs nothing.
 """
 
 import signal

@@ -2,15 +2,15 @@
 
 Which source wins is here. Names, spellings and defaults are in table.py; how a file is written is in toml_file.py.
 
-Precedence, the first that has a setting gives it, lists included:
+Precedence: the first source that has a setting gives its value, also the whole of a list:
 
     1. the command line      --ttl-limit 10m
     2. the file of --config  ttl_limit = "10m"
     3. the environment       SCACHED_TTL_LIMIT=10m     (a list's items on lines of their own)
     4. the default
 
-A mistake counts wherever it is, also in a source that another one overrules. Variables that only look like a setting's
-are nobody's mistake: Kubernetes gives SCACHED_PORT and the like to everybody near a service of that name.
+A mistake in any source is an error, even if another source overrules it. A variable that only looks like a setting is
+ignored: Kubernetes sets SCACHED_PORT and the like for every container near a service of that name.
 """
 
 import argparse

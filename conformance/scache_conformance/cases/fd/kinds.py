@@ -103,7 +103,7 @@ def _try_on_another(lab: Lab, way: Way, names: Sequence[str]) -> list[str]:
 
 
 def _culprits(lab: Lab, way: Way, names: Sequence[str], found: list[Unmet]) -> None:
-    """Halve the kinds that something goes wrong with until they are single ones, and add what goes wrong."""
+    """Find the single kinds that fail by halving, and add each with its failure."""
     if len(found) >= NAMED_MAX:
         return
     try:

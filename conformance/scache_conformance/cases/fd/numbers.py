@@ -17,7 +17,7 @@ SESSIONS = 6
 """Arbitrary: more than the low numbers that are free in a server without its standard streams."""
 
 Way = Callable[[Lab, Target, Client], Callable[[], None]]
-"""Has a server close a descriptor, and returns what ends that client's business with it."""
+"""Makes a server close a descriptor; returns a function that finishes the client's conversation."""
 
 _case = partial(case, schedule=Schedule.OWN_SERVERS)
 

@@ -1,4 +1,4 @@
-"""Cases: what the server does with its copy of a connection changes nothing for those who have another."""
+"""Cases: what the server does with its copy of a connection changes nothing about other copies."""
 
 import fcntl
 import os

@@ -1,7 +1,8 @@
-"""Cases: files that make whoever closes or asks them wait: a server waits for none, and serves other users meanwhile.
+"""Cases: files that can block a server which closes them or asks about them. The server must serve others meanwhile.
 
-There are three: a connection that lingers, as somebody does not read what was sent to it; a file whose close waits for
-an answer that never comes, not even a signal ends that; a connection that somebody else keeps locked.
+There are three kinds: a connection that lingers at its close, because nobody reads what was sent to it; a file whose
+close waits for an answer that never comes, and whose wait no signal ends; a connection that another process keeps
+locked.
 """
 
 import mmap
@@ -28,7 +29,7 @@ LINGER_S = 60
 """Longer than any case waits."""
 
 TRIES = 5
-"""How often another client is served meanwhile, 50 ms apart: the server may come to the file only then."""
+"""How often another client asks meanwhile, 50 ms apart, because the server may come late to the file. Arbitrary."""
 
 
 @contextmanager
@@ -81,7 +82,7 @@ def _send(connection: socket.socket, memory: mmap.mmap) -> None:
 
 
 WAITING = {"lingering": _lingering, "unanswered": _unanswered, "locked": _locked}
-"""What makes others wait until it is left; its descriptor is the caller's to close."""
+"""The kinds of file, each as a context manager: it blocks others until it is left. The caller closes the file."""
 
 
 WHAT = {
@@ -96,7 +97,7 @@ WHAT = {
 
 @contextmanager
 def _last_copy(server: Target, fd: int) -> Iterator[None]:
-    """Leave the server with the last copy of what is sent in the body: it reads that when ours is closed."""
+    """Stop the server in the body and close our copy at its end, so that the server reads the last copy."""
     with server.stopped():
         yield
         processes.close_number(fd)
@@ -117,7 +118,7 @@ def _rides_along(lab: Lab, server: Target, peer: Client, fd: int) -> None:
 
 
 def _is_urgent(lab: Lab, server: Target, peer: Client, fd: int) -> None:
-    """Have it come with a byte that a server's recvmsg skips by default: what it carries is closed within that call."""
+    """Send it with an urgent byte. By default recvmsg skips that byte and closes its descriptor within the call."""
     with _last_copy(server, fd):
         try:
             peer.send_urgent_byte([fd])
@@ -133,7 +134,7 @@ def _is_refused(lab: Lab, server: Target, peer: Client, fd: int) -> None:
 
 
 def _is_left_unread(lab: Lab, server: Target, peer: Client, fd: int) -> None:
-    """Have it in the queue of a client that goes away: that of one who has not read its descriptor is not read."""
+    """Leave it unread in the queue of a client that goes away, because that client has a descriptor in flight."""
     peer.parks_and_holds()
     peer.send_bytes(DUMMY_LIST)
     require("whether the descriptor comes", peer.has_something_to_read(), True)

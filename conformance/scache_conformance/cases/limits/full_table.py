@@ -15,7 +15,7 @@ LOOKS: Final = 60
 """How often a server is looked at, 10 ms apart. Arbitrary: it may look at a clock ten times a second meanwhile."""
 
 BUSY_LOOKS_MAX: Final = 20
-"""At so many of them it may be running. Arbitrary: one that spins is always running, or would be if it could."""
+"""At so many looks the server may be running. Arbitrary: a server that spins is running at every look."""
 
 
 def insist_on_waiting(lab: Lab, server: Target) -> None:

@@ -112,7 +112,7 @@ def trickling_list(lab: Lab) -> None:
 
 
 def _trickle_until_hangup(lab: Lab, peer: Client, within_s: float) -> None:
-    """Send a byte again and again, sooner than any that came before is too old, until the server hangs up."""
+    """Send bytes one by one, each well within the time of a step, until the server hangs up."""
     lab.transcript.note(peer.name, "sends one byte of a name after the other")
     began_s = time.monotonic()
     while time.monotonic() - began_s < within_s:
@@ -164,7 +164,7 @@ def _pass_more_than_half_of_two_seconds(lab: Lab, server: Target) -> None:
 
 
 class _Steps:
-    """Steps of a client that are to be in time, each from the one before it to its own end."""
+    """Steps of a client that must each be in time, counted from the end of the step before."""
 
     def __init__(self) -> None:
         self._began_s = time.monotonic()
@@ -182,7 +182,7 @@ class _Steps:
 
 @contextmanager
 def _in_time(server: Target, ipc_timeout_s: int) -> Iterator[_Steps]:
-    """Raise Inconclusive where the body does not see what it insists on and a step took too long for that."""
+    """Raise Inconclusive in place of the body's Unmet if a step of the suite itself took too long."""
     steps = _Steps()
     try:
         yield steps

@@ -1,11 +1,11 @@
-"""Files whose every use is answered by a server of ours, through /dev/fuse, or not answered.
+"""Files of a FUSE server of the suite, which answers each use of such a file or withholds the answer.
 
-Whoever closes a copy of such a file waits for the answer to a FLUSH, and no signal ends that. Whoever sends from memory
-that maps the file waits for the answer to a READ, with the socket locked. They are the hardest files that a client can
-pass, and any user may make some where fusermount is installed.
+They are the hardest files that a client can pass. A process that closes a copy waits for the answer to a FLUSH, and no
+signal ends that wait. A process that sends from memory that maps the file waits for the answer to a READ, and its
+socket is locked meanwhile. Any user may make such files where fusermount is installed.
 
-Needs /dev/fuse and the right to mount. The connection to the kernel is aborted at the end, whatever happened: whoever
-still waits gets an error then.
+Needs /dev/fuse and the right to mount. The connection to the kernel is aborted at the end in any case, and every
+process that still waits then gets an error.
 
 Sources: fuse(4), <linux/fuse.h>.
 """

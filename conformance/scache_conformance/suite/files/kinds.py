@@ -1,7 +1,7 @@
-"""Every kind of file that a process can pass, in states that make it hard to close: what a server must survive.
+"""Every kind of file that a process can pass, in states that make it hard to close.
 
-Each is made anew when it is asked for. What this machine's kernel does not make, or not for this user, raises an error
-of one of the types in `REFUSALS`: that is no verdict on a server.
+Each file is made when it is asked for. If this kernel does not make it, or not for this user, an error of one of the
+types in `REFUSALS` is raised. Such an error is no verdict on a server.
 """
 
 import os
