@@ -2,15 +2,9 @@
 
 The conversation is in conversation.py, the table in table.py. The loop reads no clock but those that it was given.
 
-A turn has these steps, in this order:
-
-1. wait, then read the clock once;
-2. close a share of what has expired, and print statistics that are due;
-3. serve the clients that are ready, then write their replies;
-4. go on with clients that had more than their share of work;
-5. close clients whose step is too old;
-6. accept new clients;
-7. decide whether to end.
+A turn has these steps, in this order: wait, then read the clock once; close a share of what has expired; print
+statistics that are due; serve the clients that are ready; write their replies; go on with clients that had more than
+their share of work; close clients whose step is too old; accept new clients; decide whether to end.
 
 Replies are written after all ready clients were served. The first write wakes a process on another CPU, and waking is
 expensive. Writes that follow at once find that process awake.
