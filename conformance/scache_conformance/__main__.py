@@ -145,7 +145,11 @@ def run(words: Sequence[str]) -> Exit:
         cases = _chosen(options)
         target = plug.target_from(options)
         clock = "virtual" if target.has_clock else "real"
-        excuses = expectations.read(options.expect_fail, all_cases(), clock) if options.expect_fail else {}
+        expected = (
+            expectations.read(options.expect_fail, all_cases(), clock)
+            if options.expect_fail
+            else expectations.Expectations({})
+        )
         for path in (*_reports_of(options), options.save_trace):
             _insist_on_writable(path)
     except (ValueError, expectations.BadExpectations) as error:
@@ -159,12 +163,12 @@ def run(words: Sequence[str]) -> Exit:
     terminal = Terminal(sys.stdout, len(cases), verbose=options.verbose)
     try:
         with target:
-            done = _run(target, cases, excuses, terminal, options)
+            done = _run(target, cases, expected.reasons, terminal, options)
             hint = ttl_hint(target, done.results)
     except (ServerDied, Unavailable) as error:
         return _no_verdict(str(error))
     try:
-        terminal.summary(done, hint)
+        terminal.summary(done, hint, expected.differences(done.results, plug.postfix_version(options)))
     finally:
         _write_reports(options, done)
     return exit_status(done.results, strict=options.strict)
@@ -172,7 +176,7 @@ def run(words: Sequence[str]) -> Exit:
 
 def _generate(target: Target, options: argparse.Namespace) -> Exit:
     seed = options.seed if options.seed is not None else secrets.randbelow(1_000_000)
-    rule_set = RuleSet.SEQUENTIAL if options.sequential or plug.is_installed_scache(options) else RuleSet.ALL
+    rule_set = RuleSet.SEQUENTIAL if options.sequential or plug.postfix_version(options) is not None else RuleSet.ALL
     statuses = []
     try:
         with target:

@@ -18,6 +18,7 @@ from tests.wrong.registry import UNDER_CLOCK, rules
 from scache_conformance.__main__ import main
 from scache_conformance.generated import histories, lockstep
 from scache_conformance.generated.command import Progress
+from scache_conformance.servers.postfix import scache_program, version_of
 from scache_conformance.servers.target import PLACEHOLDERS, Declared
 from scache_conformance.servers.target_command import CommandServer
 
@@ -92,6 +93,22 @@ def test_terminal_that_knows_ascii_only_gets_every_text(words: list[str]) -> Non
     command = [sys.executable, "-m", "scache_conformance", *words]
     done = subprocess.run(command, capture_output=True, env=environment)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.needs("postfix")
+def test_scache_of_another_postfix_is_told_from_that_of_the_list(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The installed program with another stamp: what differs is nothing but the version."""
+    installed = scache_program()
+    version = version_of(installed)
+    assert version is not None
+    another = tmp_path / "scache"
+    another.write_bytes(installed.read_bytes().replace(version.encode(), b"9" * len(version)))
+    another.chmod(0o755)
+    assert status_of("--postfix", str(another), "--expect-fail", "postfix-scache", "--run", "greeting/*") == 0
+    assert f"; this is Postfix {'9' * len(version)}.\n  It fails no case that is not listed" in capsys.readouterr().out
+    assert version_of(Path(sys.executable)) is None
 
 
 def test_wrong_server_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """What counts as a failure, and the exit status."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,13 +47,16 @@ def test_expected_failures_are_read(tmp_path: Path) -> None:
     path = write(
         tmp_path, '[[deviation]]\nclauses=["ENDP-4"]\ncases=["endp/found-session-is-gone"]\nreason="It is kept."\n'
     )
-    assert expectations.read(path, all_cases(), "virtual") == {"endp/found-session-is-gone": "ENDP-4: It is kept."}
+    assert expectations.read(path, all_cases(), "virtual").reasons == {
+        "endp/found-session-is-gone": "ENDP-4: It is kept."
+    }
 
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
         ("[[deviation", "cannot read"),
+        ("seen_on = 3\n", "name and version of a server"),
         ('[[deviation]]\nclauses=["ENDP-4"]\ncases=["endp/found-session-is-gone"]\n', "a reason"),
         ('[[deviation]]\nclauses=["ENDP-4"]\ncases=["endp/found-session-is-gone"]\nreason=""\n', "a reason"),
         ('[[deviation]]\nclauses=["ENDP-4"]\ncases=["endp/many"]\nreason="r"\nclock="x"\n', "clock 'x'"),
@@ -71,8 +75,25 @@ def test_wrong_expectations_are_refused(tmp_path: Path, text: str, complaint: st
 
 def test_expectation_for_another_clock_does_not_count(tmp_path: Path) -> None:
     text = '[[deviation]]\nclauses=["ENDP-4"]\ncases=["endp/found-session-is-gone"]\nreason="r"\nclock="real"\n'
-    assert expectations.read(write(tmp_path, text), all_cases(), "virtual") == {}
-    assert set(expectations.read(write(tmp_path, text), all_cases(), "real")) == {"endp/found-session-is-gone"}
+    assert expectations.read(write(tmp_path, text), all_cases(), "virtual").reasons == {}
+    assert set(expectations.read(write(tmp_path, text), all_cases(), "real").reasons) == {"endp/found-session-is-gone"}
+
+
+def test_differences_from_the_server_of_the_list_are_told(tmp_path: Path) -> None:
+    text = (
+        'seen_on = "Postfix 1"\n[[deviation]]\nclauses=["ENDP-4"]\ncases=["endp/found-session-is-gone"]\nreason="r"\n'
+    )
+    expected = expectations.read(write(tmp_path, text), all_cases(), "virtual")
+    other = [replace(result(Verdict.FAIL), slug="new"), replace(result(Verdict.PASS), slug="mended", excuse="r")]
+    assert list(expected.differences(other, "Postfix 2")) == [
+        "The expected failures are those of Postfix 1; this is Postfix 2.",
+        "  fails, and is not listed: new",
+        "  passes, and is listed: mended",
+    ]
+    same = [replace(result(Verdict.FAIL), excuse="r"), result(Verdict.PASS)]
+    *_, last = expected.differences(same, None)
+    assert last == "  It fails no case that is not listed, and passes none that is."
+    assert list(expectations.Expectations({}).differences(other, "Postfix 2")) == []
 
 
 def test_missing_expectations_are_refused(tmp_path: Path) -> None:
@@ -84,7 +105,7 @@ def test_committed_expectations_fit_the_cases() -> None:
     names = {path.stem for path in expectations.FOLDER.glob("*.toml")}
     assert names == {"postfix-scache", "scache-reference"}
     for name in names:
-        assert expectations.read(expectations.find(name), all_cases(), "virtual")
+        assert expectations.read(expectations.find(name), all_cases(), "virtual").reasons
 
 
 def test_file_comes_before_the_list_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ What a server sent was escaped when it was written into a transcript: no control
 
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, TextIO
 
 from scache_conformance.reports.run import Run, clause_line
@@ -75,8 +75,8 @@ class Terminal:
             self._write(f"{done}/{self._total}  {self._tally()}\n")
         self._stream.flush()
 
-    def summary(self, run: Run, hint: str | None = None) -> None:
-        """Show what failed, a hint at its cause if there is one, and how the run came out."""
+    def summary(self, run: Run, hint: str | None = None, differences: Iterable[str] = ()) -> None:
+        """Show what failed, a hint at its cause if there is one, lines that compare it with others, and the outcome."""
         self._erase()
         if self._verbose:
             for result in run.failures():
@@ -89,6 +89,8 @@ class Terminal:
             for result in unexcused:
                 self._write(f"  {result.slug} ({', '.join(result.clauses)})\n")
         self._skipped([result for result in run.results if result.verdict is Verdict.SKIP])
+        for number, line in enumerate(differences):
+            self._write("\n" * (number == 0) + textwrap.fill(line, WIDTH, subsequent_indent="    ") + "\n")
         if hint is not None:
             self._write("\n" + textwrap.fill(f"HINT: {hint}", WIDTH) + "\n")
         self._write(

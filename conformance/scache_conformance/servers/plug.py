@@ -7,10 +7,12 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+from scache_conformance.servers.postfix import scache_program, version_of
 from scache_conformance.servers.target import CLOCK_WORD, LIMIT_NAMES, Declared, Target
 from scache_conformance.servers.target_command import CommandServer
 from scache_conformance.servers.target_postfix import PostfixServer
 from scache_conformance.servers.target_running import RunningServer
+from scache_conformance.servers.unavailable import Unavailable
 from scache_conformance.wire.peer import DEADLINE_S
 
 INSTALLED: Final = Path()
@@ -35,8 +37,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=INSTALLED,
         type=Path,
-        help="Postfix's own scache(8), or a program that takes its place, started as master(8) would; the former under "
-        "a virtual clock if there is a C compiler",
+        help="the installed Postfix's scache(8), that of another Postfix, or a program that takes its place, started "
+        "as master(8) would; a scache(8) under a virtual clock if there is a C compiler",
     )
     declared = parser.add_argument_group("what to know of it")
     declared.add_argument("--name", metavar="NAME", help="what reports call it")
@@ -88,17 +90,23 @@ def target_from(options: argparse.Namespace) -> Target:
         program = None if options.postfix == INSTALLED else options.postfix.resolve()
         if program is not None and not os.access(program, os.X_OK):
             raise ValueError(f"--postfix {options.postfix}: there is no program that can be run")
-        # Only time(2) is replaced: what the installed scache looks at, and not what any other program need look at.
-        virtual = program is None and not options.real_time and _has_compiler()
+        # Only time(2) is replaced: what a scache(8) looks at, and not what any other program need look at.
+        virtual = postfix_version(options) is not None and not options.real_time and _has_compiler()
         target = PostfixServer(program, declared, virtual_clock=virtual)
     if options.name:
         target.name = options.name
     return target
 
 
-def is_installed_scache(options: argparse.Namespace) -> bool:
-    """Tell whether the server is Postfix's own."""
-    return bool(options.postfix == INSTALLED)
+def postfix_version(options: argparse.Namespace) -> str | None:
+    """Return which Postfix the server is of, such as `Postfix 3.7.11`, None if it is not Postfix's own."""
+    if options.postfix is None:
+        return None
+    try:
+        version = version_of(scache_program() if options.postfix == INSTALLED else options.postfix)
+    except (OSError, Unavailable):
+        return None  # starting it says why
+    return f"Postfix {version}" if version is not None else None
 
 
 def describe(options: argparse.Namespace) -> str:
@@ -107,7 +115,9 @@ def describe(options: argparse.Namespace) -> str:
         return f"--socket {options.socket}"
     if options.exec is not None:
         return f"--exec '{options.exec}'"
-    return "--postfix" if options.postfix == INSTALLED else f"--postfix {options.postfix}"
+    program = f" {options.postfix}" if options.postfix != INSTALLED else ""
+    version = postfix_version(options)
+    return f"--postfix{program} ({version})" if version is not None else f"--postfix{program}"
 
 
 def _limit(text: str) -> tuple[str, int]:

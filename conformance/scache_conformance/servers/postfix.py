@@ -9,6 +9,7 @@ Sources: Postfix's master_spawn.c and multi_server.c; Debian's postfix 3.7.11, o
 
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -65,6 +66,16 @@ def scache_program() -> Path:
     if not program.exists():
         raise Unavailable(f"Postfix is installed but {program} is not there: install the whole package")
     return program
+
+
+def version_of(program: Path) -> str | None:
+    """Return which version of Postfix a program belongs to, None if it is none of Postfix's.
+
+    Each of its programs has the stamp `mail_version=` in it, for whoever finds a core file (mail_version.h). Raises
+    OSError.
+    """
+    stamp = re.search(rb"\0mail_version=([0-9A-Za-z.-]+)\0", program.read_bytes())
+    return stamp[1].decode() if stamp is not None else None
 
 
 class MasterChild:

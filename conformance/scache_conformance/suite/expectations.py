@@ -7,20 +7,46 @@ Each entry must be true to the cases, and it is strict: an expected failure that
     cases = ["stalls/mid-name", "stalls/mid-list"]
     reason = "The server waits for one client at a time."
 
+`seen_on = "Postfix 3.7.11"`, before all tables, says which server the list was made from: where another one is tried,
+what differs from the list is told.
+
 With `clock = "real"` or `clock = "virtual"` a deviation is expected only where time is that.
 """
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from scache_conformance.suite.registry import CLAUSES, Case
+from scache_conformance.suite.verdicts import Result, Verdict
 
 FOLDER = Path(__file__).with_name("expected_failures")
 """The lists that come with the suite, of servers that anybody may want to try."""
 
 _FIELDS = {"clauses", "cases", "reason"}
 _CLOCKS = ("real", "virtual")
+
+
+@dataclass(frozen=True, slots=True)
+class Expectations:
+    """The reason for each case that is expected to fail, by slug, and the server on which that was seen, if named."""
+
+    reasons: dict[str, str]
+    seen_on: str | None = None
+
+    def differences(self, results: Sequence[Result], version: str | None) -> Iterator[str]:
+        """Yield lines that say how a server of some version differs from that on which the failures were seen."""
+        if self.seen_on is None:
+            return
+        yield f"The expected failures are those of {self.seen_on}; this is {version or 'a server of unknown version'}."
+        others = [each.slug for each in results if each.verdict is Verdict.FAIL and each.excuse is None]
+        better = [each.slug for each in results if each.is_better_than_expected]
+        for what, slugs in (("fails, and is not listed", others), ("passes, and is listed", better)):
+            if slugs:
+                yield f"  {what}: {', '.join(slugs)}"
+        if not others and not better:
+            yield "  It fails no case that is not listed, and passes none that is."
 
 
 class BadExpectations(Exception):  # noqa: N818 - the file's mistake; the text says which and what to do
@@ -33,8 +59,8 @@ def find(name: str) -> Path:
     return known if known.is_file() and not path.exists() else path
 
 
-def read(path: Path, cases: Iterable[Case], clock: str) -> dict[str, str]:
-    """Return the reason for each case that is expected to fail under such a clock. Raises BadExpectations."""
+def read(path: Path, cases: Iterable[Case], clock: str) -> Expectations:
+    """Return what a file expects under such a clock. Raises BadExpectations."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -42,10 +68,12 @@ def read(path: Path, cases: Iterable[Case], clock: str) -> dict[str, str]:
         raise BadExpectations(
             f"cannot read the expected failures in {path}: {error}; known by name: {known}"
         ) from error
-    entries = document.get("deviation")
+    entries, seen_on = document.get("deviation"), document.pop("seen_on", None)
+    if not isinstance(seen_on, str | None):
+        raise BadExpectations(f"{path}: seen_on must be the name and version of a server; is {seen_on!r}")
     if set(document) != {"deviation"} or not isinstance(entries, list):
         has = ", ".join(document) or "nothing"
-        raise BadExpectations(f"{path}: needs tables [[deviation]] and nothing else; has {has}")
+        raise BadExpectations(f"{path}: needs tables [[deviation]], may have seen_on, and nothing else; has {has}")
     by_slug = {case.slug: case for case in cases}
     reasons: dict[str, str] = {}
     for number, entry in enumerate(entries, 1):
@@ -71,4 +99,4 @@ def read(path: Path, cases: Iterable[Case], clock: str) -> dict[str, str]:
                 raise BadExpectations(f"{where}: {slug} is listed twice")
             if entry.get("clock", clock) == clock:
                 reasons[slug] = f"{', '.join(entry['clauses'])}: {entry['reason']}"
-    return reasons
+    return Expectations(reasons, seen_on)
