@@ -59,7 +59,7 @@ OURS = --listen {socket} --ttl-limit {ttl_limit_s}s --max-idle {max_idle_s} --ip
 CLIENT = $(BIN)/scache-conformance client --timeout 3
 SCRIPTED = $(BIN)/python tests/client/scripted_client.py
 
-conformance: setup ## hold three servers and two clients against the specification, write conformance/RESULTS.md
+conformance: setup ## hold three servers and three clients against the specification, write conformance/RESULTS.md
 	@mkdir -p $(RUNS)
 	$(SUITE) --name reference --expect-fail scache-reference --exec '$(VIRTUAL) scache_reference $(OURS)' --json $(RUNS)/reference.json
 	$(SUITE) --name scached --exec '$(VIRTUAL) scache_fast $(OURS)' --json $(RUNS)/scached.json
@@ -68,7 +68,8 @@ conformance: setup ## hold three servers and two clients against the specificati
 		--markdown conformance/RESULTS.md --html $(RUNS)/matrix.html
 	$(CLIENT) --name 'blocking client' --exec '$(SCRIPTED) blocking {socket} {script} {timeout_s}' --json $(RUNS)/blocking.json
 	$(CLIENT) --name 'asyncio client' --exec '$(SCRIPTED) asyncio {socket} {script} {timeout_s}' --json $(RUNS)/asyncio.json
-	$(BIN)/scache-conformance report $(RUNS)/blocking.json $(RUNS)/asyncio.json --markdown $(RUNS)/clients.md
+	$(BIN)/python -m tests.postfix.smtp_as_client $(RUNS)/smtp.json
+	$(BIN)/scache-conformance report $(RUNS)/blocking.json $(RUNS)/asyncio.json $(RUNS)/smtp.json --markdown $(RUNS)/clients.md
 	(echo; cat $(RUNS)/clients.md) >> conformance/RESULTS.md
 
 bench: setup ## measure speed beside the real scache(8) (minutes; ARGS=--quick for one)

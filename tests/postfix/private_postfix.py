@@ -145,6 +145,11 @@ class PrivatePostfix:
         return self._folder / "queue" / "private" / "scache"
 
     @property
+    def log_fd(self) -> int:
+        """Name the descriptor that can be read when the log has grown."""
+        return self._log_end
+
+    @property
     def smtpd_address(self) -> tuple[str, int]:
         """Name the host and port at which smtpd(8) takes mail."""
         return self._smtpd

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import datetime
@@ -122,10 +122,15 @@ def run(words: Sequence[str]) -> Exit:
 
 def hold(case: ClientCase, command: Sequence[str], timeout_s: float) -> Result:
     """Hold a client against one case."""
+    return judged(case, lambda transcript: _hold(case, command, timeout_s, transcript))
+
+
+def judged(case: ClientCase, play: Callable[[Transcript], None]) -> Result:
+    """Return the verdict on a case from what playing it raises."""
     transcript, began_s = Transcript(), time.monotonic()
     verdict, reason, expected, actual = Verdict.PASS, "", "", ""
     try:
-        _hold(case, command, timeout_s, transcript)
+        play(transcript)
     except Unmet as unmet:
         verdict, expected, actual = Verdict.FAIL, unmet.expected, unmet.actual
         transcript.decided(unmet.at_s, str(unmet))

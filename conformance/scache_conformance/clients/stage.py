@@ -18,6 +18,7 @@ from scache_conformance.wire.lists import DUMMY_LIST, GREETING
 from scache_conformance.wire.peer import CONTROL_BYTES, descriptors
 from scache_conformance.wire.transcript import Transcript, show, show_with_descriptors
 from scache_conformance.wire.unmet import Silence, Unmet
+from scache_spec.conversation import Input, Request, State, classify_list
 
 QUIET_S: Final = 0.05
 """How long the server waits to see that a client sends nothing ahead. Arbitrary: a wrong client sends at once."""
@@ -67,8 +68,8 @@ class Conversation:
         except (BrokenPipeError, ConnectionResetError) as error:
             raise Unmet(f"the client to take {show(data)}", f"it closed the connection: {error}") from error
 
-    def expects(self, data: bytes, what: str) -> None:
-        """Insist that the client sends these bytes, and nothing more for a moment."""
+    def expects(self, data: bytes, what: str, *, alone: bool = True) -> None:
+        """Insist that the client sends these bytes and, if they are to come alone, nothing more for a moment."""
         while len(self._unread) < len(data):
             more, fds = self._read(f"{what}: {show(data)}")
             if fds:
@@ -79,7 +80,26 @@ class Conversation:
         if not self._unread.startswith(data):
             raise Unmet(f"{what}: {show(data)}", show(self._unread))
         self._unread = self._unread[len(data) :]
-        self.insists_on_quiet(f"nothing after {what} before the reply")
+        if alone:
+            self.insists_on_quiet(f"nothing after {what} before the reply")
+
+    def expects_request(self) -> Request:
+        """Insist on a well-formed request, of whatever labels, and nothing more for a moment; return it."""
+        expected = "a well-formed request"
+        while (decoded := lists.decode(self._unread)) is None:
+            more, fds = self._read(expected)
+            if fds:
+                raise Unmet(f"{expected}, plain bytes", show_with_descriptors(more, len(fds)))
+            if not more:
+                raise Unmet(expected, f"the client closed the connection after {show(self._unread) or 'nothing'}")
+            self._unread += more
+        attributes, byte_count = decoded
+        self._unread = self._unread[byte_count:]
+        request = classify_list(State.REQUEST, attributes)
+        if isinstance(request, Input):
+            raise Unmet(expected, lists.describe(attributes))
+        self.insists_on_quiet("nothing after the request before the reply")
+        return request
 
     def expects_save_endp(self) -> None:
         """Insist on the request to park."""
