@@ -26,7 +26,7 @@ CHANGES: Final[dict[str, dict[str, str]]] = {
         "STAT-4": "a refused save takes no peak, a renewal does",
         "STAT-5": "the first line is in local time",
         "LIFE-4": "a server that is asked to exit does so with status 0",
-        "LIFE-5 to LIFE-12": "new",
+        "LIFE-5 to LIFE-13": "new",
         "LIMIT-1 to LIMIT-6": "lower default values",
         "LIMIT-5": "says how long a client counts",
         "LIMIT-6": "the server may stop serving sooner",

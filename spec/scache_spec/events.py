@@ -62,7 +62,8 @@ class Reading(Enum):
 def start(limits: Limits, now_ns: int) -> Server:
     """Return a server that starts now.
 
-    LIFE-1  A server begins with an empty cache: nothing outlives its process, but for a takeover (LIFE-10).
+    LIFE-1  A server begins with an empty cache: nothing outlives its process, but for a takeover (LIFE-10) or a
+    restart (LIFE-13).
     """
     return Server(limits, now_ns, statistics_since_ns=now_ns, idle_since_ns=now_ns)
 

@@ -10,7 +10,8 @@ from dataclasses import replace
 from enum import Enum
 from types import MappingProxyType
 
-from scache_spec.cache import Cache, put_back
+from scache_spec import events
+from scache_spec.cache import Cache, Session, put_back
 from scache_spec.effects import CloseDescriptor
 from scache_spec.server import Outcome, Server
 from scache_spec.vocabulary import Label, Limits
@@ -129,3 +130,30 @@ def on_death_in_takeover(server: Server, killed: Killed) -> Server | None:
             return on_takeover(server)[1]
         case Killed.OLD_BEFORE_ITS_OFFER | Killed.NEW_AFTER_IT_TOOK:
             return None
+
+
+def on_restart(server: Server, is_kept: Callable[[Session], bool]) -> tuple[Cache, Outcome]:
+    """Return what a server that exits leaves with its supervisor, and what happens at its exit instead of LIFE-4.
+
+    LIFE-13  A server that is asked to exit may leave sessions and bindings of its cache for the next process of its
+    service. The next process begins with them: with the label, properties, expiry and place in turn of each. No peer of
+    these sessions sees its connection end. A session that was found and not handed over is put back first. A process
+    that takes in what was left removes it from where it was kept, before it hands out any of it. So if that process is
+    killed, nothing is left. What the next process does not understand is closed. [BEYOND]
+    """
+    cache = server.cache
+    for client in server.clients.values():
+        if client.held is not None:
+            cache = put_back(cache, client.held, server.now_ns) or cache
+    left = replace(cache, sessions=tuple(session for session in cache.sessions if is_kept(session)))
+    stays_open = {session.handle for session in left.sessions}
+    stopped, effects = events.on_stop(server)
+    return left, (
+        stopped,
+        tuple(each for each in effects if not (isinstance(each, CloseDescriptor) and each.handle in stays_open)),
+    )
+
+
+def on_begin(server: Server, left: Cache) -> Server:
+    """Begin with what the process before left; what is due expires as ever."""
+    return replace(server, cache=left)

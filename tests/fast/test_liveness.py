@@ -8,21 +8,13 @@ from pathlib import Path
 
 import pytest
 from tests.support.client import Client
-from tests.support.descriptors import is_hung_up
+from tests.support.descriptors import is_hung_up, tcp_pair
 from tests.support.messages import DONE, DUMMY, MISSED, MISSED_DEST, find_dest, find_endp, found, save_dest, save_endp
 from tests.support.processes import running
 from tests.support.servers import Fast
 
 from scache_fast.engine.hooks import Hooks
 from scache_fast.policy.liveness import HealthCheck, Liveness
-
-
-def tcp_pair() -> tuple[socket.socket, socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        near = socket.create_connection(listener.getsockname())
-        far, _ = listener.accept()
-    return near, far
-
 
 PAIRS: dict[str, Callable[[], tuple[socket.socket, socket.socket]]] = {"UNIX": socket.socketpair, "TCP": tcp_pair}
 

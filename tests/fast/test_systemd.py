@@ -5,15 +5,17 @@ import re
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.support.activation import listeners, passing
 from tests.support.client import PATIENCE_S, Client
-from tests.support.messages import MISSED, find_endp, save_dest
+from tests.support.descriptors import tcp_pair
+from tests.support.messages import DONE, MISSED, find_endp, save_dest
 from tests.support.processes import COMMAND, environment, run, running
 from tests.support.servers import Clock, Fast, Lines
+from tests.support.service_manager import ServiceManager
 
 from scache_fast.process import systemd
 from scache_fast.process.logger import Logger
@@ -24,46 +26,12 @@ SO_TIMESTAMP, SO_PASSSEC, SO_PASSPIDFD, SO_PASSRIGHTS = 29, 34, 76, 83
 
 UNITS = Path(__file__).parents[2] / "deploy/systemd"
 
-PASSING = """
-import fcntl, os, sys
-high = [fcntl.fcntl(int(fd), fcntl.F_DUPFD, 100) for fd in os.environ["PASSED"].split()]
-for number, fd in enumerate(high):
-    os.dup2(fd, 3 + number, inheritable=True)
-    os.close(fd)
-os.environ.setdefault("LISTEN_PID", str(os.getpid()))
-os.environ.setdefault("LISTEN_FDS", str(len(high)))
-from scache_fast.__main__ import main
-status = main()
-left = {name for name in os.environ if name.startswith(("LISTEN_", "NOTIFY_", "WATCHDOG_"))}
-print("left in the environment:", sorted(left), file=sys.stderr)
-sys.exit(status)
-"""
-"""What systemd does before it starts a service."""
-
-
-def passing(*passed: socket.socket) -> tuple[list[str], dict[str, str], list[int]]:
-    """Return the command, environment and descriptors to start a server with these passed to it."""
-    fds = [sock.fileno() for sock in passed]
-    return [COMMAND[0], "-c", PASSING], {"PASSED": " ".join(map(str, fds))}, fds
-
 
 def run_with(
     sock: socket.socket, *arguments: str | Path, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     command, variables, fds = passing(sock)
     return run(*arguments, command=command, env={**variables, **(env or {})}, pass_fds=fds)
-
-
-@contextmanager
-def listeners(*paths: Path) -> Iterator[list[socket.socket]]:
-    with ExitStack() as stack:
-        socks = []
-        for path in paths:
-            sock = stack.enter_context(socket.socket(socket.AF_UNIX))
-            sock.bind(str(path))
-            sock.listen()
-            socks.append(sock)
-        yield socks
 
 
 def test_any_number_of_passed_sockets_is_listened_on_besides_ones_own(tmp_path: Path) -> None:
@@ -425,8 +393,9 @@ def filtered_calls() -> set[str]:
 @pytest.mark.needs("systemd", "strace")
 def test_unit_allows_every_system_call_that_is_made(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
-    with listeners(tmp_path / "a") as (sock,):
+    with listeners(tmp_path / "a") as (sock,), ServiceManager(tmp_path / "notify", 64) as manager:
         command, env, fds = passing(sock)
+        env["NOTIFY_SOCKET"] = str(manager.path)
         traced = ["strace", "-f", "-qq", "-o", str(trace), *command]
         with running("--farewell", r"*=QUIT\r\n", "--liveness", "rdhup", "--allow-gid", "12345", "--allow-uid", "0",
                      command=traced, env=env, pass_fds=fds) as server:  # fmt: skip
@@ -436,12 +405,24 @@ def test_unit_allows_every_system_call_that_is_made(tmp_path: Path) -> None:
                     pass
                 with client.park(b"g", ttl=b"1") as far:
                     assert far.recv(100) == b"QUIT\r\n"
+                client.park(b"left").close()
+                near, far = tcp_pair()
+                with near, far:
+                    assert client.save(b"left", near.fileno()) == DONE
             # strace passes no signal on: end the server itself.
             children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text(encoding="ascii").split()
-            os.kill(int(children[0]), signal.SIGTERM)
-            assert server.process.wait(PATIENCE_S) == 0
+            manager.end(server, int(children[0]))
+        assert manager.stored
+        stored = [descriptor for _, descriptor in manager.stored]
+        command, more, fds = passing(sock, *stored)
+        env |= more | {"LISTEN_FDNAMES": f"scached.socket:{manager.names}"}
+        again = ["strace", "-f", "-qq", "-A", "-o", str(trace), *command]
+        with running(command=again, env=env, pass_fds=fds) as server:
+            server.line("1 parked connections and 0 bindings are back")
+            children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text(encoding="ascii").split()
+            manager.end(server, int(children[0]))
     made = set(re.findall(r"^[0-9]+ +([a-z0-9_]+)\(", trace.read_text(errors="replace"), re.MULTILINE))
-    assert {"accept4", "recvmsg", "sendmsg", "epoll_wait"} <= made
+    assert {"accept4", "recvmsg", "sendmsg", "epoll_wait", "memfd_create"} <= made
     assert made - filtered_calls() == set()
 
 

@@ -56,6 +56,90 @@ assert far.recv(100) == b"still open"
 
 DROP_IN: Final = Path("/etc/systemd/system/scached.service.d/takeover.conf")
 
+PARKED: Final = 10_000
+"""Connections that survive a restart."""
+
+TTL_S: Final = 600
+"""Long enough for a busy machine. The settings of the package allow 30 s."""
+
+STANDS_STILL: Final = Path("/run/systemd/system/scached.service.d/stands-still.conf")
+MAY_START: Final = Path("/run/may-start")
+"""While it is not there, each start of the service fails before the server runs, and is tried again."""
+
+SURVIVES: Final = f"""
+import resource, socket, subprocess, time
+from pathlib import Path
+from scache_client import Client
+
+def shown(name):
+    command = ["systemctl", "show", f"--property={{name}}", "--value", "scached.service"]
+    return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
+
+def await_shown(name, value):
+    while shown(name) != value:
+        time.sleep(0.05)
+
+def used_s(pid):
+    times = Path(f"/proc/{{pid}}/stat").read_text().rpartition(")")[2].split()
+    return (int(times[11]) + int(times[12])) / 100
+
+resource.setrlimit(resource.RLIMIT_NOFILE, 2 * resource.getrlimit(resource.RLIMIT_NOFILE)[1:])
+listener = socket.create_server(("127.0.0.1", 0))
+fars = []
+with Client({SOCKET!r}) as cache:
+    for number in range({PARKED}):
+        near = socket.create_connection(listener.getsockname())
+        fars.append(listener.accept()[0])
+        again = near.dup()
+        cache.save_endp(b"%d" % (number % 100), b"%d" % number, ttl_s={TTL_S}, connection=near)
+        if number == 0:
+            cache.save_endp(b"twice", b"", ttl_s={TTL_S}, connection=again)
+        again.close()
+        near.close()
+    cache.save_dest(b"destination", b"", b"1", ttl_s={TTL_S})
+began_s, before_s, process = time.monotonic(), used_s(1), shown("MainPID")
+subprocess.run(["systemctl", "restart", "--no-block", "scached.service"], check=True)
+await_shown("NRestarts", "1")
+kept = shown("NFileDescriptorStore")
+fars[7].close()
+Path({str(MAY_START)!r}).touch()
+await_shown("SubState", "running")
+assert shown("MainPID") != process
+await_shown("NFileDescriptorStore", "0")
+print(f"{{kept}} entries; systemd used {{used_s(1) - before_s:.2f}} s; it took {{time.monotonic() - began_s:.1f}} s")
+with Client({SOCKET!r}) as cache:
+    for number in range({PARKED}):
+        found = cache.find_dest(b"destination") if number == 1 else cache.find_endp(b"%d" % (number % 100))
+        assert found is not None, number
+        with found.socket() as near:
+            if number == 7:
+                assert near.recv(1) == b""
+                continue
+            near.sendall(b"%d" % number)
+            assert fars[number].recv(10) == b"%d" % number
+    with cache.find_endp(b"twice").socket() as near:
+        near.sendall(b"twice")
+        assert fars[0].recv(10) == b"twice"
+    assert cache.find_endp(b"0") is None
+"""
+"""One process that parks, watches the restart, and finds. Another one would lose the far ends."""
+
+IS_CLOSED: Final = f"""
+import socket, subprocess, sys
+from scache_client import Client
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    near = socket.create_connection(listener.getsockname())
+    far, _ = listener.accept()
+with Client({SOCKET!r}) as cache:
+    cache.save_endp(b"closed", b"", ttl_s={TTL_S}, connection=near)
+near.close()
+subprocess.run(sys.argv[1:], check=True)
+assert far.recv(1) == b""
+with Client({SOCKET!r}) as cache:
+    assert cache.find_endp(b"closed") is None
+"""
+"""A command that closes what is parked, for its peer too."""
+
 CONNECT: Final = f"""
 import socket
 for _ in range({CONNECTS}):
@@ -96,6 +180,19 @@ def main(folder: Path) -> None:
     assert f"pid {main_process()}" in " ".join(run("scachectl", "version").split()), "the admin socket"
     run("systemctl", "reload", "scached.service")
     step("a client parked and took a connection; the engine is compiled; the operator got in")
+
+    SETTINGS.write_text(SETTINGS.read_text().replace('"30s"', f'"{TTL_S}s"'))
+    run("systemctl", "reload", "scached.service")
+    STANDS_STILL.parent.mkdir(parents=True)
+    STANDS_STILL.write_text(f"[Service]\nExecStartPre=/usr/bin/test -e {MAY_START}\n")
+    run("systemctl", "daemon-reload")
+    figures = run("/usr/bin/python3", "-I", "-c", SURVIVES).strip()
+    STANDS_STILL.unlink()
+    run("systemctl", "daemon-reload")
+    step(f"{PARKED} parked, one twice, survived a restart and a failed start; one peer hung up meanwhile; {figures}")
+    run("/usr/bin/python3", "-I", "-c", IS_CLOSED, "systemctl", "stop", "scached.service")
+    run("/usr/bin/python3", "-I", "-c", IS_CLOSED, "systemctl", "kill", "--signal=KILL", "scached.service")
+    step("what was parked is closed by a stop and by a kill")
 
     for _ in range(RESTARTS):
         run("systemctl", "restart", "scached.service")

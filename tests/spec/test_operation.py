@@ -1,4 +1,4 @@
-"""LIFE-6 to LIFE-12: what an operator does to the specified server."""
+"""LIFE-6 to LIFE-13: what an operator does to the specified server."""
 
 import pytest
 from tests.spec.driver import Driver, closed
@@ -157,3 +157,33 @@ def test_LIFE_12_what_a_death_leaves(killed: operation.Killed, left: list[int] |
     driver.park(7)
     server = operation.on_death_in_takeover(driver.server, killed)
     assert (None if server is None else [session.handle for session in server.cache.sessions]) == left
+
+
+def test_LIFE_13_next_process_begins_with_what_was_left() -> None:
+    old = Driver(Limits(ttl_limit_s=600))
+    old.connect()
+    for handle in (7, 8, 9):
+        old.park(handle)
+    old.say(save_dest(b"d", b"p", b"e"))
+    old.say(find_endp(b"e"))  # It is held, and back before the exit.
+    left, outcome = operation.on_restart(old.server, lambda session: session.handle != 8)
+    assert closed(old.do(outcome)) == [8]
+    assert old.parked() == []
+    new = Driver(Limits(ttl_limit_s=600))
+    new.server = operation.on_begin(new.server, left)
+    new.connect()
+    assert new.take(find_endp(b"e"))[1] == 7
+    assert new.parked() == [9]
+    assert [binding.destination for binding in new.server.cache.bindings] == [b"d"]
+    assert closed(new.tick_s(600)) == [9], "the ttl goes on"
+
+
+def test_LIFE_13_held_session_that_has_expired_is_not_left() -> None:
+    old = Driver(Limits(ttl_limit_s=600))
+    old.connect()
+    old.park(7, ttl=b"5")
+    old.say(find_endp(b"e"))
+    old.tick_s(5)
+    left, outcome = operation.on_restart(old.server, lambda session: True)
+    assert left.sessions == ()
+    assert closed(old.do(outcome)) == [7]

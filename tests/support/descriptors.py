@@ -48,3 +48,11 @@ def room_for(count: int) -> Iterator[None]:
 def is_hung_up(far: socket.socket) -> bool:
     """Say whether every copy of the other end of a connection is closed now; nothing may have been written to it."""
     return bool(select.select([far], [], [], 0)[0]) and far.recv(1) == b""
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """Return the two ends of a TCP connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        near = socket.create_connection(listener.getsockname())
+        far, _ = listener.accept()
+    return near, far

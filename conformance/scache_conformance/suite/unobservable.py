@@ -14,7 +14,7 @@ UNOBSERVABLE: Final[dict[str, str]] = {
     "CONN-14": "It leaves the order to the server: no order that is seen could be wrong.",
     "ENDP-7": "It leaves the order to the server: no order that is seen could be wrong.",
     "LIFE-5": "It is about errors that nobody foresaw: a case would have to foresee one.",
-    **dict.fromkeys((f"LIFE-{number}" for number in range(6, 13)), OPERATOR),
+    **dict.fromkeys((f"LIFE-{number}" for number in range(6, 14)), OPERATOR),
     "TTL-7": "It leaves to the server when to remove what can no more be found.",
 }
 """The reason for each clause that has no case."""

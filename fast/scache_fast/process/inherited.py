@@ -78,6 +78,14 @@ def writable_descriptor(fd: int, name: str) -> int:
     return fd
 
 
+def keep_from_children(fd: int, name: str) -> None:
+    """See that a descriptor is there, and that no child gets it; raises StartError."""
+    try:
+        os.set_inheritable(fd, False)
+    except OSError as error:
+        raise StartError(f"descriptor {fd} ({name}): {error.strerror}; the supervisor has to open it") from None
+
+
 def _unix_stream_socket(fd: int, name: str, wanted: str, *, listens: bool) -> socket.socket:
     try:
         os.set_inheritable(fd, False)

@@ -16,11 +16,11 @@ from typing import Final
 
 NO_TAKEOVER: Final = (
     "systemd knows one main process of a service, and ends the others. A takeover is possible only from ExecReload= of "
-    "the service's own unit, by 'systemctl reload scached'; otherwise use 'systemctl restart scached', which closes "
-    "what is parked"
+    "the service's own unit, by 'systemctl reload scached'; otherwise use 'systemctl restart scached', which keeps "
+    "what is parked if the unit sets FileDescriptorStoreMax="
 )
 
-_PATIENCE_S: Final = 5.0
+PATIENCE_S: Final = 5.0
 """How long the end of a process waits for systemd. Arbitrary."""
 
 
@@ -56,8 +56,8 @@ def detach() -> int:
 class Notices:
     """The connection to systemd over which the main process of a service says how it is; it may be none.
 
-    Nothing here waits, but for `is_known`. What cannot be sent is dropped: that systemd does not listen is none of the
-    server's business.
+    Only what says so waits. What cannot be sent is dropped: that systemd does not listen is none of the server's
+    business.
     """
 
     def __init__(self, sock: socket.socket | None = None, watchdog_ns: int | None = None) -> None:
@@ -107,21 +107,40 @@ class Notices:
         """Say whether systemd knows the process that was named; wait for that, for 5 s at most."""
         if self.sock is None:
             return True
-        deadline_s = time.monotonic() + _PATIENCE_S
-        reader, writer = os.pipe()
+        deadline_s = time.monotonic() + PATIENCE_S
         try:
             if not self._is_told:
-                self._send_patiently(self.sock, f"MAINPID={self._successor}", [], deadline_s)
+                self.send_patiently(f"MAINPID={self._successor}", [], deadline_s)
                 self._is_told = True
-            try:
-                self._send_patiently(self.sock, "BARRIER=1", [writer], deadline_s)
-            finally:
-                os.close(writer)
-            return _await(reader, 0, deadline_s)  # systemd has closed its copy.
+            return self.are_worked_on(deadline_s)
         except ConnectionError:
             return True  # Nobody listens any more.
         except OSError:
             return False
+
+    # What may wait, up to an instant on the monotonic clock.
+
+    def send_patiently(self, text: str, descriptors: list[int], deadline_s: float) -> None:
+        """Send a notice with descriptors, of which our copies stay open; raises OSError."""
+        assert self.sock is not None
+        while True:
+            try:
+                socket.send_fds(self.sock, [text.encode()], descriptors)
+            except BlockingIOError:
+                if not _await(self.sock.fileno(), select.POLLOUT, deadline_s):
+                    raise
+            else:
+                return
+
+    def are_worked_on(self, deadline_s: float) -> bool:
+        """Wait until systemd has worked on every notice so far; say whether it has. Raises OSError."""
+        reader, writer = os.pipe()
+        try:
+            try:
+                self.send_patiently("BARRIER=1", [writer], deadline_s)
+            finally:
+                os.close(writer)
+            return _await(reader, 0, deadline_s)  # systemd has closed its copy.
         finally:
             os.close(reader)
 
@@ -131,16 +150,6 @@ class Notices:
         except OSError:
             return False  # EAGAIN, ECONNREFUSED: systemd is busy or gone.
         return True
-
-    def _send_patiently(self, sock: socket.socket, text: str, descriptors: list[int], deadline_s: float) -> None:
-        while True:
-            try:
-                socket.send_fds(sock, [text.encode()], descriptors)
-            except BlockingIOError:
-                if not _await(sock.fileno(), select.POLLOUT, deadline_s):
-                    raise
-            else:
-                return
 
 
 def _await(descriptor: int, events: int, deadline_s: float) -> bool:

@@ -18,6 +18,7 @@ from scache_fast.engine.hooks import Hooks
 from scache_fast.engine.server import Server
 from scache_fast.process.administration import Administration, Holdings
 from scache_fast.process.closing import ClosingThreads
+from scache_fast.process.descriptor_store import DescriptorStore
 from scache_fast.process.errors import StartError
 from scache_fast.process.logger import Logger
 from scache_fast.process.reloading import Reloading, doorkeeper, farewell, health_check
@@ -73,6 +74,9 @@ class Supervisor:
 
     succession: Succession | None = None
     """Takes over from the process before this one; None: there is none."""
+
+    store: DescriptorStore | None = None
+    """Keeps what is parked for the next process; None: nothing outlives this one."""
 
 
 def serve(
@@ -156,6 +160,10 @@ def serve(
                     administration.add_counts(succession.counts)
                     names = succession.take(supervisor.holdings, _now_ns)
                     supervisor.announcement = f"listening on {names}, pid {log.pid}"
+                if supervisor.store is not None:
+                    # As late as possible: what an end before this leaves unread is there for the next try.
+                    supervisor.store.check(settings.limits, descriptors)
+                    supervisor.store.restore(server, descriptors - settings.descriptors_reserve, _now_ns())
                 return _run(server, log, supervisor)
         finally:
             if administration is not None:
@@ -198,6 +206,8 @@ def _run(server: Server, log: Logger, supervisor: Supervisor) -> int:
     if supervisor.stopping is not None:
         supervisor.stopping()
     server.print_statistics()  # STAT-7, LIFE-4
+    if supervisor.store is not None:
+        supervisor.store.leave(server, _now_ns())
     if server.table.sessions:
         log.info(f"{server.table.sessions} parked connections are closed, because the server ends")
     return status

@@ -35,6 +35,7 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
     succession: Succession | None = None
     is_in_chroot = False
     try:
+        carriers = systemd.passed_carriers(environment)
         passed = systemd.passed_sockets(environment)
         admin_sock = systemd.passed_admin(environment, passed)
         ready_fd = settings.ready_fd
@@ -72,6 +73,7 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
         notifier = systemd.Notifier(environment, ready_fd, log)
         supervisor = notifier.supervisor()
         holdings.notices = notifier.notices
+        supervisor.store = notifier.descriptor_store(environment, carriers)
         systemd.forget(environment)
         names = [file.path for file in files] + [str(sock.getsockname()) for sock in passed]
         supervisor.read_settings = partial(_read_again, arguments, environment, settings)

@@ -12,7 +12,8 @@ from typing import Final
 
 from scache_fast.engine import wire
 from scache_fast.engine.server import Server
-from scache_fast.process import inherited
+from scache_fast.process import descriptor_store, inherited
+from scache_fast.process.descriptor_store import DescriptorStore
 from scache_fast.process.errors import StartError
 from scache_fast.process.logger import Logger
 from scache_fast.process.main_process import Notices
@@ -24,7 +25,7 @@ _FIRST_FD: Final = 3
 ADMIN_NAME: Final = "admin"
 
 _VARIABLES: Final = (
-    "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC",
+    "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "FDSTORE",
 )  # fmt: skip
 
 _STATUS_EVERY_NS: Final = 5_000_000_000
@@ -33,22 +34,37 @@ _STATUS_EVERY_NS: Final = 5_000_000_000
 
 def passed_sockets(environment: Mapping[str, str]) -> list[socket.socket]:
     """Return the listening sockets that were passed to this process; raises StartError if one is no such thing."""
+    found: list[socket.socket] = []
+    for fd, name in _passed(environment):
+        if name == descriptor_store.NAME:
+            continue
+        try:
+            found.append(inherited.listening_socket(fd, name))
+        except StartError:
+            for sock in found:
+                sock.close()
+            raise
+    return found
+
+
+def passed_carriers(environment: Mapping[str, str]) -> list[int]:
+    """Return what came from the descriptor store; raises StartError."""
+    found = [fd for fd, name in _passed(environment) if name == descriptor_store.NAME]
+    for fd in found:
+        inherited.keep_from_children(fd, descriptor_store.NAME)
+    return found
+
+
+def _passed(environment: Mapping[str, str]) -> list[tuple[int, str]]:
+    """Return the descriptors that were passed to this process, with their names; raises StartError."""
     if environment.get("LISTEN_PID") != str(os.getpid()):
         return []
     count = environment.get("LISTEN_FDS", "")
     if not re.fullmatch(r"[0-9]{1,9}", count):
         raise StartError(f"LISTEN_FDS={count!r} is not a number; systemd sets it, do not set it by hand")
     names = environment.get("LISTEN_FDNAMES", "").split(":")
-    found: list[socket.socket] = []
-    for index in range(int(count)):
-        name = names[index] if index < len(names) and names[index] else "unnamed"
-        try:
-            found.append(inherited.listening_socket(_FIRST_FD + index, name))
-        except StartError:
-            for sock in found:
-                sock.close()
-            raise
-    return found
+    names += ["unnamed"] * (int(count) - len(names))
+    return [(_FIRST_FD + index, names[index] or "unnamed") for index in range(int(count))]
 
 
 def passed_admin(environment: Mapping[str, str], passed: list[socket.socket]) -> socket.socket | None:
@@ -101,6 +117,21 @@ class Notifier:
         if self.notices.is_connected:
             supervisor.turn_s_max = min(_STATUS_EVERY_NS / 1e9, self.notices.turn_s_max)
         return supervisor
+
+    def descriptor_store(self, environment: Mapping[str, str], carriers: list[int]) -> DescriptorStore:
+        """Return the descriptor store of the service; it keeps nothing if this process belongs to no service.
+
+        Only systemd knows whether the unit has a store; it says so from version 254 on (FDSTORE).
+        """
+        capacity = environment.get("FDSTORE", "")
+        is_told = re.fullmatch(r"[0-9]{1,9}", capacity) is not None
+        # NOTIFY_SOCKET alone may be that of a supervisor who never reads what comes with a descriptor.
+        is_main_process = self.notices.is_connected and (
+            is_told or environment.get("SYSTEMD_EXEC_PID") == str(os.getpid())
+        )
+        return DescriptorStore(
+            self.notices, carriers, int(capacity) if is_told else None, self._log, is_main_process=is_main_process
+        )
 
     def _ready(self, server: Server) -> None:
         self._server = server

@@ -148,6 +148,16 @@ Under
 and
 .BR master (8)
 it is refused.
+.SH RESTART UNDER SYSTEMD
+What is parked survives
+.BR "systemctl restart" ,
+if the unit sets
+.BR FileDescriptorStoreMax= ,
+and is closed by
+.BR "systemctl stop" .
+The old process leaves sockets that hold it in the descriptor store of its service, and the next process takes it back:
+each parked connection that is a TCP or UNIX socket and whose close does not wait, and each binding. Clients are
+disconnected. One entry of the store has 4048 connections or 8 MB of labels and properties.
 .SH SIGNALS
 .TP
 .BR SIGTERM ", " SIGINT

@@ -260,9 +260,9 @@ class Predecessor:
         self._send(attempt, Kind.COUNTS, snapshot.encode_counts(counts), [])
         for portion in snapshot.cut(clients, _client_bytes, self._portion):
             self._send_clients(attempt, portion)
-        for some in snapshot.cut(sessions, _session_bytes, self._portion):
+        for some in snapshot.cut(sessions, snapshot.session_bytes, self._portion):
             self._send(attempt, Kind.SESSIONS, snapshot.encode_sessions(some), [each.descriptor for each in some])
-        for bound in snapshot.cut(bindings, lambda each: len(each.destination) + len(each.properties)):
+        for bound in snapshot.cut(bindings, snapshot.binding_bytes):
             self._send(attempt, Kind.BINDINGS, snapshot.encode_bindings(bound), [])
         totals = {"listeners": len(places), "clients": len(clients), "sessions": len(sessions),
                   "bindings": len(bindings)}  # fmt: skip
@@ -337,7 +337,7 @@ class Predecessor:
         deadline_s = max(self._until_s, time.monotonic() + 1)
         back = self._exchange.take_back()
         try:
-            for some in snapshot.cut(back, _session_bytes, self._portion):
+            for some in snapshot.cut(back, snapshot.session_bytes, self._portion):
                 payload, descriptors = snapshot.encode_sessions(some), [each.descriptor for each in some]
                 attempt.channel.send(Kind.PUT_BACK, payload, descriptors, deadline_s)  # LIFE-11
             for client in self._exchange.movable:
@@ -383,7 +383,3 @@ def _connected(client: Client) -> Connected:
 
 def _client_bytes(client: Client) -> int:
     return len(client.unserved) + len(client.output)
-
-
-def _session_bytes(session: Session) -> int:
-    return len(session.endpoint) + len(session.properties)

@@ -66,6 +66,9 @@ class Kind(IntEnum):
     REFUSED = 11
     """Why the new process gives up, as a text."""
 
+    VOLUME = 12
+    """With a file that holds the messages of a volume (volume.py)."""
+
 
 class Header(NamedTuple):
     """What the bytes before a payload say."""
@@ -232,6 +235,16 @@ def decode_sessions(payload: bytes) -> list[Parked]:
     return list(map(Parked, endpoints, texts[1::2], *(numbers[column::5] for column in range(5))))
 
 
+def sessions_of(rows: Sequence[Parked], descriptors: Sequence[int]) -> list[Session]:
+    """Return the sessions that rows and as many descriptors are."""
+    return [
+        Session(endpoint, properties, descriptor, domain, user, pid, saved_ns, expiry_ns)
+        for (endpoint, properties, domain, user, pid, saved_ns, expiry_ns), descriptor in zip(
+            rows, descriptors, strict=True
+        )
+    ]
+
+
 def encode_bindings(bindings: Sequence[Binding]) -> bytes:
     """Return bindings as rows."""
     numbers = [number for each in bindings for number in (each.saved_ns, each.expiry_ns)]
@@ -292,6 +305,16 @@ def decode_counts(payload: bytes) -> dict[str, int]:
         return {name.decode(): int(count) for name, count in zip(texts[::2], texts[1::2], strict=True)}
     except UnicodeDecodeError:
         raise SnapshotError("a name is not text") from None
+
+
+def session_bytes(session: Session) -> int:
+    """Return how many bytes of text a session has."""
+    return len(session.endpoint) + len(session.properties)
+
+
+def binding_bytes(binding: Binding) -> int:
+    """Return how many bytes of text a binding has."""
+    return len(binding.destination) + len(binding.properties) + len(binding.endpoint.label)
 
 
 _Row = TypeVar("_Row")

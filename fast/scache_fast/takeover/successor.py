@@ -369,11 +369,6 @@ def _sessions(payload: bytes, descriptors: list[int]) -> list[Session]:
     rows = snapshot.decode_sessions(payload)
     if len(rows) > len(descriptors):
         raise SnapshotError(_TOO_FEW)
-    sessions = [
-        Session(endpoint, properties, descriptor, domain, user, pid, saved_ns, expiry_ns)
-        for (endpoint, properties, domain, user, pid, saved_ns, expiry_ns), descriptor in zip(
-            rows, descriptors, strict=False
-        )
-    ]
+    sessions = snapshot.sessions_of(rows, descriptors[: len(rows)])
     del descriptors[: len(sessions)]
     return sessions
