@@ -1,6 +1,6 @@
-"""What becomes of clients in the child of a fork: each gives up its copy of the connection and begins anew.
+"""Clients after a fork: in the child, each client closes its copy of the connection and begins anew.
 
-This happens at the fork and not at the next use, because the child's copy would hold the connection open after the
+This happens at the fork and not at the next use. Otherwise the child's copy would keep the connection open after the
 parent has closed its own.
 """
 

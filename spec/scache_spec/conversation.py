@@ -9,8 +9,8 @@ happen; code that brings such a pair about has a bug (KeyError). Below each row 
 CONN-14  When several clients have sent something at the same time, the server may serve them in any order. [FREE]
 
 FD-13  A find hands out the open file description that was saved: the same file, with its offset, status flags and
-options. The server never reads from it, writes to it or changes it. The one exception is a farewell (TTL-3), after
-which no client can find the session.
+options. The server never reads from that file, writes to it or changes it. The one exception is a farewell (TTL-3),
+after which no client can find the session.
 
 Sources: scache(8) and scache_clnt(3), the two sides of the conversation.
 """
@@ -153,8 +153,8 @@ byte that carries exactly one descriptor. The value of that byte is NUL.
 """
 
 TRANSITIONS[State.READY, Input.OTHER_LIST] = Transition(State.REQUEST, Action.PUT_BACK, "FD-7")
-"""FD-7  Where "ready" is awaited, any other list is discarded without a reply, and the session is put back. A Postfix
-server closes the session. [BEYOND]
+"""FD-7  Where "ready" is awaited, any other list, even a request or an empty list, is discarded without a reply, and
+the session is put back. A Postfix server closes the session. [BEYOND]
 """
 
 TRANSITIONS[State.SENDING, Input.SENT] = Transition(State.RECEIVED, Action.LET_GO, "FD-8")
@@ -165,9 +165,9 @@ is lost with it. A Postfix server keeps its copy until "received" has come. [BEY
 
 TRANSITIONS[State.RECEIVED, Input.DUMMY_LIST] = Transition(State.REQUEST, Action.IGNORE, "FD-9")
 TRANSITIONS[State.RECEIVED, Input.OTHER_LIST] = Transition(State.REQUEST, Action.IGNORE, "FD-9")
-"""FD-9  The next list that a client sends after it was sent a descriptor is "received": it says that the client has the
-descriptor. The server discards "received" without a reply, whatever it holds, even if it is a request. A client may
-send "received" together with its next request.
+"""FD-9  The next list after "ready" is "received": it says that the client has the descriptor. The server discards
+"received" without a reply, whatever it holds, even if it is a request. A client may send "received" together with its
+next request.
 """
 
 TRANSITIONS[State.REQUEST, Input.GONE] = Transition(State.CLOSED, Action.FORGET, "CONN-11")

@@ -78,8 +78,8 @@ def on_connect(server: Server, client_id: ClientId, user: UserId | None = None) 
     anything before. The greeting is the attribute list `protocol=connection_cache_protocol`.
 
     LIMIT-5  A server has at most `clients_max` clients. One client more is disconnected at once, without a greeting. A
-    client counts from the moment at which the server accepts it until the server has disconnected it or has read its
-    end of file. [BEYOND]
+    client counts from the moment at which the server accepts it until the server has disconnected it or has read the
+    end of its stream. [BEYOND]
 
     LIMIT-12  A user has at most `clients_per_user_max` clients. One client more of that user is disconnected at once,
     without a greeting. The server may exempt users from this limit. [BEYOND] [FREE]
@@ -207,8 +207,9 @@ def on_timeouts(server: Server) -> Outcome:
 
     LIMIT-7  A client that leaves a step unfinished for `ipc_timeout_s` seconds is disconnected. There are four kinds of
     step: an attribute list, from its first byte to its last; the wait for the descriptor of a save_endp; the wait for
-    "ready" or for "received"; and pending output (LIMIT-6). When one step ends and another is unfinished, the time of
-    the other begins. A client is at rest when no step is unfinished, and may stay at rest for ever. Before the server
+    "ready" or for "received"; and pending output (LIMIT-6). A further byte of a list, or a part of the output that the
+    socket takes, does not begin the time of a step anew. When one step ends and another is unfinished, the time of the
+    other begins. A client is at rest when no step is unfinished, and may stay at rest for ever. Before the server
     disconnects a client for its time, it reads what has come from that client, also when the server itself was stopped
     for longer than `ipc_timeout_s`. [BEYOND]
     """

@@ -1,4 +1,4 @@
-"""Cases: the four requests, asked for properly, and each of their replies to the letter."""
+"""Cases: the four requests, well formed, and each of their replies to the last byte."""
 
 from scache_conformance.suite.client import Client
 from scache_conformance.suite.lab import Lab
@@ -10,7 +10,7 @@ from scache_conformance.wire.lists import Attribute, Attributes
 from scache_conformance.wire.unmet import Unmet
 
 LONG_BYTES = 5_000
-"""Far above what Postfix sends (1 000), with three of them far below any sane limit of a list."""
+"""Far above what Postfix sends (1 000). A list with three values of this size is far below any sane limit."""
 
 
 def _require_reply(peer: Client, status: bytes, *properties: bytes) -> None:

@@ -1,7 +1,7 @@
-"""Cases: what time brings in real time, where all other cases have a virtual clock.
+"""Cases in real time: timers of a server, when the other cases run on a virtual clock.
 
-A server looks at a virtual clock again and again, and its own timers are never tried so. Each of these is another case,
-or a longer one, on a server that has the machine's clock.
+A server with a virtual clock reads that clock again and again, so its real timers are never tried. Each case here is
+another case, or a longer form of it, on a server that uses the machine's clock.
 """
 
 from scache_conformance.cases import deaths, life, stats

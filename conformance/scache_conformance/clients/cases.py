@@ -26,12 +26,12 @@ FIND: Final = f"find_endp {ENDPOINT}"
 FIND_DEST: Final = f"find_dest {DESTINATION}"
 
 TRIED_AGAIN_WITHIN_S: Final = 0.3
-"""How long a further connection is waited for. Arbitrary."""
+"""How long a case waits for the client to connect again. Arbitrary."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientCase:
-    """One case; `words` are what the client may say of its steps, in their order."""
+    """One case. `words` are the results that the client may report for each step of its script, in order."""
 
     slug: str
     title: str

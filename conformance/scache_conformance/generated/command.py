@@ -1,7 +1,6 @@
-"""The command's side of generated runs: lockstep, histories, traces.
+"""The commands for generated runs (lockstep, histories, traces): what they print, and their exit status.
 
-What is said of them on a terminal, and what that means for the exit status. Hypothesis, which makes up the runs of
-lockstep, is imported when it is asked for.
+Hypothesis, which makes up the runs of lockstep, is imported only for these runs.
 """
 
 import sys
@@ -18,17 +17,17 @@ from scache_conformance.servers.unavailable import Unavailable
 from scache_conformance.suite.verdicts import Exit
 
 STEPS: Final = 20_000
-"""How many steps of lockstep there are unless told otherwise: a minute or less."""
+"""The default number of lockstep steps: a minute or less."""
 
 HISTORIES: Final = 1_000
-"""How many histories there are unless told otherwise."""
+"""The default number of histories."""
 
 DIVERGENCES_MAX: Final = 10
-"""How many divergences from traces are shown before the rest is left alone. Arbitrary."""
+"""After how many divergences the replay of traces ends. Arbitrary."""
 
 
 class Progress:
-    """How far a long run has come, on standard error: over its own line on a terminal, else a line now and then."""
+    """The progress of a long run, on standard error: one line that changes on a terminal, else a line every 10 s."""
 
     def __init__(self, what: str, unit: str, total: int | None = None) -> None:
         """Say what begins."""
@@ -38,7 +37,7 @@ class Progress:
         self._write(f"{what}\n")
 
     def __call__(self, done: int) -> None:
-        """Say how many there are, not too often."""
+        """Show how many are done, if the last time was long enough ago."""
         now_s = time.monotonic()
         if now_s - self._shown_s >= (0.1 if self._is_terminal else 10.0):
             self._shown_s = now_s

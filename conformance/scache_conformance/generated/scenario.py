@@ -1,6 +1,6 @@
-"""What generated clients have done so far, what the specification makes of it, and what one of them may do next.
+"""What generated clients have done so far, the state of the specification after it, and what a client may do next.
 
-The specification's own state is at hand, so that a rule can ask for what is there, or was.
+Rules see the state of the specification, so that they can ask for sessions that are in the cache or were in it.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,8 @@ LAST_CLIENT: Final = "Z"
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The labels and properties of a run: few, so that they meet; a destination has the label of an endpoint."""
+    """The labels and properties of a run. They are few, so that clients use the same. One label names an endpoint and a
+    destination."""
 
     endpoints: tuple[bytes, ...]
     destinations: tuple[bytes, ...]
@@ -48,7 +49,7 @@ class Names:
 
 @dataclass(slots=True)
 class Scenario:
-    """Clients, what they did so far, and what the specification makes of it. Everybody is connected at the start."""
+    """All clients, what they did so far, and the state after it. All are connected at the start."""
 
     names: Names
     limits: Limits
@@ -60,7 +61,7 @@ class Scenario:
     server: Server = field(init=False)
 
     def __post_init__(self) -> None:
-        """Let everybody connect."""
+        """Connect all clients."""
         self.server = oracle.start(self.limits)
         for client in CLIENTS:
             self.take(Connect(client))
@@ -71,7 +72,7 @@ class Scenario:
         self.steps.append(TraceStep(step, outcome))
 
     def is_in(self, client: str, state: State) -> bool:
-        """Tell whether it is a client's turn in this state of its conversation, with nothing half written."""
+        """Tell whether the server waits for a client in this state, with no list half written."""
         seen = self.server.clients[oracle.client_id(client)]
         return seen.state is state and not seen.unread
 
@@ -88,7 +89,7 @@ class Scenario:
             self.take(Tick(seconds))
 
     def tear_down(self) -> None:
-        """Let everybody hang up, take out what is left, and let all else expire."""
+        """Hang up all clients, find every session that is left, and let all bindings expire."""
         for client in CLIENTS:
             self.take(HangUp(client))
         self.take(Connect(LAST_CLIENT))
@@ -131,7 +132,7 @@ class Turn:
         return self.drawn_from(self.scenario.names.destinations)
 
     def ttl_s(self) -> int:
-        """Draw a ttl: short, exact, above the limit; one that never ends where time cannot be moved."""
+        """Draw a ttl: short, at the limit or above it. Without a clock it is the limit, so that nothing expires."""
         limit_s = self.scenario.limits.ttl_limit_s
         ttls_s = (1, limit_s, limit_s + 1, 2_147_483_647, max(1, limit_s - 1))
         return self.drawn_from(ttls_s) if self.scenario.has_clock else limit_s
@@ -154,7 +155,7 @@ class Turn:
         self.scenario.take(FindDest(self.client, destination))
 
     def send(self, data: bytes, descriptor_count: int = 0) -> None:
-        """Write bytes at once; so many descriptors of new sessions ride on the first."""
+        """Send bytes in one write, and with the first byte so many descriptors of new sessions."""
         sessions = tuple(self.scenario.new_session() for _ in range(descriptor_count))
         self.scenario.take(Send(self.client, data, sessions))
 
@@ -169,11 +170,11 @@ class Turn:
         self.send(self.scenario.unwritten.pop(self.client))
 
     def find_of_nothing(self) -> bytes:
-        """Return a find that misses: its reply tells that everything before it has been served."""
+        """Return a find that misses. Its reply says that everything before it was served."""
         return lists.find_endp(self.scenario.names.nobodys)
 
     def reconnect(self) -> None:
-        """Hang up, whatever the client was in the middle of, and come again."""
+        """Hang up, whatever the client left unfinished, and connect again."""
         self.scenario.unwritten.pop(self.client, None)
         self.scenario.take(HangUp(self.client))
         self.scenario.take(Connect(self.client))

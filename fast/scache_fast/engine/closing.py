@@ -17,8 +17,8 @@ from scache_fast.engine.log import Log
 class Job:
     """Descriptors to be closed.
 
-    `user` is the uid whose process passed them, or -1 for what is the server's own. `endpoint` is set for a session
-    that expired or is flushed: its peer may be owed a farewell.
+    `user` is the uid whose process passed them, or -1 for descriptors of the server itself. `endpoint` is set for a
+    session that expired or is flushed: its peer may get a farewell.
     """
 
     __slots__ = ("descriptors", "endpoint", "is_done", "is_unwanted", "user")
@@ -28,30 +28,30 @@ class Job:
     ) -> None:
         self.descriptors = descriptors
         self.is_unwanted = is_unwanted
-        """A client passed them for nothing, and waits until they are closed."""
+        """They came where none was awaited. The client that passed them is not read from until they are closed."""
         self.user = user
         self.endpoint = endpoint
         self.is_done = False
-        """Set by the closer when nobody has to wait for it any more: all are closed, or stay open for good."""
+        """Set by the closer when no client has to wait any more: all are closed, or some stay open for good."""
 
 
 class Closer(Protocol):
-    """Takes jobs, and never waits in doing so."""
+    """Takes jobs without waiting."""
 
     @property
     def refused_users(self) -> frozenset[int]:
-        """Return the users whose files never stopped closing: nothing more of theirs is parked."""
+        """Return the users whose saves are refused, because closing their files has not ended."""
 
     @property
     def crowded_users(self) -> frozenset[int]:
-        """Return the users of whom so many descriptors wait to be closed that nothing is read from them meanwhile."""
+        """Return the users with so many descriptors to be closed that their clients are not read from meanwhile."""
 
     def close(self, job: Job) -> None:
-        """Close what the job names, at once or later. Never raises."""
+        """Close the descriptors of the job, at once or later. Never raises."""
 
 
 Farewell = Callable[[int, bytes], None]
-"""Says goodbye on a descriptor of an endpoint label, without waiting for room."""
+"""Sends the farewell of an endpoint label on a descriptor, without waiting for room."""
 
 
 class CloseAtOnce:
@@ -65,14 +65,14 @@ class CloseAtOnce:
         self._farewell = farewell
 
     def close(self, job: Job) -> None:
-        """Close what the job names."""
+        """Close the descriptors of the job."""
         for descriptor in job.descriptors:
             part_with(descriptor, job, self._farewell, self._log)
         job.is_done = True
 
 
 def part_with(descriptor: int, job: Job, farewell: Farewell | None, log: Log) -> None:
-    """Say the farewell that is due on one descriptor of a job, if any is, and close it. Never raises; may wait."""
+    """Send the farewell of one descriptor of a job, if there is one, and close it. Never raises; may block."""
     try:
         try:
             if farewell is not None and job.endpoint is not None:

@@ -16,10 +16,8 @@ Guarantees:
   Closing a passed file may block, so the closer does it (closing.py).
 * No exception leaves the loop. An exception that nobody foresaw ends the client, the session or the callback that it
   came from. It is logged and counted (faults.py), and the loop goes on.
-* A full descriptor table ends nothing. Accepting pauses (accepting.py), and connected clients are served on.
-* There is no turn without work, because the time-out of the wait is the next instant at which something is due. Two
-  exceptions: one turn in each `ipc_timeout_s` looks for unfinished steps, because the begin of a step is kept with its
-  client and in no order; and there is one turn in each `_WAIT_S_MAX`.
+* There is no turn without work, because the wait ends when something is due. Two exceptions: one turn in each
+  `ipc_timeout_s`, which looks for unfinished steps, and one turn in each `_WAIT_S_MAX`.
 
 Races:
 

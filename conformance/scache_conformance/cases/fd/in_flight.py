@@ -1,4 +1,4 @@
-"""Cases: descriptors that were sent and are not read, and control data of other kinds."""
+"""Cases: descriptors in flight (sent and not read yet), and control data that is no descriptor."""
 
 import os
 import socket
@@ -16,13 +16,13 @@ from scache_conformance.wire.lists import DONE, DUMMY_LIST, FAILED
 from scache_conformance.wire.unmet import Unmet
 
 CLIENTS = 24
-"""So many find at once. Arbitrary: more than twice `IN_FLIGHT_MAX`."""
+"""How many clients find at once. Arbitrary: more than twice `IN_FLIGHT_MAX`."""
 
 IN_FLIGHT_MAX = 8
-"""So many descriptors the server's user may have in flight. Arbitrary."""
+"""How many descriptors the server's user may have in flight. Arbitrary."""
 
 _MAY_HAVE_ANY_IN_FLIGHT = 1 << 21 | 1 << 24
-"""CAP_SYS_ADMIN and CAP_SYS_RESOURCE: who has one of them is not limited."""
+"""CAP_SYS_ADMIN and CAP_SYS_RESOURCE: the kernel does not limit a process that has one of them."""
 
 
 @case("fd/one-in-flight", "FD-14", "CONN-3", level=Level.SHOULD)

@@ -26,7 +26,7 @@ OPTIONS = {
     "TCP_NODELAY": (_TCP, socket.TCP_NODELAY, _ON),
     "TCP_KEEPIDLE": (_TCP, socket.TCP_KEEPIDLE, struct.pack("i", 77)),
 }
-"""What is set on the connection before it is passed, or is not, and must be so afterwards."""
+"""Options that are set before the connection is passed, or are left unset, and must not have changed afterwards."""
 
 
 def _state_of(connection: socket.socket) -> dict[str, object]:
@@ -39,7 +39,7 @@ def _state_of(connection: socket.socket) -> dict[str, object]:
 
 
 Use = Callable[[Lab, Client, int], None]
-"""Has a server do something with a descriptor."""
+"""Makes a server do something with a descriptor."""
 
 
 def _expire(lab: Lab, peer: Client, fd: int) -> None:

@@ -1,4 +1,4 @@
-"""Cases: descriptors that ride where none belongs: each is closed, and what it rode on is served."""
+"""Cases: descriptors that come with bytes that carry none: each is closed, and the bytes are served."""
 
 from scache_conformance.suite.lab import Lab
 from scache_conformance.suite.registry import add, case
