@@ -41,45 +41,60 @@ from scache_conformance.suite.verdicts import Exit, exit_status
 from scache_conformance.watch import command as watch
 from scache_conformance.wire.unmet import Unmet
 
-NAME: Final = "scache-conformance - hold a shared connection cache server against its specification"
+NAME: Final = "scache-conformance - test a shared connection cache server against its specification"
 
 DESCRIPTION: Final = """\
 DESCRIPTION
-  Tries a shared connection cache server, in whatever language, over its socket, clause by clause.
-  A case is MUST (every server does so: one that does not costs other clients their connections or
-  their time), SHOULD (this specification asks for it; a server that does not costs only the client
-  that asks for it) or INFO (what the server does is written down). Its verdict
-  is PASS, FAIL, SKIP, INFO or ERROR; XFAIL is a failure that was expected, XPASS one that was
-  expected and did not come.
+  Tests a shared connection cache server over its socket, clause by clause. The server may be written in
+  any language.
+
+  Each case has a level:
+    MUST    demanded of every server: a failure costs other clients their connections or their time
+    SHOULD  demanded by the specification: a failure harms only the client that makes the request
+    INFO    nothing is demanded; the report shows what the server does
+
+  Each case gets a verdict:
+    PASS    the server does what the clause says
+    FAIL    the server does something else
+    XFAIL   the server fails, as expected (--expect-fail)
+    XPASS   the server passes, but was expected to fail; this counts as a failure
+    SKIP    the case was not possible; the reason says what is missing
+    INFO    what the server does
+    ERROR   no verdict: the server ended during the case or did not start, or the suite failed
 """
 
 EPILOG: Final = """\
 SUBCOMMANDS
   report RUN.json… [--html FILE] [--markdown FILE]
-                        the matrix clauses by servers of several runs
-  clause ID             a clause, its cases, and what the published servers do
+                        write a matrix of clauses and servers, from several runs
+  clause ID             show a clause, its cases, and what the published servers do
   client --exec 'COMMAND {socket} {script}'
-                        hold a client against the specification: the suite is the server
+                        test a client; the suite acts as the server
   watch --listen A --connect B
-                        stand between any clients and any server: show what they say, judge both
-  traces [FILE]         write every transition of the small scope as NDJSON, for tests in any language
-  replay FILE           play such a file on a server, plugged in as above
+                        pass on the traffic between clients and a server, show it, and judge both sides
+  traces [FILE]         write every transition of a small scope as NDJSON, for tests in any language
+  replay FILE           play such a file on a server
+
+  'scache-conformance SUBCOMMAND --help' explains a subcommand.
 
 PLACEHOLDERS IN A COMMAND
-  {socket}   where to serve
-  {clock}    a clock file, as --clock-file describes it, or nothing: then the server has the machine's
-             clock, so that its timers are tried; the server looks into the file at least ten times
-             a second, and measures everything by it: lifetimes, time-outs, idleness, statistics
-  and each limit, with what it stands for where a case needs no other; --limit NAME=N changes it:
+  {socket}   the path of the socket on which the server must listen
+  {clock}    the path of a clock file (see --clock-file), or an empty word. With a clock file, the server
+             reads it at least ten times a second and uses it for lifetimes, time-outs, idleness and
+             statistics. With an empty word, it uses the machine's clock, so that its timers are tested
+
+  The other placeholders are limits. Their usual values are below; some cases use other values, and
+  --limit NAME=N changes them:
 %(limits)s
 
-  --exec runs the command without a shell: quotes are honoured; $VARIABLES, pipes and redirections are
-  not. Use sh -c '…' for them. The clock file is changed in place: map it or read it at each look.
+  --exec runs the command without a shell. Quotes have their usual meaning; variables, pipes and
+  redirections do not. For these, use sh -c '…'. The suite changes the clock file in place: map it, or
+  read it each time.
 
 EXIT STATUS
-  0   no MUST fails, but for those that are expected to (with --strict: no SHOULD either)
-  1   a case fails, or passes that was expected to fail
-  2   no verdict: nothing was tried, the server died or could not be started, the command line is wrong
+  0   no MUST case fails, except expected failures (with --strict: no SHOULD case either)
+  1   a case fails, or an expected failure passes
+  2   no verdict: no case was run, the server ended or did not start, or the command line is wrong
 
 EXAMPLES
   scache-conformance --postfix --expect-fail postfix-scache
@@ -96,7 +111,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     """End the run, and see to it: a server that was started, and its folder, must not outlive the suite."""
     for each in _ENDING:
         signal.signal(each, signal.SIG_IGN)
-    _no_verdict("interrupted, ending what was started")
+    _no_verdict("interrupted; ending the servers that were started")
     raise KeyboardInterrupt
 
 
@@ -156,10 +171,12 @@ def run(words: Sequence[str]) -> Exit:
         return _no_verdict(str(error))
     if options.model is not None or options.histories is not None:
         if any(_reports_of(options)) or options.run or options.clause or options.expect_fail:
-            return _no_verdict("--model and --histories run instead of the cases: no reports, choices or expectations")
+            return _no_verdict(
+                "--model and --histories run instead of the cases: leave out reports, --run, --clause and --expect-fail"
+            )
         return _generate(target, options)
     if not cases:
-        return _no_verdict("no case fits: --list names them all")
+        return _no_verdict("no case matches --run and --clause: --list shows all cases")
     terminal = Terminal(sys.stdout, len(cases), verbose=options.verbose)
     try:
         with target:
@@ -193,9 +210,10 @@ def _generate(target: Target, options: argparse.Namespace) -> Exit:
 def export_traces(words: Sequence[str]) -> Exit:
     """Write traces."""
     parser = argparse.ArgumentParser(
-        prog="scache-conformance traces", description="Write every transition of the small scope as NDJSON."
+        prog="scache-conformance traces",
+        description="Write every transition of a small scope as NDJSON, for tests in any language.",
     )
-    parser.add_argument("file", metavar="FILE", nargs="?", type=Path, help="default: standard output")
+    parser.add_argument("file", metavar="FILE", nargs="?", type=Path, help="file to write (default: standard output)")
     path = parser.parse_args(words).file
     try:
         _insist_on_writable(path)
@@ -206,8 +224,8 @@ def export_traces(words: Sequence[str]) -> Exit:
 
 def replay(words: Sequence[str]) -> Exit:
     """Play traces on a server."""
-    parser = argparse.ArgumentParser(prog="scache-conformance replay", description="Play traces on a server.")
-    parser.add_argument("file", metavar="FILE", type=Path, help="NDJSON, as `traces` and --save-trace write it")
+    parser = argparse.ArgumentParser(prog="scache-conformance replay", description="Play a file of traces on a server.")
+    parser.add_argument("file", metavar="FILE", type=Path, help="file that `traces` or --save-trace has written")
     plug.add_options(parser)
     options = parser.parse_args(words)
     try:
@@ -219,8 +237,10 @@ def replay(words: Sequence[str]) -> Exit:
 
 def report(words: Sequence[str]) -> Exit:
     """Write reports on several runs."""
-    parser = argparse.ArgumentParser(prog="scache-conformance report", description="The matrix clauses by servers.")
-    parser.add_argument("runs", metavar="RUN.json", nargs="+", type=Path, help="what --json wrote")
+    parser = argparse.ArgumentParser(
+        prog="scache-conformance report", description="Write a matrix of clauses and servers, from several runs."
+    )
+    parser.add_argument("runs", metavar="RUN.json", nargs="+", type=Path, help="file that --json has written")
     _add_matrix_options(parser)
     options = parser.parse_args(words)
     if options.html is None and options.markdown is None:
@@ -259,25 +279,25 @@ def parser_of_runs() -> argparse.ArgumentParser:
     _add_choice_options(parser)
     _add_generated_options(parser)
     verdict = parser.add_argument_group("what counts")
-    verdict.add_argument("--strict", action="store_true", help="a SHOULD that fails counts, too")
-    verdict.add_argument("--fail-fast", action="store_true", help="the first failure that counts ends the run")
+    verdict.add_argument("--strict", action="store_true", help="a failure of a SHOULD case counts too")
+    verdict.add_argument("--fail-fast", action="store_true", help="end the run at the first failure that counts")
     verdict.add_argument(
         "--expect-fail",
         metavar="FILE",
         type=expectations.find,
-        help="failures that are known, with their reasons; strict in both ways. postfix-scache names the list of "
-        "scache(8)'s that comes with the suite",
+        help="file of expected failures, with their reasons. An expected failure that passes counts as a failure. "
+        "postfix-scache is the list for Postfix's scache(8) that comes with the suite",
     )
     reports = parser.add_argument_group("reports")
     reports.add_argument(
         "-v",
         "--verbose",
         action="store_true",
-        help="name every case while the run goes on, and show every failure in full at its end",
+        help="show each result during the run, and every failure in full at the end",
     )
-    reports.add_argument("--json", metavar="FILE", type=Path, help="everything, also what `report` reads")
-    reports.add_argument("--junit", metavar="FILE", type=Path, help="JUnit XML, for continuous integration")
-    reports.add_argument("--tap", metavar="FILE", type=Path, help="Test Anything Protocol 14")
+    reports.add_argument("--json", metavar="FILE", type=Path, help="all results as JSON; `report` reads this file")
+    reports.add_argument("--junit", metavar="FILE", type=Path, help="results as JUnit XML, for continuous integration")
+    reports.add_argument("--tap", metavar="FILE", type=Path, help="results in the Test Anything Protocol, version 14")
     _add_matrix_options(reports)
     return parser
 
@@ -289,35 +309,39 @@ def _limits() -> str:
 
 def _add_choice_options(parser: argparse.ArgumentParser) -> None:
     choice = parser.add_argument_group("which cases (default: all)")
-    choice.add_argument("--run", metavar="GLOB", action="append", default=[], help="those of such slugs; repeatable")
     choice.add_argument(
-        "--clause", metavar="ID", action="append", default=[], help="those of this clause; repeatable", type=str.upper
+        "--run", metavar="GLOB", action="append", default=[], help="cases whose name matches this pattern; repeatable"
     )
-    choice.add_argument("--list", action="store_true", help="name them, try nothing; needs no server")
+    choice.add_argument(
+        "--clause", metavar="ID", action="append", default=[], help="cases of this clause; repeatable", type=str.upper
+    )
+    choice.add_argument("--list", action="store_true", help="list the cases, and run none; needs no server")
 
 
 def _add_generated_options(parser: argparse.ArgumentParser) -> None:
     made_up = parser.add_argument_group("generated runs, instead of cases")
     made_up.add_argument(
         "--model", metavar="STEPS", nargs="?", const=generated.STEPS, type=int,
-        help=f"so many steps in lockstep with the specification (default: {generated.STEPS})",
+        help=f"compare this many random steps with the specification (default: {generated.STEPS})",
     )  # fmt: skip
     made_up.add_argument(
         "--histories", metavar="N", nargs="?", const=generated.HISTORIES, type=int,
-        help=f"so many concurrent histories, judged for linearizability (default: {generated.HISTORIES})",
+        help=f"check this many runs of concurrent clients for linearizability (default: {generated.HISTORIES})",
     )  # fmt: skip
-    made_up.add_argument("--seed", metavar="N", type=int, help="make up the same runs again (default: any)")
-    made_up.add_argument("--save-trace", metavar="FILE", type=Path, help="where --model writes a run that fails")
+    made_up.add_argument("--seed", metavar="N", type=int, help="repeat the runs of this seed (default: a random seed)")
+    made_up.add_argument(
+        "--save-trace", metavar="FILE", type=Path, help="file to which --model writes a run that fails"
+    )
     made_up.add_argument(
         "--sequential",
         action="store_true",
-        help="one dance at a time, for servers that block; the installed scache's default",
+        help="run one dance at a time, for servers that block; the default for the installed scache(8)",
     )
 
 
 def _add_matrix_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    parser.add_argument("--html", metavar="FILE", type=Path, help="the matrix clauses by servers as one HTML file")
-    parser.add_argument("--markdown", metavar="FILE", type=Path, help="the same as Markdown")
+    parser.add_argument("--html", metavar="FILE", type=Path, help="matrix of clauses and servers, as one HTML file")
+    parser.add_argument("--markdown", metavar="FILE", type=Path, help="matrix of clauses and servers, as Markdown")
 
 
 def _list(parser: argparse.ArgumentParser, words: Sequence[str]) -> Exit:
@@ -337,12 +361,12 @@ def _list(parser: argparse.ArgumentParser, words: Sequence[str]) -> Exit:
     for clause in options.clause:
         if clause in UNOBSERVABLE:
             print(f"{clause} has no case: {UNOBSERVABLE[clause]}")
-    return Exit.GOOD if cases else _no_verdict("no case fits")
+    return Exit.GOOD if cases else _no_verdict("no case matches --run and --clause: --list alone shows all cases")
 
 
 def _chosen(options: argparse.Namespace) -> tuple[Case, ...]:
     if unknown := [clause for clause in options.clause if clause not in CLAUSES]:
-        raise ValueError(f"--clause {unknown[0]}: there is none; they are {', '.join(CLAUSES)}")
+        raise ValueError(f"--clause {unknown[0]}: there is no such clause; write one of {', '.join(CLAUSES)}")
     return choose(all_cases(), options.run, options.clause)
 
 
@@ -374,7 +398,7 @@ def _insist_on_writable(path: Path | None) -> None:
         try:
             path.open("ab").close()
         except OSError as error:
-            raise ValueError(f"cannot write {path}: {error.strerror}") from error
+            raise ValueError(f"cannot write {path}: {error.strerror}; choose another file") from error
 
 
 def _write_reports(options: argparse.Namespace, done: runs.Run) -> None:

@@ -21,22 +21,28 @@ EXPORTER_ADDRESS: Final = "127.0.0.1:9783"
 TTL_S: Final = 60
 
 _DESCRIPTION: Final = r"""
-Watch and steer a shared connection cache, and park and find connections from a shell.
+Watch and control a shared connection cache (scached), and park and find connections from a shell.
 
-A try-out, with a server on ./cache.sock (scached --listen cache.sock --ttl-limit 10m --admin admin.sock):
+To try it, start a server in one terminal:
+
+  scached --listen cache.sock --admin admin.sock --ttl-limit 10m
+
+and type in another terminal, in the same folder:
 
   scachectl echo &
-  scachectl park --socket cache.sock demo 127.0.0.1:7007
-  scachectl list --admin admin.sock
-  scachectl find-endp --socket cache.sock --send hello --again 60 demo
-  scachectl find-endp --socket cache.sock --send 'hello again' demo
+  scachectl --socket cache.sock park demo 127.0.0.1:7007
+  scachectl --admin admin.sock list
+  scachectl --socket cache.sock find-endp --send hello --again 60 demo
+  scachectl --socket cache.sock find-endp --send 'hello again' demo
 
-Each command is a process of its own, and all the lines go over one TCP connection.
+Each command is a separate process, and all of them use one TCP connection.
+'scachectl COMMAND --help' explains a command.
 """
 
 _EPILOG: Final = (
     r"""
-Labels, globs, properties and text may hold \n \t \r \\ and \xNN: 'smtp\n127.0.0.1\n25\n0\n'.
+In labels, patterns, properties and texts, write \n \t \r \\ and \xNN for special bytes: 'smtp\n127.0.0.1\n25\n0\n'.
+
 """
     + exits.HELP
 )
@@ -44,16 +50,20 @@ Labels, globs, properties and text may hold \n \t \r \\ and \xNN: 'smtp\n127.0.0
 _CACHE: Final = frozenset({"save-endp", "save-dest", "find-endp", "find-dest", "park"})
 
 _PLAIN: Final = {
-    "version": "which server this is",
-    "stats": "gauges and counters",
-    "clients": "who is connected",
-    "limits": "each limit, and how much of it is used",
-    "pause": "refuse saves",
-    "resume": "take saves again",
-    "drain": "refuse saves, and end the server once nothing is parked",
-    "reload": "have the settings read again",
-    "takeover": "refused: a takeover begins with the start of scached --takeover",
+    "version": ("show the version and the form of the server", ""),
+    "stats": ("show gauges and counters", "Counters begin at 0 when the server starts."),
+    "clients": ("show the connected clients", "Each has its user, its process, and the step in which it is."),
+    "limits": ("show each limit, how much of it is used, and how often it was reached", ""),
+    "pause": ("refuse saves", "Finds are served. 'scachectl resume' undoes it."),
+    "resume": ("accept saves again", "It undoes 'scachectl pause' and 'scachectl drain'."),
+    "drain": ("refuse saves, and end the server as soon as nothing is parked", "'scachectl resume' undoes it."),
+    "reload": (
+        "make the server read its settings again",
+        "If any setting is wrong, none changes. The answer says which settings changed and which need a restart.",
+    ),
+    "takeover": ("always refused: use 'scached --takeover'", "It starts a new server in place of the running one."),
 }
+"""What each verb without options does, in short, and what else to know of it."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -87,7 +97,7 @@ def _run(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     if options.command not in _CACHE:
         return watching.run(options)
     if not options.socket:
-        parser.error(f"which server? Say --socket PATH, or set {SOCKET_VARIABLE}")
+        parser.error(f"no server is named: add --socket PATH, or set the variable {SOCKET_VARIABLE}")
     with Client(options.socket, timeout_s=options.timeout) as client:
         return _ask_cache(client, options)
 
@@ -96,7 +106,9 @@ def _tell_metrics(options: argparse.Namespace) -> int:
     try:
         from scache_ctl import exporter  # here, as it takes a library that nothing else needs
     except ImportError:
-        raise ValueError("metrics need the library prometheus-client: pip install 'scached[metrics]'") from None
+        raise ValueError(
+            "metrics need the Python package prometheus-client: install it (pip install prometheus-client)"
+        ) from None
     if options.command == "exporter":
         return exporter.serve(options.listen, options.admin, options.timeout)
     return exporter.print_once(options.admin, options.timeout, options.output)
@@ -117,7 +129,7 @@ def _ask_cache(client: Client, options: argparse.Namespace) -> int:
         case "park":
             return by_hand.park(client, options.endpoint, options.address, options.ttl, options.properties)
         case command:
-            raise ValueError(f"{command} is no command")
+            raise ValueError(f"{command} is not a command")
 
 
 def parser_of_all() -> argparse.ArgumentParser:
@@ -132,101 +144,138 @@ def parser_of_all() -> argparse.ArgumentParser:
         timeout=TIMEOUT_S,
         json=False,
     )
-    common = _common()
-    _add_common(parser)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_common(parser, frozenset(_COMMON))
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
 
-    def add(name: str, text: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=text, description=f"{name}: {text}.", parents=[common])
+    def add(name: str, text: str, more: str = "") -> argparse.ArgumentParser:
+        description = f"{text[0].upper()}{text[1:]}. {more}".strip()
+        command = commands.add_parser(name, help=text, description=description)
+        _add_common(command, _OF_USE.get(name, _OF_THE_CACHE if name in _CACHE else _OF_THE_ADMIN))
+        return command
 
-    for name, text in _PLAIN.items():
-        add(name, text)
-    _add_choice(add("list", "what is parked")).add_argument(
-        "--properties", action="store_true", help="tell the properties too"
+    for name, (text, more) in _PLAIN.items():
+        add(name, text, more)
+    _add_choice(add("list", "show what is parked")).add_argument(
+        "--properties", action="store_true", help="show the properties too"
     )
-    _add_choice(add("flush", "remove what is parked; without --label and --glob all of it"))
-    add("loglevel", "have each request logged, or not").add_argument("level", choices=["normal", "verbose"])
+    _add_choice(add("flush", "remove what is parked", "Without --label and --glob, all of it is removed."))
+    add("loglevel", "log each request (verbose), or not (normal)").add_argument("level", choices=["normal", "verbose"])
 
-    live = add("top", "a live view; q ends it")
-    live.add_argument("--interval", metavar="SECONDS", type=_timeout, default=2.0, help="default: %(default)g")
-    live.add_argument("--count", metavar="N", type=int, default=0, help="end after so many pictures")
-    add("exporter", "serve metrics to Prometheus").add_argument(
-        "--listen", metavar="HOST:PORT", type=_address, default=EXPORTER_ADDRESS, help="default: %(default)s"
-    )
-    add("metrics", "print metrics once").add_argument(
-        "--output", metavar="FILE", type=Path, help="replace a file instead, for node_exporter's textfile collector"
-    )
+    live = add("top", "show a live view", "q ends it.")
+    live.add_argument("--interval", metavar="SECONDS", type=_timeout, default=2.0,
+                      help="time between two pictures (default: %(default)g)")  # fmt: skip
+    live.add_argument("--count", metavar="N", type=int, default=0, help="end after N pictures")
+    add("exporter", "serve metrics to Prometheus", "Ctrl-C ends it.").add_argument(
+        "--listen", metavar="HOST:PORT", type=_address, default=EXPORTER_ADDRESS,
+        help="address of the HTTP server (default: %(default)s)",
+    )  # fmt: skip
+    add("metrics", "print metrics for Prometheus once").add_argument(
+        "--output", metavar="FILE", type=Path,
+        help="write them to this file instead, for node_exporter's textfile collector; the whole file is replaced",
+    )  # fmt: skip
 
-    save_endp = add("save-endp", "park the connection that is standard input: save-endp LABEL <&3")
+    save_endp = add("save-endp", "park the connection that is standard input",
+                    "Example: 'scachectl save-endp LABEL <&3' parks descriptor 3 of the shell.")  # fmt: skip
     _add_label(save_endp, "endpoint")
     _add_ttl_and_properties(save_endp)
-    save_dest = add("save-dest", "bind a destination to an endpoint")
+    save_dest = add("save-dest", "bind a destination to an endpoint",
+                    "'scachectl find-dest' then finds connections parked under this endpoint.")  # fmt: skip
     _add_label(save_dest, "destination")
     _add_label(save_dest, "endpoint")
     _add_ttl_and_properties(save_dest)
-    find_endp = add("find-endp", "take up a connection by its endpoint; PROGRAM has it as descriptor 3")
+    find_endp = add("find-endp", "find a connection by its endpoint, and use it", _HOW_TO_USE)
     find_endp.add_argument(
         "--again", metavar="SECONDS", type=int,
-        help="park it again for so long; it is closed instead, with exit status 1, after --talk, if its peer has "
-        "closed it, and after --send unless exactly one line came back in time",
+        help="afterwards, park the connection again for this time. If an answer may still be due, the connection is "
+        "closed instead, with exit status 1: after --talk, if the peer has closed the connection, and after --send if "
+        "the answer was not exactly one line",
     )  # fmt: skip
     _add_use(find_endp, "endpoint")
-    _add_use(add("find-dest", "take up a connection by its destination; PROGRAM has it as descriptor 3"), "destination")
+    _add_use(add("find-dest", "find a connection by its destination, and use it", _HOW_TO_USE), "destination")
     park = add("park", "open a TCP connection and park it")
     _add_label(park, "endpoint")
-    park.add_argument("address", metavar="HOST:PORT", type=_address, help="where to connect to")
+    park.add_argument("address", metavar="HOST:PORT", type=_address, help="address to connect to")
     _add_ttl_and_properties(park)
-    add("echo", "run a peer that numbers its connections and sends lines back").add_argument(
-        "address", metavar="HOST:PORT", nargs="?", type=_address, default=ECHO_ADDRESS, help="default: %(default)s"
-    )
+    add("echo", "run a server that sends each line back, to try things out",
+        "It also numbers its connections and the lines on each. Ctrl-C ends it.").add_argument(
+        "address", metavar="HOST:PORT", nargs="?", type=_address, default=ECHO_ADDRESS,
+        help="address to listen on (default: %(default)s)",
+    )  # fmt: skip
     return parser
 
 
-def _common() -> _Parser:
-    common = _Parser(add_help=False)
-    _add_common(common)
-    return common
+_COMMON: Final = ("admin", "socket", "timeout", "json")
+"""Options that each command accepts; its help shows those that have an effect on it."""
+
+_OF_THE_ADMIN: Final = frozenset({"admin", "timeout", "json"})
+_OF_THE_CACHE: Final = frozenset({"socket", "timeout"})
+_OF_USE: Final = {
+    "top": frozenset({"admin", "timeout"}),
+    "exporter": frozenset({"admin", "timeout"}),
+    "metrics": frozenset({"admin", "timeout"}),
+    "echo": frozenset[str](),
+}
+
+_HOW_TO_USE: Final = (
+    "With PROGRAM, scachectl becomes PROGRAM, which has the connection as descriptor 3, its properties in "
+    "SCACHE_PROPERTIES, and those of a binding in SCACHE_DESTINATION_PROPERTIES."
+)
 
 
-def _add_common(parser: argparse.ArgumentParser) -> None:
-    # No default here: each option may stand before and behind the command, and the later parser would undo the first.
-    hidden = argparse.SUPPRESS
-    parser.add_argument("--admin", metavar="PATH", default=hidden,
-                        help=f"the admin socket (default: ${ADMIN_VARIABLE}, or {ADMIN_PATH})")  # fmt: skip
-    parser.add_argument("--socket", metavar="PATH", default=hidden,
-                        help=f"the cache's socket, for save, find and park (default: ${SOCKET_VARIABLE})")  # fmt: skip
-    parser.add_argument("--timeout", metavar="SECONDS", type=_timeout, default=hidden,
-                        help=f"how long each answer is waited for (default: {TIMEOUT_S:g})")  # fmt: skip
-    parser.add_argument("--json", action="store_true", default=hidden,
-                        help="print lines of JSON instead of tables")  # fmt: skip
+def _add_common(parser: argparse.ArgumentParser, shown: frozenset[str]) -> None:
+    def add(name: str, metavar: str, text: str) -> None:
+        # No default here: each option may stand before and behind the command, and the later parser would undo the
+        # first.
+        parser.add_argument(f"--{name}", metavar=metavar, default=argparse.SUPPRESS,
+                            type=_timeout if name == "timeout" else str,
+                            help=text if name in shown else argparse.SUPPRESS)  # fmt: skip
+
+    add("admin", "PATH", f"path of the admin socket (default: ${ADMIN_VARIABLE}, or {ADMIN_PATH})")
+    add("socket", "PATH", f"path of the cache's socket, for save, find and park (default: ${SOCKET_VARIABLE})")
+    add("timeout", "SECONDS", f"longest wait for each answer (default: {TIMEOUT_S:g})")
+    text = "print lines of JSON instead of tables" if "json" in shown else argparse.SUPPRESS
+    parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=text)
 
 
 def _add_choice(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    command.add_argument("what", nargs="?", choices=["endpoints", "destinations", "all"], default="all")
+    command.add_argument("what", nargs="?", choices=["endpoints", "destinations", "all"], default="all",
+                         help="parked connections, bindings, or both (default: all)")  # fmt: skip
     only = command.add_mutually_exclusive_group()
     only.add_argument("--label", type=_label, help="only this label")
-    only.add_argument("--glob", type=_label, help="only labels that match: * any bytes, ? one byte, […] one of these")
+    only.add_argument("--glob", type=_label, metavar="PATTERN", help="only labels that match this pattern: * stands "
+                      "for any bytes, ? for one byte, […] for one of these bytes")  # fmt: skip
     return command
 
 
 def _add_label(command: argparse.ArgumentParser, kind: str) -> None:
-    command.add_argument(kind, metavar=kind.upper(), type=_label, help=f"the label of the {kind}")
+    command.add_argument(kind, metavar=kind.upper(), type=_label, help=f"label of the {kind}")
 
 
 def _add_ttl_and_properties(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--ttl", metavar="SECONDS", type=int, default=TTL_S, help="for how long (default: %(default)s)"
+        "--ttl",
+        metavar="SECONDS",
+        type=int,
+        default=TTL_S,
+        help="time to keep it; the server may have a lower limit (default: %(default)s)",
     )
     command.add_argument(
-        "--property", dest="properties", metavar="TEXT", type=_label, default=b"", help="what a find brings back"
+        "--property",
+        dest="properties",
+        metavar="TEXT",
+        type=_label,
+        default=b"",
+        help="properties, which a find gets back",
     )
 
 
 def _add_use(command: argparse.ArgumentParser, kind: str) -> None:
-    command.add_argument("--send", metavar="TEXT", type=_label, help="send a line over it and print what comes back")
-    command.add_argument("--talk", action="store_true", help="pass standard input over it, and print what comes")
+    command.add_argument("--send", metavar="TEXT", type=_label, help="send a line and print the answer")
+    command.add_argument("--talk", action="store_true", help="send standard input, and print what arrives")
     _add_label(command, kind)
-    command.add_argument("program", metavar="PROGRAM", nargs=argparse.REMAINDER, help="and its arguments")
+    command.add_argument(
+        "program", metavar="PROGRAM", nargs=argparse.REMAINDER, help="program to run, and its arguments"
+    )
 
 
 def _label(text: str) -> bytes:
@@ -243,14 +292,14 @@ def _timeout(text: str) -> float:
     except ValueError:
         timeout_s = 0
     if not 0 < timeout_s <= 3600:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0 and up to 3600")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0 and up to 3600")
     return timeout_s
 
 
 def _address(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not (host and colon and port.isascii() and port.isdigit() and int(port) <= 65_535):
-        raise argparse.ArgumentTypeError(f"{text!r} is no HOST:PORT, such as 127.0.0.1:7007 or [::1]:7007")
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT: write for example 127.0.0.1:7007 or [::1]:7007")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 

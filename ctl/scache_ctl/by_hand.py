@@ -34,21 +34,21 @@ def park(client: Client, endpoint: bytes, address: tuple[str, int], ttl_s: int, 
         connection = socket.create_connection(address, timeout=client.timeout_s)
     except OSError as error:
         host, port = address
-        raise OSError(f"{host} port {port}: {error}; nothing to park. Start a peer there (echo is one)") from error
+        raise OSError(
+            f"{host} port {port}: {error}; nothing was parked. Start a server there; 'scachectl echo' is one"
+        ) from error
     with connection:
         connection.setblocking(True)  # the mode travels with the connection: leave it as most programs expect it
         what = described(connection)
         client.save_endp(endpoint, properties, ttl_s, connection)
-    print(
-        f"parked     {what}\nendpoint   {printable(endpoint)}\nfor        {ttl_s} s, or less if the server's limit is"
-    )
+    print(f"parked     {what}\nendpoint   {printable(endpoint)}\nfor        {ttl_s} s at most")
     return 0
 
 
 def save_endp(client: Client, endpoint: bytes, ttl_s: int, properties: bytes) -> int:
     """Park what standard input is."""
     if os.isatty(0):
-        raise ValueError("standard input is a terminal; say which connection to park: <&3 is descriptor 3 of the shell")
+        raise ValueError("standard input is a terminal, not a connection: add <&3 to park descriptor 3 of the shell")
     client.save_endp(endpoint, properties, ttl_s, os.dup(0))
     return DONE
 
@@ -76,9 +76,13 @@ def hand_to_program(found: Found, program: Sequence[str]) -> NoReturn:
 def check_program(program: Sequence[str]) -> None:
     """Raise ValueError for a program that cannot be run: what is found for it would be lost."""
     if program[0].startswith("-"):
-        raise ValueError(f"{program[0]} stands behind the label, where the program is named: options stand before it")
+        raise ValueError(
+            f"{program[0]} comes after the label, where the program is expected: write options before the label"
+        )
     if shutil.which(program[0]) is None:
-        raise ValueError(f"there is no program {program[0]!r} that can be run; nothing was taken up")
+        raise ValueError(
+            f"there is no program {program[0]!r} that can be run: check its name. Nothing was taken from the cache"
+        )
 
 
 def find_endp(
@@ -98,7 +102,7 @@ def find_endp(
             return 0
         # The next user would take whatever comes late for the answer to its own request.
         if not is_clean:
-            print("closed, not parked again: an answer may still be on its way", file=sys.stderr)
+            print("closed and not parked again, because an answer may still be due", file=sys.stderr)
             return NOTHING_THERE
         client.save_endp(endpoint, found.properties, again_ttl_s, connection)
         print(f"parked     again, for {again_ttl_s} s")
@@ -135,12 +139,12 @@ def described(connection: socket.socket) -> str:
         return f"{_address(connection.getsockname())} -> {_address(connection.getpeername())}"
     except OSError as error:
         # A peer that has gone, or a socket that has no peer: it may be parked all the same, so say it and go on.
-        return f"a connection that says of its peer: {error.strerror}"
+        return f"a connection without a known peer: {error.strerror}"
 
 
 def _taken_up(found: Found) -> socket.socket:
     connection = found.socket()
-    print(f"took up    {described(connection)}\nproperties {printable(found.properties) or '(none)'}")
+    print(f"found      {described(connection)}\nproperties {printable(found.properties) or '(none)'}")
     return connection
 
 
@@ -151,7 +155,7 @@ def _use(connection: socket.socket, line: bytes | None, talk: bool) -> bool:
         connection.settimeout(ANSWER_WAIT_S)
         connection.sendall(line + b"\n")
         shown, is_whole = _answer(connection)
-        print(f"sent       {printable(line)}\ncame back  {shown}", flush=True)
+        print(f"sent       {printable(line)}\nreceived   {shown}", flush=True)
         connection.setblocking(True)
         is_clean = is_clean and is_whole and _is_quiet(connection)
     if talk:
@@ -167,7 +171,7 @@ def _answer(connection: socket.socket) -> tuple[str, bool]:
     except TimeoutError:
         return f"nothing within {ANSWER_WAIT_S:.0f} s", False
     if not answer:
-        return "nothing: the peer has closed the connection", False
+        return "nothing: the peer closed the connection", False
     return printable(answer.removesuffix(b"\n")), answer.find(b"\n") == len(answer) - 1
 
 
@@ -181,13 +185,13 @@ def _is_quiet(connection: socket.socket) -> bool:
 def _talk(connection: socket.socket) -> None:
     """Pass standard input to the connection and what comes to standard output, until one of them ends."""
     keyboard, screen = sys.stdin.fileno(), sys.stdout.fileno()
-    print("talking: type lines, end with Ctrl-D", flush=True)
+    print("type lines to send them; Ctrl-D ends", flush=True)
     while True:
         ready, _, _ = select.select([keyboard, connection], [], [])
         if connection in ready:
             data = connection.recv(_PIECE_BYTES)
             if not data:
-                print("the peer has closed the connection")
+                print("the peer closed the connection")
                 return
             os.write(screen, data)
         if keyboard in ready:
@@ -199,7 +203,8 @@ def _talk(connection: socket.socket) -> None:
 
 def _say_nothing_there(kind: str, label: bytes) -> int:
     print(
-        f"nothing is parked for {kind} {printable(label)}; it was taken up, has expired or never was", file=sys.stderr
+        f"nothing is parked for {kind} {printable(label)}: it was found before, has expired, or was never parked",
+        file=sys.stderr,
     )
     return NOTHING_THERE
 

@@ -25,8 +25,15 @@ CUT_OFF: Final = 128 + signal.SIGPIPE
 """Nobody reads standard output any more. Shells show these two for a program that the signal ended."""
 
 HELP: Final = """\
-Exit status: 0 done, 1 nothing is parked there, 2 the command line is wrong or something failed here, 3 the server
-refused, 4 there is no server, 5 the server did not answer in time, 130 interrupted, 141 nobody reads the output.
+exit status:
+  0    done
+  1    nothing is parked under this label, or a connection was closed that --again should have parked
+  2    the command line is wrong, or something failed in scachectl itself
+  3    the server refused; the reason is on standard error
+  4    no server listens, or it ended
+  5    the server did not answer in time
+  130  interrupted by Ctrl-C
+  141  the program that read the output has ended
 """
 
 MEANT: Final = (AdminError, AdminUnavailableError, CacheError, OSError, ValueError)
@@ -51,9 +58,9 @@ def complain(error: Exception) -> int:
     status = status_of(error)
     advice = ""
     if isinstance(error, AdminTimeoutError):
-        advice = "; is the server stopped, or is --timeout too short?"
+        advice = "; check that the server is not stopped, or raise --timeout"
     elif isinstance(error, AdminUnavailableError):
-        advice = "; does scached run, with --admin and this path, and as this user?"
+        advice = "; check that scached runs with --admin and this path, and that you are root or its user"
     print(f"scachectl: {harmless(str(error))}{advice}", file=sys.stderr)
     return status
 

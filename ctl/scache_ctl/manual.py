@@ -88,9 +88,9 @@ def _page(parser: argparse.ArgumentParser, commands: dict[str, tuple[argparse.Ar
     common = {option for action in parser._actions for option in action.option_strings}
     lines = [
         f'.TH SCACHECTL 1 "{DATE}" "scached {__version__}"',
-        ".SH NAME", r"scachectl \- watch and steer a shared connection cache, park and find connections from a shell",
+        ".SH NAME", r"scachectl \- control a shared connection cache, and park and find connections from a shell",
         ".SH SYNOPSIS", ".B scachectl", '.RI [ option " ...] " command " [" argument " ...]"',
-        ".SH OPTIONS", "These stand before or behind the command.",
+        ".SH OPTIONS", "These options may come before or after the command.",
         *(line for action in parser._actions if action.option_strings for line in _entry(action)),
         ".SH COMMANDS",
     ]  # fmt: skip
@@ -98,17 +98,25 @@ def _page(parser: argparse.ArgumentParser, commands: dict[str, tuple[argparse.Ar
         operands = [each for each in command._actions if not each.option_strings]
         own = [each for each in command._actions if each.option_strings and not common & {*each.option_strings}]
         usage = " ".join(str(each.metavar or "|".join(map(str, each.choices or ()))) for each in operands)
-        lines += [f".SS {_plain(f'{name} {usage}'.strip())}", _plain(text[0].upper() + text[1:] + ".")]
+        lines += [f".SS {_plain(f'{name} {usage}'.strip())}", _plain(command.description or text)]
         lines += [line for action in own for line in _entry(action)]
     lines += [
-        ".SH ESCAPES", _plain(r"Labels, globs, properties and text may hold \n \t \r \\ and \xNN."),
-        ".SH EXIT STATUS", _plain(HELP.removeprefix("Exit status: ").strip()),
-        ".SH ENVIRONMENT", ".TP", ".B SCACHED_ADMIN", "The admin socket.",
-        ".TP", ".B SCACHE_SOCKET", "The socket of the cache.",
-        ".TP", ".B SCACHE_PROPERTIES", "The properties of what was found, for the program that has it.",
+        ".SH ESCAPES",
+        _plain(r"In labels, patterns, properties and texts, write \n \t \r \\ and \xNN for special bytes."),
+        ".SH EXIT STATUS", *_statuses(),
+        ".SH ENVIRONMENT", ".TP", ".B SCACHED_ADMIN", "Path of the admin socket.",
+        ".TP", ".B SCACHE_SOCKET", "Path of the cache's socket.",
+        ".TP", ".B SCACHE_PROPERTIES", "Set for PROGRAM: the properties of the connection.",
+        ".TP", ".B SCACHE_DESTINATION_PROPERTIES", "Set for PROGRAM: the properties of the binding.",
         ".SH SEE ALSO", ".BR scached (8),", r".BR scache\-protocol (7)",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _statuses() -> Iterator[str]:
+    for line in HELP.splitlines()[1:]:
+        status, text = line.split(maxsplit=1)
+        yield from (".TP", f".B {status}", _plain(f"{text[0].upper()}{text[1:]}."))
 
 
 def _entry(action: argparse.Action) -> list[str]:

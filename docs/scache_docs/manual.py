@@ -51,7 +51,7 @@ def _title(name: str) -> str:
 def _conformance() -> Iterator[str]:
     parser = parser_of_runs()
     yield from (
-        ".SH NAME", r"scache\-conformance \- hold a shared connection cache server against its specification",
+        ".SH NAME", r"scache\-conformance \- test a shared connection cache server against its specification",
         ".SH SYNOPSIS", ".nf", r".B scache\-conformance \-\-exec 'COMMAND {socket}' \fR[\fIoption\fR ...]",
         r".B scache\-conformance \-\-socket PATH \fR[\fIoption\fR ...]",
         r".B scache\-conformance \-\-postfix \fR[\fIPROGRAM\fR] [\fIoption\fR ...]",
@@ -65,7 +65,7 @@ def _conformance() -> Iterator[str]:
             yield from (line for action in group._group_actions for line in _option(action))
     yield from _sections(parser.epilog or "")
     clients = parser_of_clients()
-    yield '.SH "HOLDING A CLIENT AGAINST THE SPECIFICATION"'
+    yield '.SH "TESTING A CLIENT"'
     yield from (line for action in clients._actions for line in _option(action))
     yield ".PP"
     yield from _blocks(clients.epilog or "")
@@ -138,26 +138,30 @@ def _settings() -> Iterator[str]:
         ".SH NAME", r"scached.toml \- settings of the shared connection cache",
         ".SH SYNOPSIS", r".B scached \-\-config /etc/scached.toml",
         ".SH DESCRIPTION",
-        "The file is in TOML. The service unit names",
-        r".IR /etc/scached.toml ;",
-        "there is no file without",
-        r".BR \-\-config .",
-        "Each key is also an option and a variable of the environment:",
+        "The file is in TOML. The server reads it only if",
+        r".B \-\-config",
+        "names it. The service unit names",
+        r".IR /etc/scached.toml .",
+        ".PP",
+        "Each key is also an option and a variable of the environment. For example,",
         r".IR ttl_limit ,",
         r".B \-\-ttl\-limit",
         "and",
-        r".IR SCACHED_TTL_LIMIT .",
-        "The command line wins over the file, the file over the environment, the environment over the default.",
-        "A key that is not below is an error, and the server does not start.",
+        r".I SCACHED_TTL_LIMIT",
+        "are one setting.",
+        "The command line overrides the file, the file overrides the environment, and the environment overrides the",
+        "default.",
+        "An unknown key is an error, and the server does not start.",
         ".PP",
-        "What a string may be is as on the command line:",
-        _plain("a time is a whole number with s, m, h, d or w (without one: seconds), a size or count is a number."),
+        "Values have the form that they have on the command line.",
+        _plain("A time is a whole number with s, m, h, d or w, or without a unit, in seconds."),
+        "A size or a count is a number.",
         ".PP",
-        r"\fBscached \-\-config \fIFILE\fB \-\-check\-config\fR says whether a file is fine,",
-        r"\fB\-\-print\-config\fR what is in force and where it comes from.",
-        r"\fBscachectl reload\fR and SIGHUP have a running server read the file again.",
-        "The answer, or the log, names what changed and what needs a restart.",
-        "If anything in the file is wrong, nothing changes.",
+        r"\fBscached \-\-config \fIFILE\fB \-\-check\-config\fR checks a file.",
+        r"\fB\-\-print\-config\fR prints each setting that is in force and where it comes from.",
+        r"\fBscachectl reload\fR and SIGHUP make a running server read the file again.",
+        "The answer, or the log, says which settings changed and which need a restart.",
+        "If anything in the file is wrong, no setting changes.",
         ".SH KEYS",
     )  # fmt: skip
     for group in dict.fromkeys(setting.group for setting in SETTINGS):
@@ -200,7 +204,7 @@ def _protocol() -> Iterator[str]:
             yield _plain(f"{render.who(said)}  {render.bytes_of(said)}")
     yield from (".EE", ".SH STATES", "What a server waits for on a connection:")
     yield from (line for state in State for line in (".TP", f"\\fB{state.name}\\fR", _sentence(state.value)))
-    yield from (".SH TRANSITIONS", "What is not here cannot happen.")
+    yield from (".SH TRANSITIONS", "What is not listed here cannot happen.")
     for state in State:
         rows = {what: row for (where, what), row in TRANSITIONS.items() if where is state}
         yield from ([f'.SS "In {state.name}"'] if rows else [])

@@ -256,13 +256,13 @@ def _area(area: str, sections: dict[str, str]) -> str:
 # Reference.
 
 SIZE: Final = """\
-A server with nothing parked takes about 16 MB. Each limit is a setting, and memory grows with what the limits allow,
-not with what clients send. `make memory` in a checkout fills the limits one after the other and measures."""
+A server with nothing parked takes about 16 MB. Each limit in this table is a setting. However much clients send, the
+server takes no more memory than the limits allow. `make memory` in a checkout fills each limit and measures."""
 
 DESCRIPTORS: Final = """\
-Each parked connection and each client is a descriptor. The limit on open files (`ulimit -n`, `LimitNOFILE=`) has to be
-above what is to be parked, plus `clients_max` and `descriptors_reserve`. When descriptors run out, saves are refused,
-and everything else goes on."""
+Each parked connection and each client takes one descriptor. The limit on open files (`ulimit -n`, `LimitNOFILE=`) must
+be larger than the number of connections to park plus `clients_max` plus `descriptors_reserve`. When descriptors run
+out, the server refuses saves and continues otherwise."""
 
 
 def _reference() -> dict[str, str]:
@@ -283,10 +283,10 @@ def _size() -> str:
         for row in ROWS
     ]
     head = [
-        "| limit and default | what takes memory | MB at most | what a client sees beyond it |",
+        "| limit and default | what takes memory | MB at most | effect of the limit |",
         "|---|---|---|---|",
     ]
-    total = f"All of it together is at most {round(total_bytes(limits) / MEGABYTE)} MB with the defaults."
+    total = f"Together, this is at most {round(total_bytes(limits) / MEGABYTE)} MB with the defaults."
     return "\n".join(["# How much memory it takes", "", SIZE, "", *head, *rows, "", total, "", DESCRIPTORS])
 
 
@@ -301,7 +301,8 @@ def _settings() -> str:
     lines = [
         "# Settings",
         "",
-        "Each is an option, a key of the file given with `--config`, and a variable of the environment.",
+        "Each setting is an option, a key of the file that `--config` names, and a variable of the environment: the",
+        "option `--ttl-limit`, the key `ttl_limit` and the variable `SCACHED_TTL_LIMIT` are one setting.",
     ]
     for group in dict.fromkeys(setting.group for setting in SETTINGS):
         lines += ["", f"## {group.capitalize()}", "", "| option | meaning | default | key |", "|---|---|---|---|"]

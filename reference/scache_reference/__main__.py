@@ -43,7 +43,11 @@ def listen(path: str) -> socket.socket:
         listener.listen(socket.SOMAXCONN)
     except OSError as error:
         listener.close()
-        why = "a server listens there already" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+        why = (
+            "another server listens there; stop it, or choose another path"
+            if error.errno == errno.EADDRINUSE
+            else error.strerror or str(error)
+        )
         sys.exit(f"scache-reference: cannot listen on {path!r}: {why}")
     return listener
 
@@ -52,10 +56,12 @@ def parser_of_all() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="scache-reference",
-        description="A shared connection cache, the reference server: the specification with sockets around it.",
-        epilog="SIGTERM and SIGINT print statistics and exit, SIGUSR1 prints statistics. For production: scached.",
+        description="The reference server: the specification of the shared connection cache, with sockets around it. "
+        "It is for comparison, not for production: use scached there.",
+        epilog="A TIME is a whole number with s, m, h, d or w, or without a unit, in seconds. SIGTERM and SIGINT print "
+        "statistics and end the server. SIGUSR1 prints statistics. 'scached --help' explains each limit.",
     )
-    parser.add_argument("--listen", metavar="PATH", required=True, help="UNIX socket to listen on")
+    parser.add_argument("--listen", metavar="PATH", required=True, help="path of the UNIX socket to listen on")
     defaults = replace(Limits(), ipc_timeout_s=60)
     for field in fields(Limits):
         value = getattr(defaults, field.name)

@@ -139,7 +139,7 @@ def test_expected_failure_is_0_and_its_opposite_1(tmp_path: Path, capsys: pytest
 
 def test_nothing_tried_is_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of("--exec", REFERENCE, "--run", "nothing/*") == 2
-    assert "no case fits" in capsys.readouterr().err
+    assert "no case matches --run and --clause" in capsys.readouterr().err
 
 
 def test_everything_skipped_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -308,7 +308,7 @@ def test_interrupted_suite_leaves_no_server_behind(number: int, tmp_path: Path) 
             suite.send_signal(number)
         _, said = suite.communicate(timeout=60)
         assert lifeline.read() == ""
-    assert (suite.returncode, said) == (2, "scache-conformance: interrupted, ending what was started\n")
+    assert (suite.returncode, said) == (2, "scache-conformance: interrupted; ending the servers that were started\n")
     assert list(tmp_path.glob("scache-conformance-*")) == []
 
 

@@ -47,7 +47,7 @@ def test_connection_goes_from_process_to_process(server: str, address: str) -> N
     label = r"from process\nto process"
     assert run_client(server, "park", label, address, "--property", r"tls=0\n").startswith("parked     127.0.0.1:")
     first = run_client(server, "find-endp", "--send", "hello", "--again", "60", label)
-    number = first.partition("came back  connection ")[2].partition(",")[0]
+    number = first.partition("received   connection ")[2].partition(",")[0]
     assert r"properties tls=0\n" in first
     assert f"connection {number}, line 1: hello" in first
     run_client(server, "save-dest", r"dest\n", label, "--property", "by way of dest")
@@ -55,7 +55,7 @@ def test_connection_goes_from_process_to_process(server: str, address: str) -> N
     assert "binding    by way of dest" in second
     assert f"connection {number}, line 2: once more" in second
     assert "nothing is parked" in run_client(server, "find-dest", r"dest\n", status=1)
-    assert r"endpoint from process\nto process;" in run_client(server, "find-endp", label, status=1)
+    assert r"endpoint from process\nto process:" in run_client(server, "find-endp", label, status=1)
 
 
 def test_talk_passes_lines_both_ways(server: str, address: str) -> None:
@@ -111,7 +111,7 @@ def test_only_a_clean_connection_is_parked_again(
             0 if is_clean else 1
         )
         peer.join()
-        assert ("closed, not parked again" in capsys.readouterr().err) == (not is_clean)
+        assert ("closed and not parked again" in capsys.readouterr().err) == (not is_clean)
         found = client.find_endp(b"clean")
         assert (found is not None) == is_clean
         if found is not None:
@@ -122,7 +122,7 @@ def test_connection_whose_peer_has_closed_is_not_parked_again(server: str, pair:
     with Client(server) as client:
         client.save_endp(b"closed", b"", 60, pair.mine)
         pair.far.close()
-        assert "closed, not parked again" in run_client(server, "find-endp", "--again", "60", "closed", status=1)
+        assert "closed and not parked again" in run_client(server, "find-endp", "--again", "60", "closed", status=1)
         assert client.find_endp(b"closed") is None
 
 
@@ -171,9 +171,9 @@ def test_port_where_nobody_listens_is_named(tmp_path: Path, capsys: pytest.Captu
     [
         (["find-endp", "e"], f"--socket PATH, or set {SOCKET_VARIABLE}"),
         (["--socket", "s", "find-endp", r"\q"], "no escape"),
-        (["--socket", "s", "park", "e", "127.0.0.1"], "no HOST:PORT"),
-        (["--socket", "s", "park", "e", "127.0.0.1:65536"], "no HOST:PORT"),
-        (["--socket", "s", "park", "e", ":25"], "no HOST:PORT"),
+        (["--socket", "s", "park", "e", "127.0.0.1"], "is not HOST:PORT"),
+        (["--socket", "s", "park", "e", "127.0.0.1:65536"], "is not HOST:PORT"),
+        (["--socket", "s", "park", "e", ":25"], "is not HOST:PORT"),
         ([], "COMMAND"),
     ],
 )

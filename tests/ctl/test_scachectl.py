@@ -131,7 +131,7 @@ def test_program_that_cannot_be_run_takes_nothing(house: Path) -> None:
     with Client(str(house / "s")) as cache, socket.socket() as parked:
         cache.save_endp(b"kept", b"", 60, parked.dup())
         assert "no program" in ctl(house, "find-endp", "kept", "/no/such/program", status=2)
-        assert "options stand before" in ctl(house, "find-endp", "kept", "--again", "5", status=2)
+        assert "write options before" in ctl(house, "find-endp", "kept", "--again", "5", status=2)
         found = cache.find_endp(b"kept")
         assert found is not None
         found.close()
@@ -140,7 +140,7 @@ def test_program_that_cannot_be_run_takes_nothing(house: Path) -> None:
 @pytest.mark.parametrize("verb", [*TELLING, "pause", "resume", "drain", "reload", "flush"])
 def test_absent_server_is_named_with_what_to_do(tmp_path: Path, verb: str) -> None:
     said = ctl(tmp_path / "none\x1b", verb, status=4)
-    assert "No such file or directory; does scached run, with --admin" in said
+    assert "No such file or directory; check that scached runs with --admin" in said
     assert is_harmless(said)
 
 

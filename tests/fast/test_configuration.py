@@ -145,7 +145,7 @@ def test_wrong_value_names_its_origin_and_what_to_do(
         # An empty list in a variable is no item, not an empty one.
         environment = in_the_environment(setting, wrong or "\0")
         origin = f"environment: {setting.variable}: "
-        complaint = complaint if wrong else "holds a NUL"
+        complaint = complaint if wrong else "has a NUL"
     with pytest.raises(SystemExit) as ended:
         read(arguments, environment)
     assert ended.value.code == 2
@@ -216,7 +216,7 @@ def test_names_and_numbers_are_the_same_users() -> None:
         (f"ttl_limit = 0x{'f' * 5000}", "ttl_limit: the integer is longer than TOML has them"),
         ("listen = [1, true]", "listen: a boolean is given: write a string or an integer, or a list of them"),
         ("listen = [['a']]", "listen: a list is given"),
-        ('listen = "a\\u0000b"', r"listen: 'a\x00b' holds a NUL"),
+        ('listen = "a\\u0000b"', r"listen: 'a\x00b' has a NUL"),
         ("mode = 0o660", "mode: an integer is given: write a string"),
         ("mode = 660", "mode: an integer is given: write a string"),
         ("verbose = 1", "verbose: an integer is given: write true or false"),

@@ -113,11 +113,11 @@ FILLERS: Final[dict[str, Callable[[Path, Limits], None]]] = {
     "parked connections": sessions,
     "bindings": bindings,
     "labels and properties": labels,
-    "what is kept for clients": clients,
+    "clients: buffers and unfinished requests": clients,
 }
 """By the row's own words."""
 
-IN_THE_KERNEL: Final = "replies that clients have not read, in the kernel"
+IN_THE_KERNEL: Final = "clients: unread replies, in the kernel"
 
 
 def scaled(scale: int) -> Limits:

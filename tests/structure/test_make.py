@@ -56,7 +56,7 @@ def shown(tmp_path: Path) -> Iterator[str]:
 def test_lines_that_make_run_shows_work_in_every_shell(shell: str, shown: str, tmp_path: Path) -> None:
     ended = subprocess.run([shell], input=shown, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert re.findall("came back +(.*)", ended.stdout) == [
+    assert re.findall("received +(.*)", ended.stdout) == [
         "connection 1, line 1: hello",
         "connection 1, line 2: hello again",
     ]

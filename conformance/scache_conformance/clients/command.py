@@ -46,22 +46,23 @@ AT_ONCE: Final = 4
 """How many clients run at once. Arbitrary: they wait most of the time."""
 
 HELP: Final = """\
-The client is run once for each case, without a shell: its own process is looked at. {socket} stands for
-the path of the server, {script} for a file that says what to do, {timeout_s} for how long to wait for the
-server at most. The client takes one line of the script after the other, and prints one line for each:
+The suite runs the client once for each case, without a shell, and inspects its process. In the command,
+{socket} stands for the path of the server's socket, {script} for the path of a script, and {timeout_s} for
+the longest time to wait for the server. The client reads the script line by line. It performs each line and
+prints one word for it:
 
-  save_endp ENDPOINT PROPERTIES TTL PATH   connect to the socket at PATH and park that connection
-                                           -> saved, or failed
+  save_endp ENDPOINT PROPERTIES TTL PATH   connect to the socket at PATH and park that connection;
+                                           print saved or failed
   save_dest DESTINATION PROPERTIES ENDPOINT TTL
-                                           -> saved, or failed
-  find_endp ENDPOINT                       take a session; write one byte, `!`, into it and close it
-                                           -> found, nothing, or failed
-  find_dest DESTINATION                    the same for a destination
-  close                                    close the connection to the server -> closed
+                                           save the binding; print saved or failed
+  find_endp ENDPOINT                       find a connection, write the byte `!` to it, and close it;
+                                           print found, nothing or failed
+  find_dest DESTINATION                    do what find_endp does, by a destination
+  close                                    close the connection to the server; print closed
   pause                                    print paused, then read one line from standard input
 
-After the last line it exits with status 0, whatever failed. Descriptors are counted at the first and the
-last pause, in /proc/PID/fd.
+After the last line, the client exits with status 0, even if a line failed. The suite counts the client's
+descriptors at the first and at the last pause, in /proc/PID/fd.
 """
 
 
@@ -69,16 +70,25 @@ def parser_of_clients() -> argparse.ArgumentParser:
     """Return the parser of `scache-conformance client`."""
     parser = argparse.ArgumentParser(
         prog="scache-conformance client",
-        description="Hold a client against the specification: the suite is the server.",
+        description="Test a client against the specification. The suite acts as the server.",
         epilog=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--exec", metavar="COMMAND", required=True, help="such as 'my-client {socket} {script}'")
-    parser.add_argument("--timeout", metavar="S", type=float, default=TIMEOUT_S, help="see {timeout_s} (default: 1)")
-    parser.add_argument("--name", metavar="NAME", help="what reports call it")
-    parser.add_argument("--run", metavar="GLOB", action="append", default=[], help="cases of such slugs; repeatable")
-    parser.add_argument("-v", "--verbose", action="store_true", help="name every case, show every failure in full")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="everything, also what `report` reads")
+    parser.add_argument(
+        "--exec",
+        metavar="COMMAND",
+        required=True,
+        help="command that runs the client, such as 'my-client {socket} {script}'",
+    )
+    parser.add_argument(
+        "--timeout", metavar="S", type=float, default=TIMEOUT_S, help="value of {timeout_s}, in seconds (default: 1)"
+    )
+    parser.add_argument("--name", metavar="NAME", help="name of the client in reports")
+    parser.add_argument(
+        "--run", metavar="GLOB", action="append", default=[], help="cases whose name matches this pattern; repeatable"
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="show each result, and every failure in full")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="all results as JSON; `report` reads this file")
     return parser
 
 
@@ -89,9 +99,9 @@ def run(words: Sequence[str]) -> Exit:
     try:
         command = shlex.split(options.exec)
         if "{socket}" not in options.exec or "{script}" not in options.exec:
-            raise ValueError("--exec needs {socket} and {script}")
+            raise ValueError("--exec: the command needs {socket} and {script}: write them in place of the two paths")
         if not cases:
-            raise ValueError("no case fits")
+            raise ValueError("no case matches --run: leave it out to run all cases")
         if options.json is not None:
             options.json.open("ab").close()
     except (ValueError, OSError) as error:

@@ -29,12 +29,16 @@ RESULTS: Final = (
 def show(words: Sequence[str]) -> Exit:
     """Print one or more clauses. The ids may be in any case."""
     parser = argparse.ArgumentParser(
-        prog="scache-conformance clause", description="A clause, its cases, and what the published servers do."
+        prog="scache-conformance clause", description="Show a clause, its cases, and what the published servers do."
     )
-    parser.add_argument("clauses", metavar="ID", nargs="+", type=str.upper, help="such as ENDP-3")
+    parser.add_argument(
+        "clauses", metavar="ID", nargs="+", type=str.upper, help="number of a clause, such as ENDP-3, in any case"
+    )
     wanted = parser.parse_args(words).clauses
     if unknown := [each for each in wanted if each not in CLAUSES]:
-        print(f"scache-conformance: no clause {unknown[0]}; they are {', '.join(CLAUSES)}", file=sys.stderr)
+        print(
+            f"scache-conformance: there is no clause {unknown[0]}; write one of {', '.join(CLAUSES)}", file=sys.stderr
+        )
         return Exit.NO_VERDICT
     for each in wanted:
         print("\n".join(_shown(each)), end="\n\n")

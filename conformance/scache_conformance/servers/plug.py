@@ -23,13 +23,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options for plugging a server in."""
     plug = parser.add_argument_group("which server (one of these)")
     which = plug.add_mutually_exclusive_group(required=True)
-    which.add_argument("--socket", metavar="PATH", type=Path, help="one that serves already on this UNIX socket")
+    which.add_argument("--socket", metavar="PATH", type=Path, help="a running server that listens on this UNIX socket")
     which.add_argument(
         "--exec",
         metavar="COMMAND",
-        help="one that this command starts, in the foreground, and SIGTERM ends. In it {socket} stands for where to "
-        "serve; {clock} for a clock file, {ttl_limit_s} and every other limit for its value (see below): with them "
-        "more cases can be tried. It is run several times at once, and without a shell: use sh -c '…' for one",
+        help="command that starts a server in the foreground; SIGTERM must end it. {socket} stands for the path to "
+        "listen on. With {clock}, {ttl_limit_s} and other limits in the command, more cases are possible: see "
+        "PLACEHOLDERS of scache-conformance --help. The suite runs several servers at the same time",
     )
     which.add_argument(
         "--postfix",
@@ -38,35 +38,37 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         const=INSTALLED,
         type=Path,
         help="the installed Postfix's scache(8), that of another Postfix, or a program that takes its place, started "
-        "as master(8) would; a scache(8) under a virtual clock if there is a C compiler",
+        "by a private master(8). If a C compiler is installed, a scache(8) gets a virtual clock",
     )
-    declared = parser.add_argument_group("what to know of it")
-    declared.add_argument("--name", metavar="NAME", help="what reports call it")
-    declared.add_argument("--ttl-limit", metavar="S", type=int, default=2, help="its ttl limit in seconds (default: 2)")
+    declared = parser.add_argument_group("properties of the server")
+    declared.add_argument("--name", metavar="NAME", help="name of the server in reports")
+    declared.add_argument(
+        "--ttl-limit", metavar="S", type=int, default=2, help="ttl limit of the server in seconds (default: 2)"
+    )
     declared.add_argument(
         "--limit",
         metavar="NAME=N",
         action="append",
         default=[],
-        help="another limit, such as clients_max=100; repeatable",
+        help="another limit of the server, such as clients_max=100; repeatable",
     )
     declared.add_argument(
         "--clock-file",
         metavar="PATH",
         type=Path,
-        help="its clock, which the suite moves: eight bytes, a signed 64-bit number of whole seconds in native order; "
-        "it is changed in place, never replaced",
+        help="clock file of the server, which the suite changes in place: eight bytes, a signed 64-bit number of whole "
+        "seconds in native byte order",
     )
     declared.add_argument(
-        "--pid", metavar="N", type=int, help="its process, if --socket is used, to count its descriptors"
+        "--pid", metavar="N", type=int, help="process id of the server, to count its descriptors; for --socket"
     )
-    declared.add_argument("--real-time", action="store_true", help="no virtual clock for --postfix")
+    declared.add_argument("--real-time", action="store_true", help="use the machine's clock for --postfix")
     declared.add_argument(
         "--deadline",
         metavar="S",
         type=float,
         default=DEADLINE_S,
-        help=f"how long a reply may take (default: {DEADLINE_S})",
+        help=f"longest time for a reply, in seconds (default: {DEADLINE_S})",
     )
 
 
@@ -81,7 +83,9 @@ def target_from(options: argparse.Namespace) -> Target:
     )
     clock: Path | None = options.clock_file
     if clock is not None and clock.exists() and clock.stat().st_size != CLOCK_WORD.size:
-        raise ValueError(f"--clock-file {clock}: a clock has {CLOCK_WORD.size} bytes, and this is something else")
+        raise ValueError(
+            f"--clock-file {clock}: this file does not have the {CLOCK_WORD.size} bytes of a clock: name another"
+        )
     if options.socket is not None:
         target: Target = RunningServer(options.socket, declared)
     elif options.exec is not None:
@@ -89,7 +93,9 @@ def target_from(options: argparse.Namespace) -> Target:
     else:
         program = None if options.postfix == INSTALLED else options.postfix.resolve()
         if program is not None and not os.access(program, os.X_OK):
-            raise ValueError(f"--postfix {options.postfix}: there is no program that can be run")
+            raise ValueError(
+                f"--postfix {options.postfix}: this is not an executable program: check the path and its mode"
+            )
         # Only time(2) is replaced: what a scache(8) looks at, and not what any other program need look at.
         virtual = postfix_version(options) is not None and not options.real_time and _has_compiler()
         target = PostfixServer(program, declared, virtual_clock=virtual)
@@ -129,13 +135,13 @@ def _limit(text: str) -> tuple[str, int]:
 
 def _seconds(option: str, value: float) -> float:
     if not 0 < value < math.inf:
-        raise ValueError(f"{option} {value}: must be a number of seconds above 0")
+        raise ValueError(f"{option} {value}: write a number of seconds above 0")
     return value
 
 
 def _at_least_one(option: str, value: int) -> int:
     if value < 1:
-        raise ValueError(f"{option} {value}: must be at least 1")
+        raise ValueError(f"{option} {value}: write a number of at least 1")
     return value
 
 

@@ -60,7 +60,7 @@ class CommandServer(Target):
             raise ValueError(f"--exec {command!r}: {error}") from error
         super().__init__(name or (Path(words[0]).name if words else ""), declared)
         if "{socket}" not in command:
-            raise ValueError(f"the command {command!r} does not say where to serve: put {{socket}} where the path goes")
+            raise ValueError(f"the command {command!r} has no path to listen on: write {{socket}} in its place")
         for name in re.findall(r"\{(\w+)\}", command):
             # Other braces are the command's own; what is nearly a name is a slip that would go unnoticed.
             meant = get_close_matches(name, PLACEHOLDERS, n=1, cutoff=0.8)

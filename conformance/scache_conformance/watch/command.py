@@ -17,28 +17,27 @@ from scache_conformance.watch.log import Log
 from scache_conformance.watch.relay import Relay, now_ns
 
 HELP: Final = """\
-Each client that connects to A gets a connection to B of its own. Everything is passed on, byte for byte,
-with its descriptors; what one side does not take yet is left in the other side's socket. Each dance is
-printed when it is over, each fault when it shows, and a summary at the end, which SIGTERM or SIGINT brings
-about. A is removed then.
+For each client that connects to A, the watcher opens a connection to B. It passes on every byte and every
+descriptor, and reads from one side only what the other side accepts. It prints each dance when it ends, each
+fault when it occurs, and a summary at the end. Ctrl-C or SIGTERM ends the watch and removes A.
 
-Judged is what both sides say, by the clauses CONN, FD and CLNT, and what the server makes of the cache, as
-far as it can be seen from here. A fault of the cache is told only if no order of the dances that overlapped
-explains what was seen. What was saved before the watch began is unknown, and never a fault. All clients must
-come this way: start the watcher before them.
+The watcher judges the conversation of both sides by the clauses CONN, FD and CLNT, and the server's cache as
+far as it can be seen from outside. It reports a fault of the cache only if no order of the overlapping dances
+explains what it saw. It does not know what was saved before it started, and never reports that as a fault.
+All clients must connect through the watcher: start it before them.
 
-The server sees the user and the process of the watcher in place of each client's. A descriptor that the
-server has sent to a client which is gone by then is lost: it is closed unread.
+The server sees the user and the process of the watcher instead of each client's. If a client ends while the
+server sends it a descriptor, the watcher closes the descriptor, and the connection is lost.
 
 exit status:
   0   no fault was seen
-  1   a fault was seen, of the server or of a client
-  2   the command line is wrong, or nobody can listen at A, or the watcher itself failed
+  1   a fault of the server or of a client was seen
+  2   the command line is wrong, the watcher cannot listen at A, or the watcher itself failed
 
-To watch a Postfix that runs, as root in its queue directory:
+To watch a running Postfix, as root in its queue directory:
   mv private/scache private/scache.server
   scache-conformance watch --listen private/scache --connect private/scache.server
-  (SIGINT ends it)
+  (press Ctrl-C to end it)
   mv private/scache.server private/scache
 """
 
@@ -72,7 +71,10 @@ def run(words: Sequence[str]) -> Exit:
     judge.close(now_ns())
     log.end(now_ns(), judge.unknown)
     if relay.has_failed:
-        print("scache-conformance watch: no verdict: it failed itself, as told above", file=sys.stderr)
+        print(
+            "scache-conformance watch: no verdict, because the watcher itself failed; the reason is above",
+            file=sys.stderr,
+        )
         return Exit.NO_VERDICT
     return Exit.FAILED if log.has_faults else Exit.GOOD
 
@@ -81,32 +83,38 @@ def parser_of_watch() -> argparse.ArgumentParser:
     """Return the parser of `scache-conformance watch`."""
     parser = argparse.ArgumentParser(
         prog="scache-conformance watch",
-        description="Stand between clients and a server: pass everything on, show it, and judge both sides.",
+        description="Pass on the traffic between clients and a server, show it, and judge both sides.",
         epilog=HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--listen", metavar="A", type=Path, required=True, help="where clients connect: a path")
-    parser.add_argument("--connect", metavar="B", type=Path, required=True, help="where the server listens: a path")
+    parser.add_argument(
+        "--listen",
+        metavar="A",
+        type=Path,
+        required=True,
+        help="path of the socket to which clients connect; the watcher makes it",
+    )
+    parser.add_argument("--connect", metavar="B", type=Path, required=True, help="path of the server's socket")
     parser.add_argument(
         "--ttl-limit",
         metavar="S",
         type=_seconds,
-        help="the server's ttl limit: what is lost a second before its end, or later found, is a fault then, too; "
-        "not where an operator removes what is parked",
+        help="ttl limit of the server in seconds. With it, a connection that is lost a second too early or found too "
+        "late is a fault. Leave it out if an operator removes connections",
     )
     parser.add_argument(
         "--alone",
         action="store_true",
-        help="the server was started just now: what nobody was seen to save is a fault then, too",
+        help="the server has just been started: finding a connection that no client saved is a fault",
     )
-    parser.add_argument("--json", action="store_true", help="print an object in JSON a line, for logs")
-    parser.add_argument("-q", "--quiet", action="store_true", help="print faults and the summary alone")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line, for logs")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only faults and the summary")
     return parser
 
 
 def _seconds(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text}: not a number of seconds, 1 or more")
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds: write a whole number of at least 1")
     return int(text)
 
 

@@ -27,18 +27,19 @@ scached \- shared connection cache
 .SH DESCRIPTION
 .B scached
 keeps open connections for other programs on the same machine.
-A program passes it the descriptor of a connection over a UNIX-domain socket, under a label and for a while; any other
-program that asks for the label in time is handed the descriptor and goes on where the first one stopped.
-It speaks the protocol of Postfix's
+A program passes the descriptor of a connection to the server over a UNIX-domain socket, under a label and for a
+limited time.
+Any other program that asks for the label in time gets the descriptor and continues on the same connection.
+The protocol is that of Postfix's
 .BR scache (8).
 .PP
-It runs alone, under
+The server runs alone, under
 .BR systemd (1)
-or a supervisor like it, or as a child of Postfix's
-.BR master (8),
-and finds out by itself which of these it is.
+or another supervisor, or as a child of Postfix's
+.BR master (8).
+It detects which of these is the case.
 .SH OPTIONS
-Every option
+Each option
 .BI \-\- some-name
 is also a key
 .I some_name
@@ -46,133 +47,149 @@ of the file given with
 .B \-\-config
 (TOML) and an environment variable
 .IR SCACHED_SOME_NAME .
-The command line wins over the file, the file over the environment, the environment over the default; that holds for
-lists as a whole.
-A list in the environment has its items on lines of their own.
-Unknown keys of the file are errors.
+The command line overrides the file, the file overrides the environment, and the environment overrides the default.
+A list overrides a whole list.
+In the environment, each item of a list is on a line of its own.
+An unknown key in the file is an error.
 .PP
 A
 .I TIME
-is a whole number with s, m, h, d or w for seconds, minutes, hours, days or weeks; without one it is seconds.
+is a whole number with s, m, h, d or w for seconds, minutes, hours, days or weeks.
+Without a unit, it is in seconds.
 .TP
 .BI \-\-config " FILE"
 Read settings from this file.
 .TP
 .B \-\-check\-config
-Say whether the configuration is fine, and end.
+Check the configuration, and end.
 .TP
 .B \-\-print\-config
-Print what is in force and where it comes from, and end.
+Print each setting that is in force and where it comes from, and end.
 .TP
 .BI \-\-takeover " ADMIN_SOCKET"
-Take over from the server that has this admin socket, and serve in its place; see TAKEOVER. This is no setting: no file
-and no variable has it.
+Replace the server that has this admin socket; see TAKEOVER.
+This option exists on the command line only.
 .TP
 .B \-\-version
 Print the version, and end. With
-.B \-v
-also print which form of the engine is installed, plain Python or compiled, and whether the accelerator is.
+.BR \-v ,
+also print the form of the engine (plain Python or compiled), and whether the accelerator is installed.
 """.lstrip()
 
 _MIDDLE: Final = r"""
 .SH UNDER SYSTEMD
-Sockets that are passed (LISTEN_FDS) are listened on, besides those of
+The server listens on the sockets that it is passed (LISTEN_FDS), and on those of
 .BR \-\-listen .
-READY, STATUS, STOPPING and WATCHDOG are notified to NOTIFY_SOCKET; the watchdog is patted from inside the loop.
+It sends READY, STATUS, STOPPING and WATCHDOG to NOTIFY_SOCKET. The loop itself sends WATCHDOG.
 .SH UNDER POSTFIX
-Started by
-.BR master (8),
-the options of Postfix's daemons and the parameters connection_cache_ttl_limit, connection_cache_status_update_time,
-max_idle, ipc_timeout, daemon_timeout, mail_owner, queue_directory, syslog_name, syslog_facility, maillog_file and
-postlog_service_name hold, as for
-.BR scache (8).
+When
+.BR master (8)
+starts the server, it accepts the options of Postfix's daemons and these parameters, as
+.BR scache (8)
+does: connection_cache_ttl_limit, connection_cache_status_update_time, max_idle, ipc_timeout, daemon_timeout,
+mail_owner, queue_directory, syslog_name, syslog_facility, maillog_file and postlog_service_name.
 Any option above can be set in master.cf as
 .BI "\-o scached_" some_name = value\fR.
 .SH LIMITS
-Each limit that is hit is logged and counted.
-A request that would go beyond the number of sessions or bindings is answered with status 2; a client that sends a list
-that is too long, comes when there are too many, or leaves a step unfinished for too long is disconnected; one that does
-not read its replies is not served until it does.
+The server logs and counts each time that a limit is reached.
 .PP
-With the table of descriptors full the server lives: parking is refused, connections can be taken out, and new clients
-are let in as soon as there is room.
+A save that would exceed the number of sessions or bindings is answered with status 2.
+A client is disconnected if its request is too long, if too many clients are connected, or if it leaves a request
+unfinished for too long.
+A client that does not read its replies is not served until it does.
+.PP
+If the table of descriptors is full, the server continues: saves are refused, finds are served, and new clients are
+accepted as soon as there is room.
 .B \-\-descriptors\-reserve
-keeps that from happening on account of parked connections.
+prevents that parked connections fill the table.
 .PP
-The most memory that the limits allow, with their defaults:
+This table shows the most memory that the default limits allow:
 """.strip()
 
 _AFTER_SIZES: Final = r"""
 .PP
-What parked files themselves take in the kernel counts for whoever opened them.
+The kernel's memory of a parked socket is not in the table: it counts for the process that opened the socket.
 .IR MemoryMax =
-of the service unit lies above the sum; whoever raises a limit has to raise it too.
+of the service unit is above the sum. If you raise a limit, raise it too.
 .PP
-File mode keeps other users from connecting, and so from the queue of the listening socket;
+The file mode prevents other users from connecting.
 .B \-\-allow\-uid
 and
 .B \-\-allow\-gid
-alone do not, because they are judged when a connection is accepted.
+alone do not: they are checked when a connection is accepted, so refused clients still use the queue of the listening
+socket.
 """.strip()
 
 _TAIL: Final = r"""
 .SH FAREWELL
-A connection that expires is closed, and its peer may miss the goodbye of its protocol.
+The server closes a connection that expires. Its peer may expect a closing command first, such as QUIT in SMTP.
 .B \-\-farewell
 .IR PATTERN = BYTES
-sends the bytes first, without ever waiting.
-The pattern is matched against the whole endpoint label, as in a shell; both sides take \er \en \et \e0 \e\e \exNN.
-It is of use for connections in the clear only: a parked TLS connection holds no key.
+sends these bytes before the close, and never blocks.
+The pattern must match the whole endpoint label, as in a shell.
+In the pattern and in the bytes, write \er \en \et \e0 \e\e \exNN for special bytes.
+A farewell is useful for plain-text connections only: the server has no key for a TLS connection.
 .SH LIVENESS
-By default what was parked is handed out as it is, as Postfix's server does: its clients find out by themselves.
+By default, a find gets the connection as it is, as from Postfix's server, and the client has to check it.
 With
-.B \-\-liveness hup
-a session whose connection is broken is closed at find and the next one is tried: a TCP connection that was reset, a
-UNIX one whose peer has closed it.
+.BR "\-\-liveness hup" ,
+a find closes broken connections and tries the next one: TCP connections that were reset, and UNIX connections whose
+peer has closed them.
 With
-.B rdhup
-so is one whose peer has closed its end in order or sends no more.
+.BR rdhup ,
+a find also closes connections whose peer has closed its end or sends no more.
 .SH TAKEOVER
 A process that is started with
 .B \-\-takeover
-gets the listening sockets, the clients, the bindings and every parked connection of the server that runs, which then
-ends; no connection is closed.
-Neither
+gets the listening sockets, the clients, the bindings and every parked connection of the running server, which then
+ends. No connection is closed.
 .B \-\-listen
-nor
+and
 .B \-\-admin
-can name another path than that server has.
-Where anything goes wrong before the new process is in charge, it ends with status 1, and the old one serves on.
-Under
+may name only paths that the running server has.
+If anything goes wrong before the new process is in charge, the new process ends with status 1, and the running server
+continues.
+A takeover is refused under
 .BR systemd (1)
 and
-.BR master (8)
-it is refused.
+.BR master (8).
 .SH RESTART UNDER SYSTEMD
-What is parked survives
-.BR "systemctl restart" ,
-if the unit sets
+If the unit sets
 .BR FileDescriptorStoreMax= ,
-and is closed by
-.BR "systemctl stop" .
-The old process leaves sockets that hold it in the descriptor store of its service, and the next process takes it back:
-each parked connection that is a TCP or UNIX socket and whose close does not wait, and each binding. Clients are
-disconnected. One entry of the store has 4048 connections or 8 MB of labels and properties.
+parked connections survive
+.BR "systemctl restart" .
+.B systemctl stop
+closes them.
+The old process leaves them in the descriptor store of the service, and the next process takes them from there: each
+binding, and each parked connection that is a TCP or UNIX socket and whose close does not block.
+Clients are disconnected.
+One entry of the store has 4048 connections or 8 MB of labels and properties.
 .SH SIGNALS
 .TP
 .BR SIGTERM ", " SIGINT
-Print statistics, close everything, remove the sockets, end with status 0.
+Log statistics, close everything, remove the sockets, and end with status 0.
 .TP
 .B SIGHUP
-Read the settings again, from the same command line, file and environment. The log says what changed, what needs a
-restart, or what is wrong; then nothing changes. In a chroot and under
+Read the settings again, from the same command line, file and environment. The log says which settings changed and
+which need a restart. If any setting is wrong, the log says so, and no setting changes. In a chroot and under
 .BR master (8)
-it says that this is not possible.
+the settings cannot be read again, and the log says so.
 .TP
 .B SIGUSR1
-Print statistics; a new interval begins.
+Log statistics, and begin a new interval.
 .SH EXIT STATUS
-0 ended as told, or for being idle; 1 could not start, and a line of the log says why; 2 wrong usage.
+.TP
+.B 0
+The server was ended by a signal, by a takeover or by
+.BR "scachectl drain" ,
+or was idle for
+.BR \-\-max\-idle .
+.TP
+.B 1
+The server could not start. A line of the log says why.
+.TP
+.B 2
+The command line or another setting is wrong.
 .SH EXAMPLE
 .EX
 scached \-\-listen /run/scached/scached.sock \-\-mode 0660 \-\-ttl\-limit 10m
@@ -190,7 +207,12 @@ scached \-\-listen /run/scached/scached.sock \-\-mode 0660 \-\-ttl\-limit 10m
 
 
 _DEFAULTS: Final = {setting.name: setting.default for setting in SETTINGS}
-_SIZES_HEAD: Final = (".TS", "l r r lw(22n).", "Limit\tDefault\tMB\tT{\nOf what; a client beyond it\nT}", "_")
+_SIZES_HEAD: Final = (
+    ".TS",
+    "l r r lw(22n).",
+    "Limit\tDefault\tMB\tT{\nWhat takes the memory; effect of the limit\nT}",
+    "_",
+)
 
 
 def render() -> str:

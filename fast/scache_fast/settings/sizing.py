@@ -53,23 +53,24 @@ def _client_bytes(limits: Limits) -> int:
     return list_bytes + (limits.output_bytes_max + list_bytes) + (list_bytes + READ_BYTES_MAX) + _CLIENT_BYTES
 
 
-_REFUSED: Final = "a save is answered with status 2"
+_REFUSED: Final = "more saves are answered with status 2"
+_DISCONNECTED: Final = "more clients are disconnected without a greeting"
 
 ROWS: Final = (
     Row("", "the process", "", lambda limits: _PROCESS_BYTES),
     Row("sessions_max", "parked connections", _REFUSED, lambda limits: limits.sessions_max * _SESSION_BYTES),
-    Row("sessions_per_endpoint_max", "part of these", _REFUSED, lambda limits: 0),
+    Row("sessions_per_endpoint_max", "part of the above", _REFUSED, lambda limits: 0),
     Row("bindings_max", "bindings", _REFUSED, lambda limits: limits.bindings_max * _BINDING_BYTES),
-    Row("bindings_per_destination_max", "part of these", _REFUSED, lambda limits: 0),
+    Row("bindings_per_destination_max", "part of the above", _REFUSED, lambda limits: 0),
     Row("cached_bytes_max", "labels and properties", _REFUSED, lambda limits: limits.cached_bytes_max),
-    Row("clients_max", "what is kept for clients", "it is disconnected without a greeting",
+    Row("clients_max", "clients: buffers and unfinished requests", _DISCONNECTED,
         lambda limits: limits.clients_max * _client_bytes(limits)),
-    Row("clients_per_user_max", "part of these", "it is disconnected without a greeting", lambda limits: 0),
-    Row("attribute_list_bytes_max", "part of these, up to four times for each client", "it is disconnected",
+    Row("clients_per_user_max", "part of the above", _DISCONNECTED, lambda limits: 0),
+    Row("attribute_list_bytes_max", "part of the above, up to four times for each client", "the client is disconnected",
         lambda limits: 0),
-    Row("attributes_max", "part of these", "it is disconnected", lambda limits: 0),
-    Row("output_bytes_max", "part of these", "it is not served until it reads", lambda limits: 0),
-    Row("clients_max", "replies that clients have not read, in the kernel", "",
+    Row("attributes_max", "part of the above", "the client is disconnected", lambda limits: 0),
+    Row("output_bytes_max", "part of the above", "the client is not served until it reads", lambda limits: 0),
+    Row("clients_max", "clients: unread replies, in the kernel", "",
         lambda limits: limits.clients_max * SEND_BUFFER_BYTES),
 )  # fmt: skip
 """Every limit that memory depends on. The kernel's own memory of a parked file counts for whoever opened the file."""

@@ -29,17 +29,24 @@ from scache_fast.settings.toml_file import DEFAULT, FLAGS, ConfigurationError, T
 __all__ = ["ConfigurationError", "Texts", "complain", "merge", "read", "read_again", "takeover_in"]
 
 _EPILOG: Final = """\
-Times are whole numbers with s, m, h, d or w (seconds, minutes, hours, days, weeks); without one they are seconds.
+A TIME is a whole number with s, m, h, d or w (seconds, minutes, hours, days, weeks), or without a unit, in seconds.
 
-Every option --some-name is also a key some_name of the --config file (TOML) and a variable SCACHED_SOME_NAME of the
-environment. The command line wins over the file, the file over the environment, the environment over the default.
+Each option --some-name is also a key some_name of the --config file (TOML) and a variable SCACHED_SOME_NAME of the
+environment. The command line overrides the file, the file overrides the environment, and the environment overrides
+the default.
 
-Signals: TERM and INT print statistics, remove the sockets and end; USR1 prints statistics; HUP reads
-the settings again.
-Exit status: 0 ended as told or for being idle, 1 could not start (the line on standard error says why), 2 wrong usage.
+signals:
+  TERM, INT  log statistics, close everything, remove the sockets, and end
+  HUP        read the settings again
+  USR1       log statistics
 
-Started by Postfix's master(8), scached takes that program's options and parameters instead; started by systemd, it
-listens on the sockets it is passed and notifies about readiness, status and the watchdog. See scached(8).
+exit status:
+  0  ended by a signal, by a takeover, by 'scachectl drain', or because it was idle (--max-idle)
+  1  could not start; a line on standard error says why
+  2  the command line or another setting is wrong
+
+Under systemd, the server listens on the sockets that it is passed, and reports readiness, status and watchdog. Under
+Postfix's master(8), it accepts the options and parameters of Postfix's daemons instead. See scached(8).
 
 example:
   scached --listen /run/scached/scached.sock --mode 0660 --ttl-limit 10m
@@ -102,7 +109,9 @@ def read_again(arguments: Sequence[str], environment: Mapping[str, str]) -> Sett
         except OSError as error:
             raise ConfigurationError(f"cannot read {path!r}: {error.strerror}") from None
         if not stat.S_ISREG(mode):
-            raise ConfigurationError(f"{path!r} is not a regular file, and can be read at the start only")
+            raise ConfigurationError(
+                f"{path!r} is not a regular file and can be read at the start only: restart the server"
+            )
     return merge(_layers(given, path, environment))
 
 
@@ -139,9 +148,9 @@ def _value(setting: Setting, texts: Sequence[str], origin: str) -> object:
 def _plain(text: str) -> str:
     """Return a text that can be a path, a name or a number; raises ValueError."""
     if "\0" in text:
-        raise ValueError(f"{text!r} holds a NUL, which no path and no name can have")
+        raise ValueError(f"{text!r} has a NUL character, which no path and no name can have: remove it")
     if any("\ud800" <= each <= "\udfff" for each in text):
-        raise ValueError(f"{os.fsencode(text)!r} is not UTF-8")
+        raise ValueError(f"{os.fsencode(text)!r} is not UTF-8: write it in UTF-8")
     return text
 
 
@@ -156,7 +165,9 @@ def _from_environment(environment: Mapping[str, str]) -> Texts:
         elif value in FLAGS:
             texts[setting.name] = FLAGS[value]
         else:
-            raise ConfigurationError(f"{_ENVIRONMENT}: {setting.variable}: {value!r} is neither true nor false")
+            raise ConfigurationError(
+                f"{_ENVIRONMENT}: {setting.variable}: {value!r} is neither true nor false: write one of them"
+            )
     return texts
 
 
@@ -205,24 +216,28 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog=_PROGRAM,
         usage="%(prog)s [--listen PATH ...] [--config FILE] [option ...]",
-        description="Keep open connections for other processes: a shared connection cache that speaks the protocol of "
-        "Postfix's scache(8).",
+        description="A shared connection cache: it keeps open connections for other processes. It speaks the protocol "
+        "of Postfix's scache(8).",
         epilog=_EPILOG,
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=_columns() - 2),
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
     parser.add_argument(
-        "--version", action="store_true", help="print the version, with -v also the form of the engine, and end"
+        "--version", action="store_true", help="print the version and end; with -v, also the form of the engine"
     )
     parser.add_argument(
-        "--takeover", metavar="ADMIN_SOCKET", help="take over from the server that has this admin socket: its sockets, "
-        "clients and parked connections; that server then ends. --listen and --admin can name no other paths than its"
+        "--takeover", metavar="ADMIN_SOCKET", help="replace the server that has this admin socket: take its sockets, "
+        "clients and parked connections. That server then ends. --listen and --admin may name only paths that it has"
     )  # fmt: skip
     source = parser.add_argument_group("configuration")
     source.add_argument("--config", metavar="FILE", help="read settings from this TOML file")
-    source.add_argument("--check-config", action="store_true", help="say whether the configuration is fine, and end")
-    source.add_argument("--print-config", action="store_true", help="print what is in force and why, and end")
+    source.add_argument("--check-config", action="store_true", help="check the configuration, and end")
+    source.add_argument(
+        "--print-config",
+        action="store_true",
+        help="print each setting that is in force and where it comes from, and end",
+    )
     groups = {name: parser.add_argument_group(name) for name in dict.fromkeys(setting.group for setting in SETTINGS)}
     for setting in SETTINGS:
         _add(groups[setting.group], setting)

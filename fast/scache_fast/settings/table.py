@@ -96,72 +96,75 @@ _IPC_TIMEOUT: Final = "60s"
 Postfix gives its servers made sense where a slow client was waited for; here it would only keep dead ones."""
 
 SETTINGS: Final[tuple[Setting, ...]] = (
-    Setting("listen", "sockets", "PATH", parse_path, None, "UNIX-domain socket to listen on; a socket file that nobody "
-            "listens on is replaced. Sockets passed by systemd are listened on as well", many=True),
-    Setting("mode", "sockets", "MODE", parse_mode, "0600", "file mode of the sockets: who may write to a socket may "
-            "connect, and so take and park connections; 0600: only the owner and root, 0660: also the group, 0666: "
-            "everybody who can reach the folder", is_quoted=True),
+    Setting("listen", "sockets", "PATH", parse_path, None, "path of a UNIX socket to listen on. A socket file on which "
+            "no process listens is replaced. The server also listens on the sockets that systemd passes", many=True),
+    Setting("mode", "sockets", "MODE", parse_mode, "0600", "file mode of the sockets. Only users who may write to the "
+            "socket may connect, and park and take connections. 0600: the owner and root; 0660: also the group; 0666: "
+            "every user who can reach the folder", is_quoted=True),
     Setting("owner", "sockets", "USER[:GROUP]", parse_owner, None, "owner of the sockets; needs root"),
-    Setting("admin", "sockets", "PATH", parse_path, None, "UNIX-domain socket for the operator, on which the server "
-            "tells what it holds and takes commands; root and the server's own user may connect. A socket that systemd "
-            "passes as 'admin' is used as well"),
-    Setting("allow_uid", "access", "USER", parse_user, None, "allow clients running as this user, by name or number; "
-            "with any allow option, all other clients are refused", many=True),
-    Setting("allow_gid", "access", "GROUP", parse_group, None, "allow clients that are members of this group, by name "
-            "or number; with any allow option, all other clients are refused", many=True),
-    Setting("user", "privileges", "USER", parse_account, None, "run as this user once the sockets are open; needs "
-            "root"),
-    Setting("group", "privileges", "GROUP", parse_group, None, "run as this group; default: the user's own groups"),
+    Setting("admin", "sockets", "PATH", parse_path, None, "path of the admin socket, for scachectl: it shows the state "
+            "of the server and accepts commands. Only root and the server's own user may connect. A socket that "
+            "systemd passes with the name 'admin' is used too"),
+    Setting("allow_uid", "access", "USER", parse_user, None, "allow clients running as this user (name or number). "
+            "With any allow option, all other clients are refused", many=True),
+    Setting("allow_gid", "access", "GROUP", parse_group, None, "allow clients that are members of this group (name or "
+            "number). With any allow option, all other clients are refused", many=True),
+    Setting("user", "privileges", "USER", parse_account, None, "run as this user as soon as the sockets are open; "
+            "needs root"),
+    Setting("group", "privileges", "GROUP", parse_group, None, "run as this group. Without this option: the user's own "
+            "groups"),
     Setting("chroot", "privileges", "FOLDER", parse_folder, None, "change the root directory to this folder; needs "
             "root"),
-    Setting("log", "log", "WHERE", one_of("stderr", "syslog"), "stderr", "stderr (with priorities under journald) or "
-            "syslog"),
-    Setting("syslog_facility", "log", "NAME", one_of(*FACILITIES), "daemon", "the facility of syslog lines"),
-    Setting("syslog_name", "log", "NAME", str, "scached", "the name that lines begin with"),
+    Setting("log", "log", "WHERE", one_of("stderr", "syslog"), "stderr", "where log lines go: stderr (with priorities "
+            "if it is the journal of systemd) or syslog"),
+    Setting("syslog_facility", "log", "NAME", one_of(*FACILITIES), "daemon", "facility of syslog lines"),
+    Setting("syslog_name", "log", "NAME", str, "scached", "name at the beginning of each log line"),
     Setting("verbose", "log", "", None, None, "log each request, with its labels"),
-    Setting("ttl_limit", "times", "TIME", parse_time_s, f"{_NORMAL.ttl_limit_s}s", "no connection stays parked longer "
-            "than this, whatever its ttl says"),
-    Setting("max_idle", "times", "TIME", parse_idle_time_s, "never", "end after this time without a client and "
-            "without a parked connection"),
-    Setting("status_update_time", "times", "TIME", parse_time_s, f"{_NORMAL.status_update_time_s}s", "how often "
-            "statistics are printed"),
-    Setting("ipc_timeout", "times", "TIME", parse_time_s, _IPC_TIMEOUT, "how long a client may leave one step "
-            "unfinished; between requests it may wait for ever"),
+    Setting("ttl_limit", "times", "TIME", parse_time_s, f"{_NORMAL.ttl_limit_s}s", "longest time that a connection "
+            "stays parked, even if a client asks for more"),
+    Setting("max_idle", "times", "TIME", parse_idle_time_s, "never", "end the server after this time without any "
+            "client and any parked connection"),
+    Setting("status_update_time", "times", "TIME", parse_time_s, f"{_NORMAL.status_update_time_s}s", "interval at "
+            "which statistics are logged"),
+    Setting("ipc_timeout", "times", "TIME", parse_time_s, _IPC_TIMEOUT, "longest time that a client may leave a "
+            "request unfinished. A client that has no request unfinished may stay connected for ever"),
     Setting("attribute_list_bytes_max", "limits", "BYTES", parse_count, str(_NORMAL.attribute_list_bytes_max),
-            "longest request"),
-    Setting("attributes_max", "limits", "N", parse_count, str(_NORMAL.attributes_max), "most attributes of a request"),
-    Setting("output_bytes_max", "limits", "BYTES", parse_count, str(_NORMAL.output_bytes_max), "a client with more "
-            "unread replies is not served until it has read some"),
-    Setting("sessions_max", "limits", "N", parse_count, str(_NORMAL.sessions_max), "most connections parked"),
-    Setting("sessions_per_endpoint_max", "limits", "N", parse_count, str(_NORMAL.sessions_per_endpoint_max), "most "
-            "connections parked under one endpoint label"),
-    Setting("bindings_max", "limits", "N", parse_count, str(_NORMAL.bindings_max), "most bindings from a destination "
-            "to an endpoint"),
+            "largest size of a request"),
+    Setting("attributes_max", "limits", "N", parse_count, str(_NORMAL.attributes_max), "largest number of attributes "
+            "in a request"),
+    Setting("output_bytes_max", "limits", "BYTES", parse_count, str(_NORMAL.output_bytes_max), "largest size of the "
+            "replies that a client has not read. A client beyond it is not served until it reads"),
+    Setting("sessions_max", "limits", "N", parse_count, str(_NORMAL.sessions_max), "largest number of parked "
+            "connections"),
+    Setting("sessions_per_endpoint_max", "limits", "N", parse_count, str(_NORMAL.sessions_per_endpoint_max), "largest "
+            "number of connections parked under one endpoint label"),
+    Setting("bindings_max", "limits", "N", parse_count, str(_NORMAL.bindings_max), "largest number of bindings from a "
+            "destination to an endpoint"),
     Setting("bindings_per_destination_max", "limits", "N", parse_count, str(_NORMAL.bindings_per_destination_max),
-            "most bindings of one destination label"),
-    Setting("cached_bytes_max", "limits", "BYTES", parse_count, str(_NORMAL.cached_bytes_max), "most bytes of labels "
-            "and properties of parked connections and bindings"),
-    Setting("clients_max", "limits", "N", parse_count, str(_NORMAL.clients_max), "most clients connected"),
-    Setting("clients_per_user_max", "limits", "N", parse_part, "90%", "most clients connected that run as one user: a "
-            "number, a percentage of clients_max, or off; root and the server's own user may have any number. Under "
-            "master(8), where all clients are one user's, the default is off"),
-    Setting("descriptors_reserve", "limits", "N", parse_reserve, "384", "descriptors that parked connections may not "
-            "use up: clients can still connect and take connections out"),
-    Setting("farewell", "parked connections", "PATTERN=BYTES", parse_farewell, None, r"send these bytes on a "
-            r"connection that expires, if its endpoint label matches the pattern (* ? [...]), as in "
+            "largest number of bindings of one destination label"),
+    Setting("cached_bytes_max", "limits", "BYTES", parse_count, str(_NORMAL.cached_bytes_max), "largest total size of "
+            "the labels and properties of all parked connections and bindings"),
+    Setting("clients_max", "limits", "N", parse_count, str(_NORMAL.clients_max), "largest number of connected clients"),
+    Setting("clients_per_user_max", "limits", "N", parse_part, "90%", "largest number of connected clients that run as "
+            "one user: a number, a percentage of clients_max, or off. Root and the server's own user have no limit. "
+            "Under master(8), where all clients run as one user, the default is off"),
+    Setting("descriptors_reserve", "limits", "N", parse_reserve, "384", "number of descriptors that parked connections "
+            "may not use, so that clients can always connect and take connections"),
+    Setting("farewell", "parked connections", "PATTERN=BYTES", parse_farewell, None, r"send these bytes on each "
+            r"connection that expires, if its endpoint label matches the pattern (* ? [...]). Example: "
             r"'smtp*=QUIT\r\n'", many=True),
     Setting("liveness", "parked connections", "HOW", one_of(*(each.value for each in Liveness)), "off", "which "
-            "connections are closed instead of handed out: off: none, as Postfix does; hup: those that are broken; "
-            "rdhup: also those whose peer has closed them or sends no more (a TCP connection that was closed in order "
-            "is found by rdhup only)"),
-    Setting("ready_fd", "process", "FD", parse_own_descriptor, None, "write a newline to this descriptor once clients "
-            "are served, as s6 expects"),
-    Setting("busy_poll", "process", "US", parse_busy_poll_us, "50", "Busy polling: before blocking, the loop polls for "
-            "up to so many microseconds, at most 1000, as long as polls find something. With one or two clients that "
+            "connections a find closes instead of handing them out. off: none, as Postfix does. hup: broken "
+            "connections. rdhup: also connections whose peer has closed its end (only rdhup "
+            "finds a TCP connection that its peer has closed in order)"),
+    Setting("ready_fd", "process", "FD", parse_own_descriptor, None, "write a newline to this descriptor as soon as "
+            "clients are served, as s6 expects"),
+    Setting("busy_poll", "process", "US", parse_busy_poll_us, "50", "busy polling: before blocking, the loop polls for "
+            "this number of microseconds (at most 1000), as long as polls find something. With one or two clients that "
             "answer at once this doubles the throughput, because waking a blocked process takes longer. 0 blocks at "
             "once"),
-    Setting("accelerator", "process", "WHETHER", one_of("auto", "off"), "auto", "auto: system calls are made by the "
-            "accelerator, a module in C, where it is installed; off: by Python"),
+    Setting("accelerator", "process", "WHETHER", one_of("auto", "off"), "auto", "what makes the system calls. auto: "
+            "the accelerator, a module in C, if it is installed. off: Python"),
 )  # fmt: skip
 
 
