@@ -33,20 +33,20 @@ GAUGES: Final = {
     "now.bytes": ("scached_cached_bytes", "Bytes of labels and properties."),
     "now.clients": ("scached_clients", "Connected clients."),
     "now.held": ("scached_held_sessions", "Connections that were found and are not handed over yet."),
-    "descriptors.used": ("scached_descriptors", "Descriptors in use, about."),
+    "descriptors.used": ("scached_descriptors", "Descriptors in use (approximate)."),
     "descriptors.max": ("scached_descriptors_max", "Descriptors that the server may have."),
     "closing.stuck": ("scached_stuck_closes", "Closes of parked files that do not end."),
-    "closing.refused_users": ("scached_refused_users", "Users of whom nothing is parked because of stuck closes."),
+    "closing.refused_users": ("scached_refused_users", "Users whose saves are refused because of stuck closes."),
 }
 COUNTERS: Final = {
     "too_many_in_flight": ("scached_too_many_in_flight", "Hand-overs refused by the kernel: too many in flight."),
-    "faults": ("scached_faults", "Unforeseen errors that were contained."),
-    "log.suppressed": ("scached_log_suppressed", "Warnings that were left out of the log."),
+    "faults": ("scached_faults", "Unexpected errors that were contained."),
+    "log.suppressed": ("scached_log_suppressed", "Warnings that were not logged because there were many of a kind."),
 }
 LABELLED: Final = {
     "limits": ("scached_limit", "Each limit by its setting.", "limit", GaugeMetricFamily),
-    "limit_hits": ("scached_limit_hits", "How often each limit was met.", "limit", CounterMetricFamily),
-    "sessions": ("scached_session_events", "What became of connections.", "event", CounterMetricFamily),
+    "limit_hits": ("scached_limit_hits", "How often each limit was reached.", "limit", CounterMetricFamily),
+    "sessions": ("scached_session_events", "Connections by what happened to them.", "event", CounterMetricFamily),
     "clients": ("scached_client_events", "Clients that were welcomed and refused.", "event", CounterMetricFamily),
 }
 HISTOGRAMS: Final = {

@@ -17,13 +17,17 @@ TABLE: Final = Path(__file__).with_name("messages.toml")
 HEAD: Final = """\
 # Messages of the log
 
-Every message that `scached` may write, what it means, and what to do. A name in braces stands for a value. A client is
-`client N (pid P, uid U)`: N is a number that later clients may get again, pid and uid are those of the process that
-connected. Bytes of clients are in quotes, with escapes.
+This page has every message of `scached`, what it means, and what to do. A name in braces stands for a value. A client
+is shown as `client N (pid P, uid U)`. Later clients may get the same number N. The pid and the uid are those of the
+process that connected. Bytes that clients sent are in quotes, with escapes.
 
-Levels: **info** and **warning** are as they say, and warnings of one kind are shown ten times a minute at most.
-**fatal** and **panic** end the process. **-v** is shown with `--verbose`, or after `scachectl loglevel verbose`. The
-errors of "Not started" are fatal at the start; at a reload, the line `the settings stay as they are` shows them.
+There are five levels:
+
+* **info**: the line is always logged.
+* **warning**: the line is logged at most ten times a minute for each kind of warning.
+* **fatal** and **panic**: the process ends. But if an error of "Not started" occurs at a reload, the server continues,
+  and the line `the settings stay as they are` shows the error.
+* **-v**: the line is logged with `--verbose`, or after `scachectl loglevel verbose`.
 """
 
 

@@ -7,9 +7,10 @@ from scache_ctl.metrics import COUNTERS, GAUGES, HISTOGRAMS, LABELLED, STATES, S
 _HEAD: Final = """\
 # Metrics
 
-Every metric of `scachectl exporter` and `scachectl metrics`, and the field of the answer of `stats`
-([the admin socket](../admin.md)) that it is made from. Counters begin at 0 with the process and never fall while it
-runs. No label has a value that a client chose. How to set it up: [watch and steer](../how-to/watch.md).
+This page has every metric of `scachectl exporter` and `scachectl metrics`. The last column is the field of the answer
+to `stats` ([the admin socket](../admin.md)) from which the metric is made. Counters begin at 0 when the server starts,
+and never decrease while it runs. No label has a value that a client chose. [Prometheus](../how-to/prometheus.md) says
+how to set it up.
 
 | metric | type | labels | meaning | field of `stats` |
 |---|---|---|---|---|

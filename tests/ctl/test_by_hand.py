@@ -169,7 +169,7 @@ def test_port_where_nobody_listens_is_named(tmp_path: Path, capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["find-endp", "e"], f"--socket PATH, or set {SOCKET_VARIABLE}"),
+        (["find-endp", "e"], f"--socket PATH, or set the variable {SOCKET_VARIABLE}"),
         (["--socket", "s", "find-endp", r"\q"], "no escape"),
         (["--socket", "s", "park", "e", "127.0.0.1"], "is not HOST:PORT"),
         (["--socket", "s", "park", "e", "127.0.0.1:65536"], "is not HOST:PORT"),

@@ -44,7 +44,7 @@ def test_operator_gets_in_when_no_descriptor_is_left() -> None:
                     bureau.turn()
                 assert len(bureau.socket) == 1
                 assert not is_hung_up(second.sock)
-                assert sum("nobody gets in" in line for line in house.log.warnings) == 1
+                assert sum("no connection is accepted" in line for line in house.log.warnings) == 1
             with second:
                 bureau.turn()
                 house.clock.now_ns += LOOK_S * 1_000_000_000

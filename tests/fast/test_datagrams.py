@@ -141,7 +141,7 @@ def test_lines_beyond_those_that_may_wait_are_lost_and_counted(reader: Reader, s
         received += lines
         sink.flush()
     assert len(received) == taken + WAITING_RECORDS_MAX + bool(excess)
-    complaint = f"warning: {excess} lines of this log are lost: nobody took them in time"
+    complaint = f"warning: {excess} lines of this log are lost: they were not accepted in time"
     assert [line for line in received if "lost" in line] == ([complaint] if excess else [])
 
 

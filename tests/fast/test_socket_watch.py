@@ -157,7 +157,8 @@ def test_what_cannot_be_mended_from_here_is_one_warning(is_passed: bool, is_in_c
         assert server.after(LOOK_S) == []
         server.path.unlink()
         (line,) = server.after(LOOK_S)
-        assert ("whoever passed the socket has to make it anew" if is_passed else "restart the server") in line
+        reason = "the process that passed the socket has to make it again" if is_passed else "restart the server"
+        assert reason in line
         assert server.after(LOOK_S) == []
         assert not server.path.exists()
 

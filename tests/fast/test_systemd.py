@@ -137,13 +137,13 @@ def test_end_of_the_last_listening_socket_ends_the_server(count: int, how: int, 
         with running(command=command, env=env, pass_fds=fds) as server:
             for sock in socks[1:]:
                 sock.shutdown(how)
-                server.line("warning: a listening socket was shut down by somebody else")
+                server.line("warning: another process shut a listening socket down")
             with Client(tmp_path / "a") as client:
                 assert client.say(find_endp(b"zz")) == MISSED
                 socks[0].shutdown(how)
                 assert client.is_closed()
             assert server.process.wait(PATIENCE_S) == 1
-            server.line("fatal: no listening socket is left, because somebody else has shut it down")
+            server.line("fatal: no listening socket is left: another process has shut it down")
             server.line("statistics: address lookup hits=0 miss=1")
 
 

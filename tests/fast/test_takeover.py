@@ -211,7 +211,7 @@ def test_LIFE_12_new_process_that_dies_before_it_takes_costs_nothing(tmp_path: P
                     heir.get_ready()
                 for _ in range(1, step):
                     is_done = is_done or heir.confirm() is Kind.END
-            old.line("nobody took over, this process serves on")
+            old.line("the takeover failed, this process continues")
             is_served(peer, far)
             step += 1
         assert step == 8, "listeners, counts, clients, sessions, bindings, end"
@@ -227,7 +227,7 @@ def test_LIFE_12_offer_is_taken_by_one_side_only(tmp_path: Path) -> None:
             heir.get_ready()
             heir.confirm_all()
             heir.channel.close()  # The old process takes its offer back, though this one could still read it.
-            old.line("nobody took over, this process serves on")
+            old.line("the takeover failed, this process continues")
             assert not heir.take()
             is_served(peer, far)
         with Heir(tmp_path / "admin") as heir:
@@ -248,7 +248,7 @@ def test_LIFE_12_second_takeover_is_refused_while_one_goes_on(tmp_path: Path) ->
     with old_server(tmp_path) as old:
         with Heir(tmp_path / "admin"):
             assert "another process is taking over" in fails(tmp_path)
-        old.line("nobody took over")
+        old.line("the takeover failed")
         with new_server(tmp_path) as new:
             new.end()
         old.wait()
@@ -362,7 +362,7 @@ def test_other_format_too_few_descriptors_and_other_paths_are_refused(tmp_path: 
                     admin.ask("takeover", format=number, descriptors=1000)
         assert "raise its limit of open files" in fails(tmp_path, command=with_descriptors(60))
         assert "a takeover changes no path" in fails(tmp_path, "--listen", tmp_path / "other")
-        old.line("nobody took over, this process serves on: the new process says: .*a takeover changes no path")
+        old.line("the takeover failed, this process continues: the new process says: .*a takeover changes no path")
         assert not (tmp_path / "other").exists()
         with new_server(tmp_path, "--listen", str(tmp_path / "s"), "--admin", str(tmp_path / "admin")) as new:
             is_served(peer, fars[0])

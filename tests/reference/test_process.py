@@ -68,7 +68,10 @@ def test_living_server_keeps_its_socket(path: Path) -> None:
     with running("--listen", path, command=REFERENCE):
         second = run("--listen", path, command=REFERENCE)
         assert second.returncode == 1
-        assert second.stderr == f"scache-reference: cannot listen on {str(path)!r}: another server listens there; stop it, or choose another path\n"
+        assert second.stderr == (
+            f"scache-reference: cannot listen on {str(path)!r}: another server listens there; "
+            "stop it, or choose another path\n"
+        )
         Client(path).close()
 
 

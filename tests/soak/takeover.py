@@ -225,7 +225,7 @@ def _await(old: Running, heir: Running, note: Path) -> str:
     except AssertionError:
         heir.process.wait()
     if note.exists() and note.read_text().startswith("new before"):
-        old.line("nobody took over")
+        old.line("the takeover failed")
     else:
         status = old.process.wait(PATIENCE_S)  # It may be killed after it was taken over.
         if (status == 0) is (note.exists() and note.read_text().startswith("old")):

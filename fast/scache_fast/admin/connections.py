@@ -159,7 +159,7 @@ class AdminSocket:
             if self._spare is None:
                 self._is_resting = True
                 self._server.watch_for(self._listener.fileno(), 0)
-                self._log.warning(f"admin socket: nobody gets in for {LOOK_S} s: {error.strerror}")
+                self._log.warning(f"admin socket: no connection is accepted for {LOOK_S} s: {error.strerror}")
                 return
             os.close(self._spare)  # EMFILE: this is what it is kept for.
             self._spare = None

@@ -71,7 +71,7 @@ class Steering:
         server = self._server
         if server.steering.refusal != reason:
             server.steering.refuse_saves(reason)
-            self._log.info(f"saves are refused: {reason}" if reason else "saves are taken again, as the operator says")
+            self._log.info(f"saves are refused: {reason}" if reason else "saves are accepted again")
         answer: Line = {"v": VERSION, "ok": True, "state": state_of(server), "sessions": server.table.sessions,
                         "held": len(server.steering.held)}  # fmt: skip
         return {**answer, "undo": "resume"} if reason else answer

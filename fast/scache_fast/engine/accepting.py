@@ -116,7 +116,7 @@ class Accepting:
             return False
         if event & _HUNG_UP:
             # Another holder of the socket has shut it down: nobody comes any more, and epoll goes on saying so.
-            self._log.warning("a listening socket was shut down by somebody else, and is closed")
+            self._log.warning("another process shut a listening socket down: it is closed")
             self.remove(listener)
         else:
             self._ready.append(listener)

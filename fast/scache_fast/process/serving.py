@@ -200,7 +200,7 @@ def _run(server: Server, log: Logger, supervisor: Supervisor) -> int:
         for call in supervisor.after_turn:
             call(server)
         if not server.listeners and not server.exchange.is_left:
-            log.fatal("no listening socket is left, because somebody else has shut it down")
+            log.fatal("no listening socket is left: another process has shut it down")
             status = 1
             break
     if supervisor.stopping is not None:

@@ -49,7 +49,7 @@ def to_stderr(name: str) -> Sink:
     def sink(priority: int, line: str) -> None:
         nonlocal lost
         head = f"<{priority}>" if is_journal else prefix
-        notice = f"{head}warning: {lost} lines of this log are lost: nobody took them in time\n" if lost else ""
+        notice = f"{head}warning: {lost} lines of this log are lost: they were not accepted in time\n" if lost else ""
         # One write for one line, so that lines of several processes do not mix. The descriptor is blocking and shared
         # with others, so its flags are not ours to change: a pipe that polls writable has room for PIPE_BUF bytes, and
         # files and terminals always have.
@@ -109,7 +109,7 @@ class Datagrams:
                 return
             self._waiting.popleft()
             if self._lost and not self._waiting:
-                text = f"warning: {self._lost} lines of this log are lost: nobody took them in time"
+                text = f"warning: {self._lost} lines of this log are lost: they were not accepted in time"
                 self._lost = 0
                 self._waiting.append(self._record(Priority.WARNING, text))
 

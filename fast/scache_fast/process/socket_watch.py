@@ -71,7 +71,7 @@ class SocketWatch:
                 self._replace(index, server)
         for file in self._passed:
             if file.is_lost(is_in_chroot=self._is_in_chroot):
-                self._say(file.path, "whoever passed the socket has to make it anew")
+                self._say(file.path, "the process that passed the socket has to make it again")
         for file in (*self._admin_files, *([] if self._operators is None else [self._operators])):
             if file.is_lost(is_in_chroot=self._is_in_chroot):
                 self._say(file.path, "a restart of the server, or of its socket unit, makes it anew", "operators")

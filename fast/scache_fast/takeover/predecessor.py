@@ -216,7 +216,7 @@ class Predecessor:
         except (ChannelError, TooManyInFlightError):
             pass
         self._end(attempt)
-        self._log.warning(f"nobody took over, this process serves on: {reason}")
+        self._log.warning(f"the takeover failed, this process continues: {reason}")
 
     # Steps 3 to 7.
 
