@@ -52,29 +52,40 @@ class Progress:
 
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m scache_bench", description="Measure connection cache servers side by side."
+        prog="python -m scache_bench", description="Compare the speed of connection cache servers."
     )
-    parser.add_argument("--quick", action="store_true", help="a minute instead of seven; rough figures, not published")
-    names = ", ".join(SERVERS)
-    parser.add_argument("--only", metavar="NAMES", help=f"measure only these servers, separated by commas: {names}")
-    parser.add_argument("--rounds", type=int, metavar="N", help="repeat each measurement so often")
-    parser.add_argument("--seconds", type=float, metavar="S", help="measure each scenario so long")
     parser.add_argument(
-        "--output", type=Path, metavar="FOLDER", help="default: bench/, and .cache/bench/ for --quick and --only"
+        "--quick",
+        action="store_true",
+        help="run for one minute instead of seven; the figures are rough and not published",
     )
-    parser.add_argument("--png", action="store_true", help="draw PNG instead of SVG")
+    names = ", ".join(SERVERS)
+    parser.add_argument(
+        "--only", metavar="NAMES", help=f"measure only these servers, separated by commas. Choices: {names}"
+    )
+    parser.add_argument("--rounds", type=int, metavar="N", help="repeat each measurement N times")
+    parser.add_argument("--seconds", type=float, metavar="S", help="measure each scenario for S seconds")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="folder for the results (default: bench/; with --quick or --only: .cache/bench/)",
+    )
+    parser.add_argument("--png", action="store_true", help="draw the pictures as PNG instead of SVG")
     parser.add_argument(
         "--again",
         type=Path,
         metavar="FILE",
-        help="measure nothing; report an earlier run: .cache/bench/results.json, or a copy of it",
+        help="do not measure: report an earlier run, from .cache/bench/results.json or a copy of it",
     )
-    parser.add_argument("--no-pin", action="store_true", help="let the kernel place servers and load as it likes")
+    parser.add_argument(
+        "--no-pin", action="store_true", help="let the kernel choose the processors of servers and load"
+    )
     arguments = parser.parse_args(words)
     arguments.names = arguments.only.split(",") if arguments.only else list(SERVERS)
     for name in arguments.names:
         if name not in SERVERS:
-            parser.error(f"--only {name}: there is no such server; there are {names}")
+            parser.error(f"--only {name}: there is no such server; write one of {names}")
     return arguments
 
 
@@ -128,6 +139,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except programs.NoCompilerError as reason:
         print(f"scache_bench: {reason}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nscache_bench: interrupted: nothing was written", file=sys.stderr)
+        return 130
     is_partial = arguments.quick or arguments.only or arguments.again
     output: Path = arguments.output or (SCRATCH if is_partial else PUBLISHED)
     output.mkdir(parents=True, exist_ok=True)

@@ -148,7 +148,7 @@ class AsyncClient:
             async with asyncio.timeout_at(deadline):
                 await self._turn.acquire()
         except TimeoutError as error:
-            raise TimedOut("no turn in time: other tasks used this client; make several") from error
+            raise TimedOut("timed out while other tasks used this client; give each task its own") from error
         try:
             return await self._run(self._connection.request(dance), deadline)
         finally:

@@ -119,7 +119,7 @@ async def _take_up(
         try:
             found = await find()
         except (CacheError, OSError) as error:
-            client.pause.note_failure("take up a connection, opening one", error)
+            client.pause.note_failure("find a connection, opening a new one", error)
             return None
         client.pause.note_success()
         if found is None:

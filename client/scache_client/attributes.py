@@ -16,9 +16,11 @@ def encode(attributes: tuple[Attribute, ...]) -> bytes:
     """Write one attribute list; ValueError for a NUL in a value, TypeError for anything that is not bytes."""
     for name, value in attributes:
         if not isinstance(value, bytes):
-            raise TypeError(f"{name.decode()} is {value!r}; labels and properties are bytes, so encode it first")
+            raise TypeError(f"{name.decode()} is {value!r}; labels and properties are bytes: encode it first")
         if b"\0" in value:
-            raise ValueError(f"{name.decode()} {shown(value)} holds a NUL byte at {value.index(0)}, which ends a value")
+            raise ValueError(
+                f"{name.decode()} {shown(value)} has a NUL byte at {value.index(0)}, which ends a value: leave it out"
+            )
     return b"".join(b"%b\0%b\0" % attribute for attribute in attributes) + b"\0"
 
 

@@ -161,7 +161,7 @@ class Client:
         timeout_s = self.timeout_s if own_timeout_s is None else check_timeout(own_timeout_s)
         deadline = time.monotonic() + timeout_s
         if not self._turn.acquire(timeout=timeout_s):
-            raise TimedOut("no turn in time: other threads used this client; give each thread its own")
+            raise TimedOut("timed out while other threads used this client; give each thread its own")
         try:
             return self._run(self._connection.request(dance), deadline)
         finally:

@@ -60,11 +60,11 @@ _LOST = frozenset({errno.EPIPE, errno.ECONNRESET})
 
 # Nobody is there, or nobody we may talk to. Not among them: EMFILE and its like, which are this process's own trouble.
 _UNREACHABLE = {
-    errno.ENOENT: "there is no socket; start the server (scached --listen PATH), or name the path it listens on",
-    errno.ENOTDIR: "that is no path; name the one the server listens on",
-    errno.ECONNREFUSED: "nobody listens; start the server (scached --listen PATH), or name the path it listens on",
-    errno.EACCES: "this user may not connect; see the server's --mode and the folders above the socket",
-    errno.EPROTOTYPE: "it is a socket of another type; name the one the cache listens on",
+    errno.ENOENT: "there is no socket; start the server (scached --listen PATH), or give the path on which it listens",
+    errno.ENOTDIR: "a part of this path is not a folder; give the path on which the server listens",
+    errno.ECONNREFUSED: "no server listens; start it (scached --listen PATH), or give the path on which it listens",
+    errno.EACCES: "this user may not connect; check the server's --mode and the modes of the folders above the socket",
+    errno.EPROTOTYPE: "this is a socket of another type; give the path on which the server listens",
 }
 
 # Room for one descriptor more than is wanted: a second one is seen and refused, and the kernel closes any further.
@@ -87,7 +87,9 @@ class Connection:
         self._name = self._path.replace("\0", "@", 1)
         length = len(os.fsencode(self._path))
         if length > _PATH_BYTES_MAX:
-            raise ValueError(f"{self._name} has {length} bytes, a socket's path at most {_PATH_BYTES_MAX}: shorten it")
+            raise ValueError(
+                f"{self._name} has {length} bytes; a socket's path has at most {_PATH_BYTES_MAX}: use a shorter one"
+            )
         self._socket: socket.socket | None = None
         self._at_rest = False
         self._sent_bytes = 0  # of the list that was sent last
@@ -123,7 +125,9 @@ class Connection:
             unwinding.callback(self.close)
             while not self._is_connected(fresh):
                 if not (yield Wait.BACKLOG):
-                    raise TimedOut(f"{self._name}: the server took no new connection in time; it is busy or stopped")
+                    raise TimedOut(
+                        f"{self._name}: the server accepted no connection in time; it is overloaded or stopped"
+                    )
             unwinding.pop_all()
         yield from self._converse(fresh, greet())
         return fresh
@@ -202,7 +206,7 @@ class Connection:
         while True:
             if must_wait and not (yield wait):
                 raise TimedOut(
-                    f"{self._name}: no time left while {'waiting for' if receiving else 'sending'} {step.purpose}; "
+                    f"{self._name}: timed out while {'waiting for' if receiving else 'sending'} {step.purpose}; "
                     "the server is stopped or overloaded, or timeout_s is too short",
                     maybe_parked=step.maybe_parked,
                 )
@@ -220,10 +224,10 @@ class Connection:
         # With the go-ahead or a find's reply, the server has taken the list.
         if isinstance(step, Send | Receive) and not step.maybe_parked and self._sent_bytes > LIST_BYTES_MAX:
             return RequestTooLong(
-                f"{what}; the request has {self._sent_bytes} bytes, and servers usually take {LIST_BYTES_MAX} "
+                f"{what}; the request has {self._sent_bytes} bytes, and most servers accept {LIST_BYTES_MAX} "
                 "(attribute_list_bytes_max): shorten labels and properties, or raise the server's limit"
             )
-        return ServerGone(f"{what}; it ended, or has too many clients", maybe_parked=step.maybe_parked)
+        return ServerGone(f"{what}; it ended, or has too many clients: see its log", maybe_parked=step.maybe_parked)
 
 
 def _send_descriptor(connection: socket.socket, fd: int) -> None:
@@ -253,7 +257,7 @@ def _receive_descriptor(connection: socket.socket) -> Arrival:
             if truncated
             else f"{len(fds)} descriptors instead of one"
         )
-        raise ProtocolError(f"with byte {data!r} came {problem}; the connection it stood for is closed")
+        raise ProtocolError(f"byte {data!r} came with {problem}; the connection is closed")
     return Arrival(data, fds[0] if fds else -1)
 
 

@@ -50,8 +50,8 @@ from scache_spec.vocabulary import (
 T = TypeVar("T")
 
 _REASONS = {
-    Status.MALFORMED: "the server calls the request malformed; does it speak another version of the protocol?",
-    Status.FAILED: "the server could not carry it out: a limit of its was hit, or the descriptor did not reach it",
+    Status.MALFORMED: "the server regards the request as malformed; it may use another version of the protocol",
+    Status.FAILED: "the server refused it; usually one of its limits is reached: see its log",
 }
 
 
@@ -119,7 +119,7 @@ def greet() -> Dialogue[None]:
     attributes = yield from _receive_list("the greeting")
     if attributes != ((PROTOCOL, PROTOCOL_NAME),):
         raise ProtocolError(
-            f"the greeting is {_shown_list(attributes)}: this is no connection cache, name another socket"
+            f"the greeting is {_shown_list(attributes)}: this is not a connection cache; give another path"
         )
 
 
@@ -145,10 +145,10 @@ def find_dest(destination: bytes) -> Dance[FoundDest | None]:
 
 def _save_endp(request: bytes, fd: int) -> Dialogue[None]:
     yield Send(request, "the request to park")
-    attributes = yield from _receive_list("the go-ahead to pass the descriptor")
+    attributes = yield from _receive_list("the invitation to send the descriptor")
     if attributes != ((DUMMY, b""),):
         _refuse_unless_done(SAVE_ENDP, attributes)
-        raise ProtocolError("the server called the connection parked before it was passed; it is not")
+        raise ProtocolError("the server confirmed the connection before it was sent; it is not parked")
     yield SendDescriptor(fd, "the descriptor")
     _refuse_unless_done(SAVE_ENDP, (yield from _receive_list("the status", maybe_parked=True)), maybe_parked=True)
 
@@ -185,7 +185,7 @@ def _find(request_name: bytes, request: bytes) -> Dialogue[tuple[Properties, ...
     if _status(request_name, attributes, maybe_parked=False) is Status.FAILED:
         return None
     _refuse_unless_done(request_name, attributes)
-    yield Send(_READY_OR_RECEIVED, "the word that the descriptor may come")
+    yield Send(_READY_OR_RECEIVED, "the message 'ready'")
     return tuple(Properties(value) for _, value in attributes[1:])
 
 
@@ -199,7 +199,9 @@ def _receive_list(purpose: str, *, maybe_parked: bool = False) -> Dialogue[tuple
         raise
     if decoder.tail:
         # The server speaks when it is spoken to. What follows a reply unasked would be taken for the next one.
-        raise ProtocolError(f"{shown(decoder.tail)} came unasked behind {purpose}", maybe_parked=maybe_parked)
+        raise ProtocolError(
+            f"the server sent {shown(decoder.tail)} after {purpose}, without a request", maybe_parked=maybe_parked
+        )
     return decoder.attributes
 
 
@@ -234,9 +236,9 @@ def _encode_request(request_name: bytes, *values: bytes) -> bytes:
 
 def _ttl(ttl_s: int) -> bytes:
     if isinstance(ttl_s, bool) or not isinstance(ttl_s, int):
-        raise TypeError(f"ttl_s is {ttl_s!r}; it is a number of whole seconds, so round it first")
+        raise TypeError(f"ttl_s is {ttl_s!r}; it must be a whole number of seconds: round it")
     if not 1 <= ttl_s <= TTL_S_MAX:
-        raise ValueError(f"ttl_s is {ttl_s}; it is a number of whole seconds from 1 to {TTL_S_MAX}")
+        raise ValueError(f"ttl_s is {ttl_s}; it must be from 1 to {TTL_S_MAX} seconds")
     return b"%d" % ttl_s
 
 

@@ -46,7 +46,7 @@ class Found:
         5
         """
         if self._fd < 0:
-            raise ValueError("the descriptor was closed or moved on; find another")
+            raise ValueError("the descriptor was closed or passed on; find another connection")
         return self._fd
 
     def detach(self) -> int:
@@ -106,7 +106,7 @@ class Found:
             warnings.warn(f"a found connection was dropped, descriptor {fd} closed", ResourceWarning, stacklevel=2)
 
     def __repr__(self) -> str:
-        where = "closed or moved on" if self.closed else f"descriptor {self._fd}"
+        where = "closed or passed on" if self.closed else f"descriptor {self._fd}"
         return f"<{type(self).__name__} {where} properties={self.properties!r}>"
 
 

@@ -16,7 +16,7 @@ def typed(text: str) -> bytes:
     r"""Return the bytes that `text` stands for; ValueError for a backslash that begins no escape, or for a NUL."""
     data = _ESCAPE.sub(_meaning, os.fsencode(text))
     if b"\0" in data:
-        raise ValueError(f"{text!r} holds a NUL byte, which ends a value in the protocol; leave it out")
+        raise ValueError(f"{text!r} has a NUL byte, which ends a value in the protocol: leave it out")
     return data
 
 
@@ -32,4 +32,6 @@ def _meaning(escape: re.Match[bytes]) -> bytes:
     if hexadecimal is not None:
         return bytes.fromhex(hexadecimal.decode())
     rest = escape.string[escape.start() : escape.start() + 4]
-    raise ValueError(rf"{os.fsdecode(rest)!r} is no escape; known are \n \t \r \\ and \xNN (write \\ for a backslash)")
+    raise ValueError(
+        rf"{os.fsdecode(rest)!r} is not an escape; the escapes are \n \t \r \\ and \xNN (write \\ for a backslash)"
+    )

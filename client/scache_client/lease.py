@@ -144,7 +144,7 @@ def _take_up(
         try:
             found = find()
         except (CacheError, OSError) as error:
-            client.pause.note_failure("take up a connection, opening one", error)
+            client.pause.note_failure("find a connection, opening a new one", error)
             return None
         client.pause.note_success()
         if found is None:

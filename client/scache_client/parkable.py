@@ -23,23 +23,23 @@ def descriptor_of(connection: object) -> int:
     """
     match connection:
         case bool():
-            raise TypeError(f"{connection} is no connection; park a socket, or the number of a descriptor")
+            raise TypeError(f"{connection} is not a connection; park a socket, or the number of a descriptor")
         case int():
             fd = connection
         case ssl.SSLSocket():
             raise TypeError(
-                "a TLS connection cannot be parked: its keys stay in this process, and the next user would write plain "
-                "text into it; park the plain connection to a local TLS proxy instead"
+                "a TLS connection cannot be parked: its keys stay in this process, and the next program would write "
+                "plain text into it; park a plain-text connection to a local TLS proxy instead"
             )
         case socket():
             fd = connection.fileno()
         case TransportSocket():
             raise TypeError(
-                "this socket belongs to an asyncio transport, which goes on reading it; park a socket that no "
+                "this socket belongs to an asyncio transport, which continues to read it; park a socket that no "
                 "transport uses (loop.sock_connect, loop.sock_recv, loop.sock_sendall)"
             )
         case _:
-            raise TypeError(f"{connection!r} is no connection; park a socket, or the number of a descriptor")
+            raise TypeError(f"{connection!r} is not a connection; park a socket, or the number of a descriptor")
     if fd < 0:
         raise ValueError(f"{connection!r} is closed; park an open connection")
     if fd > INT_MAX:

@@ -63,7 +63,7 @@ class Pause:
             self._until_s = self._clock() + self.pause_s
         elif isinstance(error, Refused):
             self._until_s = -math.inf  # it answered
-        consequence = f"; the cache is left alone for {self.pause_s:g} s" if begins else ""
+        consequence = f"; the cache is not used for {self.pause_s:g} s" if begins else ""
         level = logging.DEBUG if self._reported else logging.WARNING
         self._reported = True
         _log.log(level, "cannot %s: %s%s", what, error, consequence)

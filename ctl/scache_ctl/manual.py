@@ -4,7 +4,6 @@ Commands, options and help are those of __main__.py, so that page, completion, `
 """
 
 import argparse
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -140,4 +139,8 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    arguments = argparse.ArgumentParser(
+        prog="python -m scache_ctl.manual", description="Write the manual page scachectl(1) and the shell completions."
+    )
+    arguments.add_argument("folder", type=Path, metavar="FOLDER", help="folder with the folders man and completion")
+    main(arguments.parse_args().folder)

@@ -69,15 +69,24 @@ def serve(folder: Path, port: int) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m scache_docs", description="Build the site, and serve it.")
-    parser.add_argument("out", type=Path, metavar="OUT", help="the folder to build it into")
-    parser.add_argument("--pyodide", type=Path, metavar="FOLDER", help="Pyodide, for the specification in the page")
+    parser = argparse.ArgumentParser(prog="python -m scache_docs", description="Build the site, and serve it if asked.")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the built site")
     parser.add_argument(
-        "--serve", type=int, metavar="PORT", help="serve the folder on 127.0.0.1 afterwards; 0: any port"
+        "--pyodide", type=Path, metavar="FOLDER", help="folder of Pyodide, which runs the specification in the page"
+    )
+    parser.add_argument(
+        "--serve",
+        type=int,
+        metavar="PORT",
+        help="then serve the site on 127.0.0.1 at this port (0: any free port), until Ctrl-C",
     )
     chosen = parser.parse_args(arguments)
-    if status := build(chosen.out, chosen.pyodide):
-        return status
+    try:
+        if status := build(chosen.out, chosen.pyodide):
+            return status
+    except KeyboardInterrupt:
+        print("interrupted: the site is not complete", file=sys.stderr)
+        return 130
     print(f"the site is in {chosen.out}", flush=True)
     if chosen.serve is not None:
         serve(chosen.out, chosen.serve)

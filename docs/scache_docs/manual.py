@@ -8,7 +8,6 @@ from them. scached(8) and scachectl(1) are made beside the programs.
 
 import argparse
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -306,4 +305,8 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    arguments = argparse.ArgumentParser(
+        prog="python -m scache_docs.manual", description="Write the manual pages that are made from several parts."
+    )
+    arguments.add_argument("folder", type=Path, metavar="FOLDER", help="folder of the pages")
+    main(arguments.parse_args().folder)

@@ -3,7 +3,7 @@
 python -m scache_docs.reference [FOLDER]
 """
 
-import sys
+import argparse
 from pathlib import Path
 from typing import Final
 
@@ -24,4 +24,9 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)
+    arguments = argparse.ArgumentParser(
+        prog="python -m scache_docs.reference", description="Write the pages of reference that are made from the code."
+    )
+    arguments.add_argument("folder", nargs="?", type=Path, default=FOLDER, metavar="FOLDER",
+                           help="folder of the pages (default: docs/reference)")  # fmt: skip
+    main(arguments.parse_args().folder)

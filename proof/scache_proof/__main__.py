@@ -13,21 +13,31 @@ from scache_spec.conversation import Action, Input, State, Transition
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the proof, or the story of what a row would break; exit 1 if something is broken."""
-    parser = argparse.ArgumentParser(prog="python -m scache_proof", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m scache_proof",
+        description="Prove the invariants of the conversation's table, for any number of clients and sessions. With a "
+        "row, say instead which invariant this row would break.",
+    )
     parser.add_argument(
         "row",
         nargs="*",
         metavar="STATE INPUT ACTION NEXT",
-        help="a row to try, such as READY OTHER_LIST IGNORE REQUEST",
+        help="a row to try instead, such as READY OTHER_LIST IGNORE REQUEST",
     )
     row: list[str] = parser.parse_args(arguments).row
     if row:
         if len(row) != 4:
             parser.error("a row is four names: STATE INPUT ACTION NEXT")
+        for name, kind in zip(row, (State, Input, Action, State), strict=True):
+            if name not in kind.__members__:
+                parser.error(f"{name} is not a name of {kind.__name__}: write one of {', '.join(kind.__members__)}")
         sys.exit(_try(State[row[0]], Input[row[1]], Transition(State[row[3]], Action[row[2]], "CONN-4")))
     began, figures = time.perf_counter(), Figures()
-    for line in run(figures):
-        print(line, flush=True)
+    try:
+        for line in run(figures):
+            print(line, flush=True)
+    except KeyboardInterrupt:
+        sys.exit("interrupted: nothing is proved")
     print(f"\n{time.perf_counter() - began:.0f} s in all")
     sys.exit(figures.failed)
 

@@ -4,6 +4,7 @@ The order of the sections, and the text around what the code says. Clauses come 
 diagram from TRANSITIONS, examples from running the specification.
 """
 
+import argparse
 import re
 import sys
 from dataclasses import fields
@@ -377,13 +378,16 @@ def _shown(data: bytes) -> str:
     return data.decode().translate(SHOWN)
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Write SPEC.md to the file named, or to standard output."""
-    if arguments:
-        Path(arguments[0]).write_text(render(), encoding="utf-8")
-    else:
+    parser = argparse.ArgumentParser(prog="python -m scache_spec.render", description="Write SPEC.md from the code.")
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="file to write (default: standard output)")
+    path: Path | None = parser.parse_args(arguments).file
+    if path is None:
         sys.stdout.write(render())
+    else:
+        path.write_text(render(), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -319,7 +319,7 @@ def test_wrong_reply_is_a_protocol_error(shell: Shell, peer: Scripted, reply: by
 
 def test_done_before_the_descriptor_is_a_protocol_error(shell: Shell, peer: Scripted, pair: Pair) -> None:
     peer.serve([say(GREETING), hear, say(DONE), await_end])
-    with pytest.raises(ProtocolError, match="before it was passed") as caught:
+    with pytest.raises(ProtocolError, match="before it was sent") as caught:
         shell.save_endp(b"e", b"", 5, pair.mine)
     assert not caught.value.maybe_parked
 
@@ -427,7 +427,7 @@ def test_request_longer_than_servers_take_names_the_limit(shell: Shell, peer: Sc
     usual = Limits().attribute_list_bytes_max
     empty = len(b"request\0find_endp\0label\0\0\0")
     peer.serve(*[[say(GREETING), hear_bytes(length)] for length in (usual + 1, usual)])
-    message = rf"has {usual + 1} bytes, and servers usually take {usual} \(attribute_list_bytes_max"
+    message = rf"has {usual + 1} bytes, and most servers accept {usual} \(attribute_list_bytes_max"
     with pytest.raises(RequestTooLong, match=message):
         shell.find_endp(b"l" * (usual + 1 - empty))
     with pytest.raises(ServerGone) as caught:

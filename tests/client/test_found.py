@@ -79,4 +79,4 @@ def test_repr_tells_state_and_properties(pair: Pair) -> None:
     found = FoundDest(found_at(pair).detach(), Properties(b"p"), Properties(b"d"))
     assert f"descriptor {found.fileno()}" in repr(found)
     found.close()
-    assert repr(found) == "<FoundDest closed or moved on properties=b'p'>"
+    assert repr(found) == "<FoundDest closed or passed on properties=b'p'>"

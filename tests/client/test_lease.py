@@ -344,7 +344,7 @@ def test_trouble_is_said_once_until_it_is_over(world: World, caplog: pytest.LogC
             world.cache.advance(10)
             world.used()
     assert [record.getMessage() for record in caplog.records] == [
-        "cannot take up a connection, opening one: no server; the cache is left alone for 10 s",
+        "cannot find a connection, opening a new one: no server; the cache is not used for 10 s",
         "the connection cache works again",
     ] * 3
 

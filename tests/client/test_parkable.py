@@ -58,7 +58,7 @@ def test_socket_of_a_transport_is_a_type_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("what", [True, False, None, "7", 7.0, b"7", object()])
 def test_what_is_no_connection_is_a_type_error(park: Park, what: object) -> None:
-    with pytest.raises(TypeError, match="is no connection; park a socket"):
+    with pytest.raises(TypeError, match="is not a connection; park a socket"):
         park(what)
 
 
@@ -69,7 +69,7 @@ def test_number_that_is_no_descriptor_is_an_os_error(park: Park) -> None:
 
 @pytest.mark.parametrize("ttl_s", [1.5, 5.0, True, "5", None])
 def test_ttl_that_is_no_whole_number_is_a_type_error(park: Park, pair: Pair, ttl_s: object) -> None:
-    with pytest.raises(TypeError, match="whole seconds, so round it first"):
+    with pytest.raises(TypeError, match="whole number of seconds: round it"):
         park(pair.mine, ttl_s)
     assert pair.mine.fileno() >= 0
 

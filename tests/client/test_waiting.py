@@ -83,7 +83,7 @@ def test_client_says_where_it_is_connected(peer: Scripted) -> None:
 
 @both
 def test_full_backlog_is_waited_for_as_long_as_there_is_time(ask: Ask) -> None:
-    with full_backlog() as (listener, _), pytest.raises(TimedOut, match="no new connection"):
+    with full_backlog() as (listener, _), pytest.raises(TimedOut, match="accepted no connection"):
         ask(listener.getsockname().decode())
 
 
@@ -131,7 +131,7 @@ def test_missing_socket_is_server_gone_and_says_what_to_do(ask: Ask, tmp_path: P
 def test_socket_that_nobody_listens_on_is_server_gone(ask: Ask, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as left_behind:
         left_behind.bind(str(tmp_path / "s"))
-    with pytest.raises(ServerGone, match="nobody listens"):
+    with pytest.raises(ServerGone, match="no server listens"):
         ask(tmp_path / "s")
 
 
@@ -145,7 +145,7 @@ def test_failed_connect_leaves_nothing_open(tmp_path: Path) -> None:
 @both
 def test_file_on_the_way_is_server_gone(ask: Ask, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ServerGone, match="no path"):
+    with pytest.raises(ServerGone, match="is not a folder"):
         ask(tmp_path / "file" / "s")
 
 

@@ -3,6 +3,7 @@
 Names, defaults and help are those of table.py, so that the page, `--help` and the program cannot differ.
 """
 
+import argparse
 import sys
 from pathlib import Path
 from typing import Final
@@ -257,10 +258,15 @@ def _escaped(text: str) -> str:
 
 def main() -> None:
     """Write the page to the file named, or to standard output."""
-    if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(render(), encoding="utf-8")
-    else:
+    parser = argparse.ArgumentParser(
+        prog="python -m scache_fast.settings.manual", description="Write the manual page scached(8) from the settings."
+    )
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="file to write (default: standard output)")
+    path: Path | None = parser.parse_args().file
+    if path is None:
         sys.stdout.write(render())
+    else:
+        path.write_text(render(), encoding="utf-8")
 
 
 if __name__ == "__main__":
