@@ -114,7 +114,7 @@ def test_scache_of_another_postfix_is_told_from_that_of_the_list(
 def test_wrong_server_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with saying(tmp_path, (GREETING + b"status\x001\0\0", [])) as path:
         assert status_of("--socket", str(path), "--run", "greeting/once", "--deadline", "0.5") == 1
-    assert "CONN-1  The server speaks first" in capsys.readouterr().out
+    assert "CONN-1  When a client connects, the server sends the greeting" in capsys.readouterr().out
 
 
 def test_mute_server_fails_the_greeting_and_keeps_nobody_waiting(
