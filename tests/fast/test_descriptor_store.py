@@ -169,7 +169,7 @@ def test_supervisor_that_knows_no_store_gets_no_notices_about_one(service: Servi
 def test_store_that_is_too_small_is_said_at_the_start(service: Service) -> None:
     service.manager.capacity = 1
     with service.run("--sessions-max", "100") as server:
-        assert any("set FileDescriptorStoreMax=10 instead of 1" in line for line in server.lines)
+        assert any("set FileDescriptorStoreMax=14 instead of 1" in line for line in server.lines)
         service.manager.end(server)
 
 
@@ -262,6 +262,14 @@ def test_snapshot_of_an_older_process_is_closed(volumes: list[Volume]) -> None:
             assert restored([newer.reader, *(each.reader for each in volumes)])[0] == [b"new"]
 
 
+def test_queue_that_is_full_is_an_error_and_nothing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(volume, "MESSAGES_MAX", 1000)
+    monkeypatch.setattr(snapshot, "cut", lambda rows, size: ([row] for row in rows))
+    near, far = socket.socketpair()
+    with near, far, pytest.raises(BlockingIOError):
+        list(volume.write([Session(b"e", b"p", near.fileno(), 1, 0, 1, 5, 10**12)] * SESSIONS, [], 1000))
+
+
 def rewritten(data: bytes, head: bytes | None = None, descriptors: int = 1) -> socket.socket:
     """Return a volume with this file."""
     reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -291,7 +299,8 @@ STRANGE = {
     "a kind out of turn": lambda: rewritten(ABOUT + ONE + snapshot.encode_message(Kind.READY) + END),
     "another boot": lambda: rewritten(LATER + ONE + END),
     "a strange head": lambda: rewritten(ABOUT + ONE + END, head=b"x"),
-    "a head without a file": lambda: rewritten(ABOUT + ONE + END, descriptors=2),
+    "a head of another kind": lambda: rewritten(ABOUT + ONE + END, head=snapshot.encode_message(Kind.COUNTS, b"", 1)),
+    "a head with two files": lambda: rewritten(ABOUT + ONE + END, descriptors=2),
 }
 
 

@@ -19,7 +19,8 @@ from tests.support.service_manager import ServiceManager
 
 from scache_fast.process import systemd
 from scache_fast.process.logger import Logger
-from scache_spec.vocabulary import NS_PER_S
+from scache_fast.takeover import volume
+from scache_spec.vocabulary import NS_PER_S, Limits
 
 SO_TIMESTAMP, SO_PASSSEC, SO_PASSPIDFD, SO_PASSRIGHTS = 29, 34, 76, 83
 """<asm-generic/socket.h>; the socket module does not name them."""
@@ -329,9 +330,13 @@ def units(tmp_path: Path) -> Path:
     for unit in ("scached.service", "scached.socket", "scached-admin.socket"):
         text = (UNITS / unit).read_text(encoding="utf-8")
         assert "ExecStart=/usr/bin/scached " in text or unit.endswith(".socket")
-        text = re.sub("/usr/bin/scache(d|ctl) ", "/bin/true ", text)
-        (tmp_path / unit).write_text(re.sub("^Documentation=.*\n", "", text, flags=re.MULTILINE), encoding="utf-8")
+        (tmp_path / unit).write_text(without_commands(text), encoding="utf-8")
     return tmp_path
+
+
+def without_commands(unit: str) -> str:
+    unit = re.sub("/usr/bin/scache(d|ctl) ", "/bin/true ", unit)
+    return re.sub("^Documentation=.*\n", "", unit, flags=re.MULTILINE)
 
 
 def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -348,11 +353,36 @@ def test_units_are_verified(units: Path) -> None:
 
 
 @pytest.mark.needs("systemd")
+def test_template_units_are_verified_and_two_instances_share_nothing(tmp_path: Path) -> None:
+    settings: list[str] = []
+    for name in ("scached.service", "scached.socket", "scached-admin.socket"):
+        command = ["sed", "-f", str(UNITS / "instances.sed"), str(UNITS / name)]
+        made = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+        (tmp_path / name.replace(".", "@.")).write_text(without_commands(made), encoding="utf-8")
+        settings += [line for line in made.splitlines() if not line.startswith(("#", "Documentation="))]
+    instances = ("scached@web.service", "scached@web.socket", "scached-admin@web.socket")
+    verified = analyze("verify", *(tmp_path / name for name in instances))
+    assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")
+    named = [line for line in settings if re.search(r"/run/|\.(toml|socket|service)\b", line)]
+    assert len(named) == 11
+    assert [line for line in named if "%i" not in line] == []
+
+
+@pytest.mark.needs("systemd")
 def test_mistake_in_a_unit_is_found(units: Path) -> None:
     with (units / "scached.service").open("a", encoding="utf-8") as unit:
         unit.write("[Service]\nProtectSytem=strict\n")
     verified = analyze("verify", units / "scached.service")
     assert "ProtectSytem" in verified.stderr
+
+
+def test_store_of_the_unit_has_room_for_everything_that_may_be_parked() -> None:
+    text = (UNITS / "scached.service").read_text(encoding="utf-8")
+    entries, descriptors = (
+        int(re.findall(rf"^{key}=(\d+)$", text, re.MULTILINE)[0]) for key in ("FileDescriptorStoreMax", "LimitNOFILE")
+    )
+    limits = Limits()
+    assert entries >= volume.volumes_max(descriptors, limits.bindings_max, limits.cached_bytes_max)
 
 
 EXPOSURE_MAX = 0.7

@@ -47,6 +47,8 @@ def main() -> int:
         folder = Path(name)
         for path in (*packages, Path(__file__).with_name("inside.py")):
             shutil.copy(path, folder)
+        page = (ROOT / "docs/how-to/systemd.md").read_text(encoding="utf-8")
+        (folder / "second-server.sh").write_text(commands_below(page, "Two servers on one machine"), encoding="utf-8")
         (folder / "try.service").write_text(UNIT, encoding="utf-8")
         console = boot(folder)
         status = folder / "status"
@@ -54,6 +56,14 @@ def main() -> int:
         if not status.exists():
             print("debian: it did not boot, or hung; above is what its console said")
         return 0 if status.exists() and status.read_text().strip() == "0" else 1
+
+
+def commands_below(page: str, title: str) -> str:
+    """Return the commands that a page has below a title."""
+    chapter = page.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    commands = [line.removeprefix("    ") for line in chapter.splitlines() if line.startswith("    ")]
+    assert commands, f"no commands below {title!r}"
+    return "\n".join(["set -eu", *commands, ""])
 
 
 def make_base() -> None:

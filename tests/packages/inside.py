@@ -124,6 +124,23 @@ with Client({SOCKET!r}) as cache:
 """
 """One process that parks, watches the restart, and finds. Another one would lose the far ends."""
 
+IS_KEPT: Final = f"""
+import socket, subprocess, sys
+from scache_client import Client
+near, far = socket.socketpair()
+with Client({SOCKET!r}) as cache:
+    cache.save_endp(b"kept", b"properties", ttl_s={TTL_S}, connection=near)
+near.close()
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+with Client({SOCKET!r}) as cache:
+    found = cache.find_endp(b"kept")
+assert found is not None
+with found.socket() as near:
+    near.sendall(b"still open")
+assert far.recv(100) == b"still open"
+"""
+"""A command that closes nothing."""
+
 IS_CLOSED: Final = f"""
 import socket, subprocess, sys
 from scache_client import Client
@@ -205,6 +222,9 @@ def main(folder: Path) -> None:
     park_and_take()
     step(f"the service was restarted {RESTARTS} times, killed, and stopped: the next client was served each time")
 
+    add_server(folder)
+    step("a second server was added, as the page says, and removed")
+
     take_over()
     step("a reload with the drop-in for it was a takeover; a process that is not of the unit was refused")
 
@@ -226,11 +246,12 @@ def main(folder: Path) -> None:
 
     inode = Path(SOCKET).stat().st_ino
     process = main_process()
-    run("apt-get", "install", "--yes", "--reinstall", *map(str, packages))
+    reinstall = ["apt-get", "install", "--yes", "--reinstall", *map(str, packages)]
+    run("/usr/bin/python3", "-I", "-c", IS_KEPT, *reinstall)
     assert Path(SOCKET).stat().st_ino == inode
     assert main_process() not in (process, "0"), "the old server still runs"
     park_and_take()
-    step("a new installation over the old one restarted the server and left the socket there")
+    step("a new installation over the old one restarted the server and left the socket and what was parked there")
 
     ended = run("scache-conformance", "--socket", SOCKET, "--clause", "ENDP-3")
     assert "FAIL" not in ended, ended
@@ -252,6 +273,26 @@ def main(folder: Path) -> None:
     step("purged, twice: nothing is left but the user scached")
 
 
+def add_server(folder: Path) -> None:
+    """Add a server by the commands of the page, see that it shares nothing with the first one, and remove it."""
+    before = set(Path("/etc/systemd/system").iterdir())
+    run("sh", str(folder / "second-server.sh"))
+    second = Path(SOCKET).with_name("web.sock")
+    run("/usr/bin/python3", "-I", "-c", PARK_AND_TAKE.replace(SOCKET, str(second)))
+    processes = {main_process(), main_process("scached@web.service")}
+    assert len(processes) == 2
+    assert "0" not in processes
+    run("/usr/bin/python3", "-I", "-c", PARK_AND_TAKE)
+    run("systemctl", "reload", "scached@web.service")
+    told = run("scachectl", "--admin", str(second.with_name("web-admin.sock")), "version")
+    assert f"pid {main_process('scached@web.service')}" in " ".join(told.split())
+    run("systemctl", "disable", "--now", "scached@web.socket")
+    run("systemctl", "stop", "scached@web.service", "scached-admin@web.socket")
+    for path in (*set(Path("/etc/systemd/system").iterdir()) - before, Path("/etc/scached-web.toml")):
+        path.unlink()
+    run("systemctl", "daemon-reload")
+
+
 def take_over() -> None:
     """Have a new process take over by a reload, and see that everything moves; then undo what a reload is."""
     DROP_IN.parent.mkdir(parents=True)
@@ -264,6 +305,7 @@ def take_over() -> None:
         assert main_process() not in (process, "0")
         assert not Path(f"/proc/{process}").exists()
         assert f"pid {main_process()}" in " ".join(run("scachectl", "version").split())
+    run("/usr/bin/python3", "-I", "-c", IS_KEPT, "systemctl", "restart", "scached.service")  # By one that took over.
     process = main_process()
     refused = subprocess.run(
         ["scached", "--takeover", "/run/scached/admin.sock"], capture_output=True, text=True, check=False
@@ -294,9 +336,9 @@ def park_and_take() -> None:
     run("/usr/bin/python3", "-I", "-c", PARK_AND_TAKE)
 
 
-def main_process() -> str:
+def main_process(unit: str = "scached.service") -> str:
     """Return the number of the server's process."""
-    return run("systemctl", "show", "--property=MainPID", "--value", "scached.service").strip()
+    return run("systemctl", "show", "--property=MainPID", "--value", unit).strip()
 
 
 def everything() -> Iterator[str]:

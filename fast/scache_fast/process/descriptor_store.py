@@ -108,7 +108,8 @@ class DescriptorStore:
 
     def check(self, limits: Limits, descriptors: int) -> None:
         """Warn if not everything that may be parked can be left."""
-        wanted = volume.volumes_max(min(limits.sessions_max, descriptors), limits.cached_bytes_max)
+        sessions = min(limits.sessions_max, descriptors)
+        wanted = volume.volumes_max(sessions, limits.bindings_max, limits.cached_bytes_max)
         if self._capacity is not None and self._capacity < wanted:
             self._log.warning(
                 f"what is parked may not all survive a restart: set FileDescriptorStoreMax={wanted} instead of "

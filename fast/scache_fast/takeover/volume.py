@@ -27,8 +27,6 @@ MESSAGES_MAX: Final = 16
 """How many messages about sessions or bindings a volume has at most. A queue of 212 992 bytes has room for 278, one of
 32 768 bytes, a quarter of the least that Linux starts with, for 40."""
 
-SESSIONS_MAX: Final = MESSAGES_MAX * ROWS_MAX
-
 _PACKET_BYTES_MAX: Final = 1024
 
 
@@ -64,10 +62,11 @@ class _Part(NamedTuple):
     sessions: list[Session]
 
 
-def volumes_max(sessions: int, text_bytes: int) -> int:
-    """Return how many volumes so many sessions and so many bytes of labels and properties take at most."""
-    # Two messages that follow each other have more text together than one may have: each half of it at least.
-    return 2 + sessions // SESSIONS_MAX + 2 * text_bytes // (MESSAGES_MAX * TEXT_BYTES_MAX)
+def volumes_max(sessions: int, bindings: int, text_bytes: int) -> int:
+    """Return how many volumes so many sessions and bindings with so many bytes of text take at most."""
+    # A message ends because of its rows, or because it and the next one have more text together than one may have.
+    messages = sessions // ROWS_MAX + bindings // ROWS_MAX + 2 * text_bytes // TEXT_BYTES_MAX + 2
+    return -(-messages // MESSAGES_MAX)
 
 
 def write(sessions: Sequence[Session], bindings: Sequence[Binding], now_ns: int) -> Iterator[Volume]:
