@@ -8,7 +8,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Thread
 
@@ -121,6 +121,59 @@ def test_counters_say_what_happened_and_no_label_of_a_peer_is_among_them(tmp_pat
         assert value(after, "scached_reuse_age_seconds_count") == 1
         assert len(after.splitlines()) == len(before.splitlines()), "series follow what peers sent"
         assert "_created" not in after
+
+
+def counters(folder: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, float]:
+    """Return every series of a counter or of a histogram, as `scachectl metrics` prints it."""
+    assert main(["--admin", str(folder / "a"), "metrics"]) == 0
+    text = capsys.readouterr().out
+    found = {}
+    for name in re.findall(r"^# TYPE (\S+) (?:counter|histogram)$", text, re.MULTILINE):
+        for series, count in re.findall(rf"^({name}(?:_bucket|_sum|_count)?(?:{{.*}})?) (\S+)$", text, re.MULTILINE):
+            found[series] = float(count)
+    return found
+
+
+def test_no_counter_falls_at_usr1_reload_and_takeover(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def use() -> None:
+        with Client(str(tmp_path / "s")) as cache, socket.socket() as mine:
+            for label in (b"a", b"a", b"b"):
+                cache.save_endp(label, b"", 60, mine.dup())
+            cache.save_dest(b"d", b"", b"b", 60)
+            for found in (cache.find_endp(b"a"), cache.find_dest(b"d")):
+                assert found is not None
+                found.close()
+            assert cache.find_endp(b"none") is None
+
+    config = tmp_path / "config"
+    config.write_text("sessions_max = 300\n")
+    options = ("--config", config)
+    with ExitStack() as stack:
+        server = stack.enter_context(running("--listen", tmp_path / "s", "--admin", tmp_path / "a", *options))
+        use()
+        before = counters(tmp_path, capsys)
+        for event in ("SIGUSR1", "reload", "a reload that fails", "takeover", "SIGUSR1", "takeover"):
+            match event:
+                case "SIGUSR1":
+                    os.kill(server.pid, signal.SIGUSR1)
+                    server.line("statistics: ")
+                case "takeover":
+                    old, server = server, stack.enter_context(running("--takeover", tmp_path / "a", *options))
+                    old.wait()
+                case _:
+                    config.write_text("sessions_max = 3000\n" if event == "reload" else "no setting\n")
+                    assert (main(["--admin", str(tmp_path / "a"), "reload"]) == 0) is (event == "reload")
+                    capsys.readouterr()
+                    config.write_text("sessions_max = 3000\n")
+            after = counters(tmp_path, capsys)
+            assert after.keys() == before.keys()
+            assert [name for name in before if after[name] < before[name]] == [], event
+            use()
+            before = counters(tmp_path, capsys)
+            assert before['scached_session_events_total{event="saved"}'] == (
+                after['scached_session_events_total{event="saved"}'] + 3
+            ), event
+        server.end()
 
 
 def test_up_follows_the_server_and_nothing_old_is_told(tmp_path: Path) -> None:

@@ -6,11 +6,13 @@ a test that closes everything it has; the other side is a process.
 
 import array
 import os
+import pwd
 import select
 import signal
 import socket
 import struct
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -18,6 +20,8 @@ from pathlib import Path
 from typing import Self
 
 import pytest
+from tests.fast.test_privileges import NOBODY_ELSES
+from tests.support.checkout import ROOT
 from tests.support.client import PATIENCE_S, Client
 from tests.support.descriptors import is_hung_up
 from tests.support.messages import DONE, DUMMY, GREETING, MISSED, find_endp, found, save_dest, save_endp
@@ -108,6 +112,98 @@ def test_LIFE_10_everything_moves(tmp_path: Path) -> None:
             new.end()
     assert not path.exists()
     assert not (tmp_path / "admin").exists()
+
+
+def plain() -> dict[str, str]:
+    """Return the environment in which the server is plain Python, whatever form is tested."""
+    return environment({"PYTHONPATH": os.pathsep.join(map(str, (ROOT / "spec", ROOT / "fast")))})
+
+
+def engine(folder: Path) -> object:
+    with AdminClient(str(folder / "admin")) as admin:
+        return admin.ask("version")["engine"]
+
+
+def test_LIFE_10_plain_server_takes_over_from_the_tested_form_and_the_tested_form_from_a_plain_one(
+    tmp_path: Path,
+) -> None:
+    """`make test-compiled` tests the compiled form."""
+    with old_server(tmp_path) as tested, Client(tmp_path / "s") as peer, peer.park(b"e") as far:
+        form = engine(tmp_path)
+        assert peer.say(save_dest(b"d", b"binding", b"e")) == DONE
+        rows = listed(tmp_path)
+        with running("--takeover", tmp_path / "admin", *OPTIONS, env=plain()) as between:
+            tested.wait()
+            assert engine(tmp_path) == "plain Python"
+            assert listed(tmp_path) == rows
+            with new_server(tmp_path) as last:
+                between.wait()
+                assert engine(tmp_path) == form
+                assert listed(tmp_path) == rows
+                is_served(peer, far)
+                last.end()
+
+
+IN_FLIGHT = """
+import os, socket, sys
+os.setuid(int(sys.argv[1]))
+ours, theirs = socket.socketpair()
+for _ in range(int(sys.argv[2]) // 10):
+    socket.send_fds(ours, [b"x"], [0] * 10)
+print("sent", flush=True)
+sys.stdin.read()
+"""
+"""Has descriptors under way as a user, until its standard input ends."""
+
+
+@contextmanager
+def in_flight(user: str, count: int) -> Iterator[None]:
+    command = [sys.executable, "-c", IN_FLIGHT, str(pwd.getpwnam(user).pw_uid), str(count)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"sent\n"
+        yield
+
+
+@pytest.mark.needs("root")
+@pytest.mark.parametrize("count", [0, 480], ids=["", "while others use up what may be under way"])
+def test_LIFE_10_server_without_privileges_and_with_few_descriptors_is_taken_over(tmp_path: Path, count: int) -> None:
+    """The kernel counts what is under way by user, and a server of root never meets that limit."""
+    tmp_path.chmod(0o755)
+    command, user = with_descriptors(500), ("--user", NOBODY_ELSES)
+    options = ("--listen", tmp_path / "s", "--admin", tmp_path / "admin", *OPTIONS, *user)
+    with ExitStack() as stack:
+        old = stack.enter_context(running(*options, command=command))
+        peer = stack.enter_context(Client(tmp_path / "s"))
+        fars = [stack.enter_context(peer.park(b"%d" % number)) for number in range(100)]
+        before = []
+        for _ in range(3):
+            with in_flight(NOBODY_ELSES, count):
+                new = stack.enter_context(running("--takeover", tmp_path / "admin", *OPTIONS, *user, command=command))
+                old.wait()
+            with Client(tmp_path / "s") as other:  # When it is answered, the end of the old process has been noticed.
+                other.say(find_endp(b"none"))
+                before.append(new.descriptors)
+            old = new
+        assert before == before[:1] * 3
+        for number, far in enumerate(fars):
+            with peer.pick_up(b"%d" % number) as taken:
+                taken.send(b"x")
+                assert far.recv(1) == b"x"
+        old.end()
+
+
+@pytest.mark.needs("root")
+def test_LIFE_12_old_process_serves_on_when_nothing_more_may_be_under_way(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    command, user = with_descriptors(500), ("--user", NOBODY_ELSES)
+    options = ("--listen", tmp_path / "s", "--admin", tmp_path / "admin", *OPTIONS, *user)
+    with running(*options, command=command) as old, Client(tmp_path / "s") as peer, peer.park(b"e") as far:
+        with in_flight(NOBODY_ELSES, 510):
+            assert "Too many references" in fails(tmp_path, *user, command=command)
+        old.line("the takeover failed, this process continues")
+        is_served(peer, far)
+        old.end()
 
 
 def test_LIFE_10_requests_and_replies_under_way_are_answered_once(tmp_path: Path) -> None:
@@ -549,6 +645,19 @@ def test_LIFE_11_drained_server_waits_for_what_may_come_back(tmp_path: Path) -> 
                 os.close(finder.take())
                 new.line("drained: nothing is parked any more")
             new.wait()
+
+
+@pytest.mark.needs("root")
+def test_new_user_who_cannot_open_the_admin_socket_is_warned_of(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with old_server(tmp_path, "--user", "daemon") as old, new_server(tmp_path, "--user", NOBODY_ELSES) as new:
+        uid = pwd.getpwnam("daemon").pw_uid
+        new.line(f"the admin socket still belongs to uid {uid}, who may not use it any more")
+        old.wait()
+        assert stats(tmp_path)["pid"] == new.pid
+        with new_server(tmp_path, "--user", NOBODY_ELSES) as last:
+            new.wait()
+            last.end()
 
 
 @pytest.mark.needs("root")

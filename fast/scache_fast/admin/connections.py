@@ -12,6 +12,7 @@ Guarantees:
 * Nothing here stops or holds up the server. What nobody foresaw ends the connection.
 """
 
+import errno
 import os
 import socket
 import time
@@ -248,6 +249,14 @@ class AdminSocket:
             else:
                 sent = connection.sock.send(connection.output, socket.MSG_NOSIGNAL)
         except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno != errno.ETOOMANYREFS:
+                raise
+            # It was the line that the descriptors belong to; nothing of it was sent.
+            self._close_passing(connection)
+            connection.output.clear()
+            self._refuse(connection, f"descriptors cannot be sent: {error.strerror}: try again")
             return
         connection.progress_ns = self._clock()
         del connection.output[:sent]

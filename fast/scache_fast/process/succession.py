@@ -15,7 +15,7 @@ from scache_fast.process.errors import StartError
 from scache_fast.process.listening import SocketFile
 from scache_fast.process.logger import Logger
 from scache_fast.settings.accounts import Account
-from scache_fast.takeover.predecessor import LAST_S, PATIENCE_S
+from scache_fast.takeover.predecessor import LAST_S, PATIENCE_S, Place
 from scache_fast.takeover.successor import Inheritance, Successor, TakeoverError
 
 
@@ -37,6 +37,7 @@ class Succession:
         log: Logger,
     ) -> None:
         self._starter = starter
+        self._log = log
         self._listen = [os.path.abspath(each) for each in listen]
         self._admin = None if admin is None else os.path.abspath(admin)
         try:
@@ -97,4 +98,16 @@ class Succession:
         ]:
             if place.file is not None:
                 files.append(SocketFile(os.fsdecode(place.path), place.sock, place.file))
+        self._see_who_owns(inherited.admin)
         return ", ".join(os.fsdecode(place.path) for place in inherited.places)
+
+    def _see_who_owns(self, admin: Place) -> None:
+        """Warn if the user of this process cannot connect to the admin socket: the file is that of the old process."""
+        if admin.file is None or os.geteuid() == 0:
+            return
+        owner = os.fstat(admin.file).st_uid
+        if owner != os.geteuid():
+            self._log.warning(
+                f"{os.fsdecode(admin.path)!r}: the admin socket still belongs to uid {owner}, who may not use it any more: only root can "
+                "connect until its owner is changed (chown)"
+            )

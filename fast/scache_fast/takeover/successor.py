@@ -170,6 +170,8 @@ class Successor:
                 if not data:
                     break
                 answer += data
+            if not answer:
+                raise RequestError("the server has closed the connection without an answer")
             found = decode(answer)
         except (OSError, RequestError) as error:
             self._close_all(passed)
