@@ -48,11 +48,20 @@ with Client({SOCKET!r}) as before, Client({SOCKET!r}) as finder:
     near.close()
     subprocess.run(["systemctl", "reload", "scached.service"], check=True)
     found = finder.find_endp(b"label")
+    assert found is not None
+    with found.socket() as sock:
+        sock.sendall(b"still open")
+        assert far.recv(100) == b"still open"
+        finder.save_endp(b"label", b"properties", ttl_s=20, connection=sock)
+subprocess.run(["systemctl", "restart", "scached.service"], check=True)
+with Client({SOCKET!r}) as cache:
+    found = cache.find_endp(b"label")
 assert found is not None
 with found.socket() as sock:
-    sock.sendall(b"still open")
-assert far.recv(100) == b"still open"
+    sock.sendall(b"and still")
+assert far.recv(100) == b"and still"
 """
+"""A takeover, and then a restart of what has taken over."""
 
 DROP_IN: Final = Path("/etc/systemd/system/scached.service.d/takeover.conf")
 

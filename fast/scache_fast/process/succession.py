@@ -108,6 +108,6 @@ class Succession:
         owner = os.fstat(admin.file).st_uid
         if owner != os.geteuid():
             self._log.warning(
-                f"{os.fsdecode(admin.path)!r}: the admin socket still belongs to uid {owner}, who may not use it any more: only root can "
-                "connect until its owner is changed (chown)"
+                f"{os.fsdecode(admin.path)!r}: the admin socket still belongs to uid {owner}, who may not use it any "
+                "more: only root can connect until its owner is changed (chown)"
             )
