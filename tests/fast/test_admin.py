@@ -344,6 +344,25 @@ def test_client_asks_and_gets_rows_and_errors(server: Running, tmp_path: Path) -
         AdminClient(str(admin_of(tmp_path)))
 
 
+def test_descriptors_above_one_that_is_free_are_counted(tmp_path: Path) -> None:
+    with running("--listen", tmp_path / "s", "--admin", tmp_path / "a") as server, Client(tmp_path / "s") as later:
+        with (
+            Client(tmp_path / "s") as early,
+            Client(tmp_path / "s") as other,
+        ):  # The operator gets one of their numbers.
+            early.say(find_endp(b"none"))
+            other.say(find_endp(b"none"))
+            fars = [later.park(b"e") for _ in range(40)]
+        later.say(find_endp(b"none"))  # When that is answered, the end of the others was noticed.
+        with AdminClient(str(tmp_path / "a")) as admin:
+            used = admin.ask("stats")["descriptors"]
+            assert isinstance(used, dict)
+            assert 40 < used["used"] <= server.descriptors
+        for far in fars:
+            far.close()
+        server.end()
+
+
 @pytest.mark.needs("root")
 def test_admin_socket_belongs_to_the_user_that_the_server_becomes(tmp_path: Path) -> None:
     folder = tmp_path / "open"

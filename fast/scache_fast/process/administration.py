@@ -191,9 +191,14 @@ class Administration:
         }  # fmt: skip
 
     def _used(self) -> int:
-        """Return how many descriptors are in use, or a little less: the kernel gives out the lowest that is free."""
+        """Return how many descriptors are in use, or a little less.
+
+        The kernel gives out the lowest number that is free, and numbers above it may be in use.
+        """
+        server = self._server
+        known = server.table.sessions + len(server.steering.held) + server.clients + server.listeners
         try:
-            return wire.lowest_free(self._listener)
+            return max(known, wire.lowest_free(self._listener))
         except OSError:
             return self._descriptors
 
