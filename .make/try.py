@@ -20,15 +20,17 @@ from scache_fast import __main__ as scached  # noqa: E402
 
 TEXT = """\
 Starting scached on {path}
-It keeps open connections for other processes. Leave it running, open another terminal in this folder, and type:
+It keeps open connections for other processes. Leave it running. Open a second terminal in this folder, and type:
 
     {client} park demo 127.0.0.1:{port}
     {client} find-endp --send hello --again 60 demo
     {client} find-endp --send 'hello again' demo
 
-The first line opens a connection to a peer that is started here, and parks it. The second one, another process, takes
-the connection up, uses it and parks it again. The third one uses it once more: still the same connection.
-{client} list shows what is parked, {client} top a live view, {client} --help all commands.
+The first command opens a connection to a small server in this terminal, and parks it. The second command is another
+process: it finds the connection, uses it, and parks it again. The third command uses it once more: it is still the same
+connection ("connection 1, line 2").
+
+More: {client} list shows what is parked, {client} top is a live view, {client} --help lists all commands.
 
 Press Ctrl-C here to stop it.
 """
@@ -43,7 +45,10 @@ SCACHE_SOCKET={socket} SCACHED_ADMIN={admin} PYTHONPATH={path} exec {python} -m 
 def main(path: Path) -> int:
     """Run the server until it is told to end; return its exit status."""
     if _is_served(path):
-        print(f"A server listens on {path} already: end that one first, or take make run SOCKET=…", file=sys.stderr)
+        print(
+            f"Another server listens on {path}: end it, or choose another path: make run SOCKET=PATH",
+            file=sys.stderr,
+        )
         return 1
     client, admin = Path(".run/scachectl"), path.with_name(f"{path.name}.admin")
     for each in (client, path):

@@ -265,9 +265,19 @@ be larger than the number of connections to park plus `clients_max` plus `descri
 out, the server refuses saves and continues otherwise."""
 
 
+COMMANDS: Final = {
+    "scached": ("scache_fast",),
+    "scachectl": ("scache_ctl",),
+    "scache-conformance": ("scache_conformance",),
+    "scache-conformance client": ("scache_conformance", "client"),
+    "scache-conformance watch": ("scache_conformance", "watch"),
+    "scache-reference": ("scache_reference",),
+}  # fmt: skip
+"""Commands whose help is on the page of commands, and the words that run them."""
+
+
 def _reference() -> dict[str, str]:
-    commands = {"scached": "scache_fast", "scachectl": "scache_ctl", "scache-conformance": "scache_conformance"}
-    helps = "\n\n".join(f"## {name}\n\n```text\n{_help(module)}\n```" for name, module in commands.items())
+    helps = "\n\n".join(f"## {name}\n\n```text\n{_help(*words)}\n```" for name, words in COMMANDS.items())
     return {
         "how-to/size.md": _size(),
         "reference/settings.md": _settings(),
@@ -290,8 +300,8 @@ def _size() -> str:
     return "\n".join(["# How much memory it takes", "", SIZE, "", *head, *rows, "", total, "", DESCRIPTORS])
 
 
-def _help(module: str) -> str:
-    words = [sys.executable, "-m", module, "--help"]
+def _help(*words: str) -> str:
+    words = (sys.executable, "-m", *words, "--help")
     return subprocess.run(
         words, capture_output=True, text=True, check=True, env={"COLUMNS": "100", "PYTHONPATH": ":".join(sys.path)}
     ).stdout

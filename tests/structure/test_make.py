@@ -73,7 +73,7 @@ def test_what_make_run_starts_can_be_watched_and_is_not_started_twice(shown: str
     again = [sys.executable, f"{ROOT}/.make/try.py", "s"]
     refused = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr.startswith("A server listens on s already")
+    assert refused.stderr.startswith("Another server listens on s: ")
 
 
 def set_up(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
