@@ -52,6 +52,8 @@ class World:
         self.now_ns = 0
         self.cache = Cache()
         self.find_rule: FindRule = caches.find_endp
+        self.first_binding_first = True
+        self.pauses_ns: tuple[int, ...] = (1, 1, 1000, NS_PER_S // 1000, NS_PER_S // 4)
         self.expires = expires
         self.files = 0
         self.owned: list[int] = []
@@ -66,7 +68,7 @@ class World:
         return [clause for fault in self.faults for clause in fault.clauses]
 
     def pass_time(self) -> None:
-        self.now_ns += self.rng.choice((1, 1, 1000, NS_PER_S // 1000, NS_PER_S // 4))
+        self.now_ns += self.rng.choice(self.pauses_ns)
         if self.expires:
             self.cache, _ = caches.expire(self.cache, self.now_ns)
 
@@ -150,7 +152,7 @@ class World:
         if not of_destination:
             self.cache, session = self.find_rule(self.cache, Label(label))
             return ((session.properties,) if session else ()), session
-        for binding in self.cache.bindings:
+        for binding in self.cache.bindings if self.first_binding_first else self.cache.bindings[::-1]:
             if binding.destination == label:
                 self.cache, session = self.find_rule(self.cache, binding.endpoint)
                 if session is not None:
@@ -176,6 +178,44 @@ def test_wrong_find_is_seen(rule: FindRule, clause: str) -> None:
         world.find_rule = rule
         seen += world.run(actors=3)
     assert clause in seen
+
+
+@pytest.mark.parametrize("ttl_limit_s", [None, TTL_LIMIT_S])
+def test_DEST_4_other_order_of_bindings_is_seen(ttl_limit_s: int | None) -> None:
+    seen = []
+    for seed in range(5):
+        world = World(seed, ttl_limit_s=ttl_limit_s)
+        world.first_binding_first, world.pauses_ns = False, (1, 1000)  # so that nothing expires
+        seen += world.run(actors=3, turns=1000)
+    assert set(seen) == {"DEST-4"}
+
+
+def led_through(second: bool, *, overlapping: bool) -> list[Fault]:
+    """Return the faults of a find that is led through the first or the second of two bindings, each with a session."""
+    faults: list[Fault] = []
+    judge = Judge(faults.append, ttl_limit_s=600, is_alone=True)
+    one = judge.save_dest(b"d", b"b1", b"e1", 600, 1)
+    if not overlapping:
+        one.ended(2, done=True)
+    two = judge.save_dest(b"d", b"b2", b"e2", 600, 3)
+    if overlapping:
+        one.ended(4, done=True)
+    two.ended(5, done=True)
+    for number in (1, 2):
+        judge.save_endp(b"e%d" % number, b"p", 600, f"socket:[{number}]", 6).ended(7, done=True)
+    for begin_ns, number in zip((10, 20), (2, 1) if second else (1, 2), strict=True):
+        find = judge.find(None, b"d", 1, begin_ns)
+        find.hit(begin_ns + 1, (b"b%d" % number, b"p"))
+        find.identified(f"socket:[{number}]", begin_ns + 2)
+    return faults
+
+
+def test_DEST_4_session_through_a_later_binding_is_a_fault() -> None:
+    assert [fault.clauses for fault in led_through(second=False, overlapping=False)] == []
+    assert [fault.clauses for fault in led_through(second=True, overlapping=True)] == []
+    (fault,) = led_through(second=True, overlapping=False)
+    assert fault.clauses == ("DEST-4",)
+    assert "was led through a binding with properties b2" in fault.text
 
 
 def test_server_without_expiry_is_seen() -> None:

@@ -8,7 +8,7 @@ one at which its answer was seen. A fault is what contradicts every choice of th
   TTL-2).
 * A session that is handed out was in the cache all the time since it was saved. In that time, no find of its endpoint
   may have missed or have returned a session that was saved later (ENDP-3), and no find of a destination that leads
-  there may have missed (DEST-4).
+  there may have missed, or have been led through a binding that certainly came later in the order (DEST-4).
 * Where the server's ttl limit is known, a session and a binding are in the cache at least until one second before their
   expiry, even if no client finds them any more. (Servers may count whole seconds.)
 
@@ -23,7 +23,7 @@ began.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
@@ -76,6 +76,8 @@ class Judge:
         self._misses: Final[dict[bytes, deque[Find]]] = {}
         """Finds of a destination that found nothing, by destination; only of one to which a binding is known."""
         self._by_file: Final[dict[str, deque[SavedSession]]] = {}
+        self._led: Final[dict[bytes, deque[Find]]] = {}
+        """Finds of a destination that were led to a session, by destination, as above."""
         self._pending: Final[dict[Find, None]] = {}
         self._unanswered: Final[deque[Find]] = deque()
         """Finds whose client left before the reply, for a while."""
@@ -108,14 +110,17 @@ class Judge:
         self._let_go(begin_ns)
         if self._unseen:
             return SavedBinding(begin_ns, ttl_s, None)
-        self._misses.setdefault(destination, deque(maxlen=REMEMBERED_MAX))
-        if len(self._misses) > CONNECTIONS_MAX:
-            del self._misses[next(iter(self._misses))]
+        for finds in (self._misses, self._led):
+            finds.setdefault(destination, deque(maxlen=REMEMBERED_MAX))
+            if len(finds) > CONNECTIONS_MAX:
+                del finds[next(iter(finds))]
         led_here = self._endpoints.setdefault(endpoint, Endpoint()).led_here
         binding = led_here.setdefault((destination, properties), Binding())
         if (window := self._promised(binding)) is not None:
             binding.windows.append((window[0], min(window[1], begin_ns)))
-        save = SavedBinding(begin_ns, ttl_s, binding)
+        is_first = binding.has_expired(begin_ns, self._ttl_limit_s) if binding.saves else self._is_alone
+        until_ns = window[1] if window is not None else -inf
+        save = SavedBinding(begin_ns, ttl_s, binding, is_first=is_first, promised_until_ns=until_ns)
         binding.saves.append(save)
         self._note_end(begin_ns, ttl_s, (destination, properties, endpoint))
         return save
@@ -236,14 +241,18 @@ class Judge:
         if binding is None or not binding.saves:
             if self._is_alone:
                 self._fault(find, ("DEST-4",), f"it was led through {told}, which nobody saved")
-        elif binding.has_expired(find.begin_ns, self._ttl_limit_s):
+            return
+        if binding.has_expired(find.begin_ns, self._ttl_limit_s):
             self._fault(find, ("TTL-4",), f"it was led through {told}, which has expired")
-        elif (last := binding.decided()) is not None:
+            return
+        if find.destination in self._led:
+            find.placed_from_ns = binding.placed[0]
+            self._led[find.destination].append(find)
+        if (last := binding.decided()) is not None:
             window = (last.end_ns, float(find.begin_ns))
             binding.windows.append(window)
-            for miss in self._misses.get(find.destination, ()):
-                if lies_in(miss, window) and any(lies_in(miss, each.window) for each in endpoint.past):
-                    self._fault(miss, ("DEST-4",), f"nothing was found, and there was {told}, and a session")
+            for session in endpoint.past:
+                self._compare_bindings(find.destination, told, binding, [window], session)
 
     def _judge(self, endpoint: Endpoint, session: SavedSession, at_ns: float) -> None:
         """Hold the finds against a session of which it is known by now when it was there."""
@@ -263,10 +272,23 @@ class Judge:
             self._compare(endpoint, session, find)
         for (destination, properties), binding in endpoint.led_here.items():
             windows = [*binding.windows, *filter(None, [self._promised(binding)])]
-            for miss in self._misses.get(destination, ()):
-                if lies_in(miss, session.window) and any(lies_in(miss, each) for each in windows):
-                    told = f"a binding to {show(session.endpoint)} with properties {show(properties)}"
-                    self._fault(miss, ("DEST-4",), f"nothing was found, and there was {told}, and {session.file}")
+            told = f"a binding to {show(session.endpoint)} with properties {show(properties)}"
+            self._compare_bindings(destination, told, binding, windows, session)
+
+    def _compare_bindings(
+        self, destination: bytes, told: str, binding: Binding, windows: Sequence[Window], session: SavedSession
+    ) -> None:
+        """Hold the finds of a destination against a binding that was there in these windows, with a session."""
+        for miss in self._misses.get(destination, ()):
+            if lies_in(miss, session.window) and any(lies_in(miss, each) for each in windows):
+                self._fault(miss, ("DEST-4",), f"nothing was found, and there was {told}, and {session.file}")
+        for find in self._led.get(destination, ()):
+            is_before = binding.placed[1] < find.placed_from_ns
+            if is_before and lies_in(find, session.window) and any(lies_in(find, each) for each in windows):
+                led = f"it was led through a binding with properties {show(find.properties[0])}"
+                self._fault(
+                    find, ("DEST-4",), f"{led}, and there was {told}, saved before that one, and {session.file}"
+                )
 
     def _compare(self, endpoint: Endpoint, session: SavedSession, find: Find) -> None:
         """Hold a find against a session that was there."""
@@ -330,5 +352,13 @@ class Judge:
 
     def _forget(self) -> None:
         self.epoch += 1
-        for known in (self._endpoints, self._misses, self._by_file, self._pending, self._unanswered, self._ends):
+        for known in (
+            self._endpoints,
+            self._misses,
+            self._led,
+            self._by_file,
+            self._pending,
+            self._unanswered,
+            self._ends,
+        ):
             known.clear()

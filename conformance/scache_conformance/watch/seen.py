@@ -73,6 +73,10 @@ class SavedBinding:
     ttl_s: int
     of: "Binding | None"
     end_ns: float = inf
+    is_first: bool = False
+    """Whether there was no such binding before, for sure."""
+    promised_until_ns: float = -inf
+    """Until when the binding was there for sure without this save."""
 
     def ended(self, at_ns: int, *, done: bool) -> None:
         """Take note of the status."""
@@ -98,6 +102,8 @@ class Find:
     is_hit: bool = False
     is_wrong: bool = False
     """Whether a fault was found in it."""
+    placed_from_ns: float = -inf
+    """When the binding that led a find of a destination took its place at the earliest."""
 
     def __str__(self) -> str:
         """Name the request."""
@@ -146,10 +152,16 @@ class Binding:
     saves: list[SavedBinding] = field(default_factory=list)
     """Those of which each may decide when it ends."""
     windows: deque[Window] = field(default_factory=lambda: deque(maxlen=REMEMBERED_MAX))
+    placed: Window = (-inf, inf)
+    """Between which instants it took its place among the bindings of its destination."""
 
     def settle(self, save: SavedBinding, *, done: bool) -> None:
         """Forget the saves that do not decide now that this one is answered."""
         if done:
+            if save.is_first:
+                self.placed = (save.begin_ns, save.end_ns)
+            elif save.promised_until_ns < save.end_ns:  # it may have ended before, and gone last again
+                self.placed = (self.placed[0], save.end_ns)
             self.saves = [each for each in self.saves if each.end_ns >= save.begin_ns]
         elif save in self.saves:
             self.saves.remove(save)
