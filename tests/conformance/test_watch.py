@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 from tests.support.client import PATIENCE_S, Client
-from tests.support.messages import DONE, DUMMY, GREETING, find_endp, found, save_dest, save_endp
+from tests.support.messages import DONE, DUMMY, GREETING, MISSED, find_endp, found, save_dest, save_endp
 from tests.support.processes import Running, module, run, running, standing
 from tests.support.watching import Watcher, faults, watching
+
+from scache_conformance.watch.turns import ANSWERED_IN_A_ROW
 
 DANCES = 1_000
 
@@ -149,6 +151,39 @@ def test_wrong_server_is_caught(stack: ExitStack, tmp_path: Path, name: str, cla
             line.close()
     assert clause in faults(watcher.end())
     assert watcher.process.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "request_", "clause"),
+    [
+        ("no-invitation", save_endp(b"e"), "FD-2"),
+        ("malformed-is-not-answered", b"request\0find_endp\0\0", "CONN-7"),
+    ],
+    ids=["no-invitation", "malformed"],
+)
+def test_request_that_is_passed_over_is_told(
+    stack: ExitStack, tmp_path: Path, name: str, request_: bytes, clause: str
+) -> None:
+    stack.enter_context(standing_wrong(tmp_path / "server", name))
+    watcher = stack.enter_context(watching(tmp_path / "watched", tmp_path / "server"))
+    with Client(watcher.path) as client, Client(watcher.path) as another:
+        client.send(request_)
+        for _ in range(ANSWERED_IN_A_ROW + 2):
+            assert another.say(find_endp(b"e")) == MISSED
+        assert faults(watcher.end()) == [clause]
+
+
+def test_silence_while_nobody_else_is_served_is_no_fault(
+    stack: ExitStack, tmp_path: Path, listener: socket.socket
+) -> None:
+    watcher, client, server = connected(stack, tmp_path, listener)
+    server.sendall(GREETING)
+    assert read(client, len(GREETING)) == GREETING
+    client.sendall(find_endp(b"e"))
+    assert read(server, len(find_endp(b"e"))) == find_endp(b"e")
+    client.close()
+    assert server.recv(1) == b""
+    assert faults(watcher.end()) == []
 
 
 def standing_wrong(path: Path, name: str) -> AbstractContextManager[Running]:

@@ -42,6 +42,7 @@ from scache_conformance.watch.seen import (
     Window,
     lies_in,
 )
+from scache_conformance.watch.turns import Turns
 from scache_conformance.wire.transcript import show
 from scache_spec.vocabulary import NS_PER_S
 
@@ -64,6 +65,8 @@ class Judge:
         """Know nothing, or with `is_alone` that the cache is empty. `on_fault` is told of each fault."""
         self.epoch = 0
         """Counts how often everything was forgotten."""
+        self.turns: Final = Turns()
+        """Knows which requests are passed over."""
         self.unknown = 0
         """How many sessions were handed out that nobody was seen to save."""
         self._on_fault: Final = on_fault
@@ -146,6 +149,7 @@ class Judge:
 
     def server_left(self) -> None:
         """Take note that the server ended a connection by itself: it may be another process from now on."""
+        self.turns.server_left()
         self._is_alone = False
         self._forget()
 

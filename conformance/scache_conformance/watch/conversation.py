@@ -108,6 +108,16 @@ class Conversation:
         self._save: SavedSession | SavedBinding | None = None
         self._invited = False
         self._has_ended = False
+        self._asked_ns = 0
+        """Since when an answer is due, if one is."""
+        self._is_passed_over: Callable[[], bool] = lambda: self._judge.turns.is_passed_over(self._asked_ns)
+        """Whether the server answered others meanwhile; as it was when one side left."""
+        self._is_served = True
+        """Whether the server is still there, as far as this connection tells."""
+        self._asked_ns = 0
+        """Since when the server is to answer."""
+        self._was_passed_over = False
+        """Whether the client was passed over when it left."""
         self._is_followed = True
 
     # What the relay tells.
@@ -138,6 +148,8 @@ class Conversation:
         if not self._is_followed or self._has_ended:
             return
         self._has_ended = True
+        was_passed_over = side is Side.CLIENT and self._is_passed_over()
+        self._is_passed_over = lambda: was_passed_over  # what comes later is not seen, or is no silence
         if side is Side.SERVER:
             self._judge.server_left()
         elif self._find is not None:
@@ -145,14 +157,32 @@ class Conversation:
 
     def closed(self, at_ns: int) -> None:
         """Take note that the connection is over."""
+        self._judge.turns.closed(self._number)
         if not self._is_followed:
             self._judge.seen_again()
             return
         if self._find is not None:
             self._find.abandoned()
         if self._dance is not None:
+            if self._turn in (Turn.REPLY, Turn.HAND_OVER) and self._is_passed_over():
+                told = f"{_NOT_COME[self._turn]} of {show(self._dance.name)}, and others were answered again and again"
+                self._fault(Side.SERVER, self._clauses_of_an_answer(self._dance), told, at_ns)
             self._dance.outcome = f"broken off: {_NOT_COME[self._turn]}"
             self._done(at_ns)
+
+    def _clauses_of_an_answer(self, dance: Dance) -> tuple[str, ...]:
+        """Return which clauses say that the answer which is due now comes."""
+        if self._turn is Turn.HAND_OVER:
+            return ("FD-6",)
+        match dance.request:
+            case FindEndp() | FindDest():
+                return ("CONN-9", "CONN-10")
+            case SaveDest():
+                return ("CONN-8",)
+            case SaveEndp():
+                return ("FD-3",) if self._invited else ("FD-2",)
+            case None:
+                return ("CONN-7",) if dance.name in REPLY_PROPERTIES else ("CONN-6",)
 
     # What is made of it.
 
@@ -196,7 +226,7 @@ class Conversation:
             if kind in (Input.EMPTY_LIST, Input.NO_REQUEST):
                 return True  # which no server answers
         self._dance = Dance(self._number, name_of(attributes) or b"", request, begin_ns)
-        self._turn, self._invited = Turn.REPLY, False
+        self._turn, self._invited, self._asked_ns = Turn.REPLY, False, at_ns
         match request:
             case FindEndp(label):
                 self._find = self._judge.find(label, None, self._number, begin_ns)
@@ -269,7 +299,7 @@ class Conversation:
         dance = self._dance
         assert dance is not None
         assert isinstance(dance.request, SaveEndp)
-        self._turn = Turn.REPLY
+        self._turn, self._asked_ns = Turn.REPLY, at_ns
         if len(files) != 1:
             self._fault(Side.CLIENT, ("CLNT-3",), f"{len(files)} descriptors where one is awaited", at_ns)
             return True
@@ -283,7 +313,7 @@ class Conversation:
         if attributes is None:
             return False
         if classify_list(State.READY, attributes) is Input.DUMMY_LIST:
-            self._turn = Turn.HAND_OVER
+            self._turn, self._asked_ns = Turn.HAND_OVER, at_ns
             return True
         self._fault(Side.CLIENT, ("CLNT-5",), f"{describe(attributes)} where `dummy`, ready, is awaited", at_ns)
         assert self._find is not None
@@ -335,6 +365,8 @@ class Conversation:
 
     def _done(self, at_ns: int) -> None:
         assert self._dance is not None
+        if self._dance.status is not None:
+            self._judge.turns.answered(self._number, self._dance.begin_ns)
         self._on_dance(self._dance, at_ns)
         self._dance = self._find = self._save = None
         self._turn = Turn.REQUEST
