@@ -1,6 +1,7 @@
 """The peer looks closely: what a server gets wrong is noticed, with words that say what."""
 
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -122,6 +123,23 @@ def test_line_tells_another_connection_apart() -> None:
 def test_hangup_is_insisted_on(tmp_path: Path) -> None:
     with saying(tmp_path, (GREETING, []), keep_open=False) as path, peer(path) as client:
         client.insist_on_hangup()
+
+
+def test_server_that_waits_for_a_processor_may_take_more(tmp_path: Path) -> None:
+    with (
+        socket.create_server(str(tmp_path / "s"), family=socket.AF_UNIX) as listener,
+        Peer(tmp_path / "s", greeted=False) as client,
+        listener.accept()[0] as server,
+    ):
+        sent = client.send_as_much_as_is_taken(b"x" * 1000, 1 << 30)
+        unread = [sent]
+
+        def read_what_was_sent() -> None:
+            while unread[0]:
+                unread[0] -= len(server.recv(unread[0]))
+
+        assert client.send_as_much_as_is_taken(b"x" * 1000, 1 << 30) == 0
+        assert client.send_as_much_as_is_taken(b"x" * 1000, 1 << 30, read_what_was_sent) > 0
 
 
 def test_transcript_shows_every_byte(tmp_path: Path) -> None:

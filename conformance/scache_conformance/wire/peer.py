@@ -11,7 +11,7 @@ import socket
 import struct
 import termios
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -132,14 +132,26 @@ class Peer:
         """Send one request."""
         self.send((b"request", name), *attributes)
 
-    def send_as_much_as_is_taken(self, data: bytes, bytes_max: int) -> int:
-        """Send the bytes over and over until no more of them are taken or it is enough; return how many were."""
+    def send_as_much_as_is_taken(self, data: bytes, bytes_max: int, rest: Callable[[], None] | None = None) -> int:
+        """Send the bytes over and over until no more of them are taken or it is enough; return how many were.
+
+        A server that waits for a processor takes nothing either. With `rest`, which waits until the server sleeps, no
+        more has to be taken after that.
+        """
         taken = 0
         self.transcript.note(self.name, f"sends over and over: {show(data[:100])}")
         self._socket.settimeout(_NOT_TAKEN_S)
+        has_rested = False
         try:
             while taken < bytes_max:
-                taken += self._socket.send(data[taken % len(data) :])
+                try:
+                    taken += self._socket.send(data[taken % len(data) :])
+                    has_rested = False
+                except TimeoutError:
+                    if rest is None or has_rested:
+                        raise
+                    rest()
+                    has_rested = True
         except (TimeoutError, BrokenPipeError, ConnectionResetError) as end:
             self.transcript.note(self.name, f"the server takes no more: {end}")
         finally:

@@ -31,7 +31,7 @@ _REPLY_BYTES = len(lists.encode((b"status", b"%d" % FAILED), (b"property", b""),
 def output(lab: Lab) -> None:
     """A server stops reading from a client that does not read its replies, and goes on when the client does."""
     peer, request = lab.peer(), _one_find(lab)
-    taken = peer.send_as_much_as_is_taken(request * 500, bytes_max=FLOOD_BYTES_MAX)
+    taken = peer.send_as_much_as_is_taken(request * 500, FLOOD_BYTES_MAX, lab.target.come_to_rest)
     if taken >= FLOOD_BYTES_MAX:
         raise Unmet("the server to stop reading while its replies are not taken", f"it read {taken} bytes")
     whole, rest = divmod(taken, len(request))
