@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    # From the first instant on: a hang-up that comes before there is a handler must not end the process.
+    # From the first instant on: what comes before there is a handler must not end the process.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     given = sys.argv[1:] if arguments is None else arguments
     if is_child_of_master(given, os.environ):
         from scache_fast.process import master

@@ -57,6 +57,27 @@ def test_signals_that_a_file_sends_do_not_end_it(tmp_path: Path, number: int) ->
         server.end()
 
 
+EARLY = """
+import os, sys
+from scache_fast import __main__
+from scache_fast.process import standalone
+serve = standalone.main
+def main(*arguments):
+    os.kill(os.getpid(), int(os.environ["NUMBER"]))
+    return serve(*arguments)
+standalone.main = main
+sys.exit(__main__.main())
+"""
+"""Starts the server, and sends a signal before there is any handler."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
+def test_signal_that_comes_before_the_server_is_ready_does_not_end_it(number: signal.Signals, tmp_path: Path) -> None:
+    command, env = [sys.executable, "-c", EARLY], {"NUMBER": str(int(number))}
+    with running("--listen", tmp_path / "s", command=command, env=env) as server:
+        server.end()
+
+
 def test_hup_is_a_line_and_never_an_end(tmp_path: Path) -> None:
     with running("--listen", tmp_path / "s") as server:
         for _ in range(3):
