@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from tests.fast.test_privileges import NOBODY_ELSES
 from tests.support.checkout import ROOT
 from tests.support.client import PATIENCE_S, Client
 from tests.support.descriptors import is_hung_up
@@ -166,11 +165,16 @@ def in_flight(user: str, count: int) -> Iterator[None]:
 
 
 @pytest.mark.needs("root")
-@pytest.mark.parametrize("count", [0, 480], ids=["", "while others use up what may be under way"])
-def test_LIFE_10_server_without_privileges_and_with_few_descriptors_is_taken_over(tmp_path: Path, count: int) -> None:
-    """The kernel counts what is under way by user, and a server of root never meets that limit."""
+@pytest.mark.parametrize(("name", "count"), [("news", 0), ("uucp", 480)], ids=["none", "480 under way"])
+def test_LIFE_10_server_without_privileges_and_with_few_descriptors_is_taken_over(
+    tmp_path: Path, name: str, count: int
+) -> None:
+    """The kernel counts what is under way by user, and a server of root never meets that limit.
+
+    For that reason no other test uses the user, whatever runs at the same time.
+    """
     tmp_path.chmod(0o755)
-    command, user = with_descriptors(500), ("--user", NOBODY_ELSES)
+    command, user = with_descriptors(500), ("--user", name)
     options = ("--listen", tmp_path / "s", "--admin", tmp_path / "admin", *OPTIONS, *user)
     with ExitStack() as stack:
         old = stack.enter_context(running(*options, command=command))
@@ -178,7 +182,7 @@ def test_LIFE_10_server_without_privileges_and_with_few_descriptors_is_taken_ove
         fars = [stack.enter_context(peer.park(b"%d" % number)) for number in range(100)]
         before = []
         for _ in range(3):
-            with in_flight(NOBODY_ELSES, count):
+            with in_flight(name, count):
                 new = stack.enter_context(running("--takeover", tmp_path / "admin", *OPTIONS, *user, command=command))
                 old.wait()
             with Client(tmp_path / "s") as other:  # When it is answered, the end of the old process has been noticed.
@@ -196,10 +200,10 @@ def test_LIFE_10_server_without_privileges_and_with_few_descriptors_is_taken_ove
 @pytest.mark.needs("root")
 def test_LIFE_12_old_process_serves_on_when_nothing_more_may_be_under_way(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
-    command, user = with_descriptors(500), ("--user", NOBODY_ELSES)
+    command, user = with_descriptors(500), ("--user", "irc")  # No other test uses it.
     options = ("--listen", tmp_path / "s", "--admin", tmp_path / "admin", *OPTIONS, *user)
     with running(*options, command=command) as old, Client(tmp_path / "s") as peer, peer.park(b"e") as far:
-        with in_flight(NOBODY_ELSES, 510):
+        with in_flight("irc", 510):
             assert "Too many references" in fails(tmp_path, *user, command=command)
         old.line("the takeover failed, this process continues")
         is_served(peer, far)
@@ -650,12 +654,12 @@ def test_LIFE_11_drained_server_waits_for_what_may_come_back(tmp_path: Path) -> 
 @pytest.mark.needs("root")
 def test_new_user_who_cannot_open_the_admin_socket_is_warned_of(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
-    with old_server(tmp_path, "--user", "daemon") as old, new_server(tmp_path, "--user", NOBODY_ELSES) as new:
+    with old_server(tmp_path, "--user", "daemon") as old, new_server(tmp_path, "--user", "lp") as new:
         uid = pwd.getpwnam("daemon").pw_uid
         new.line(f"the admin socket still belongs to uid {uid}, who may not use it any more")
         old.wait()
         assert stats(tmp_path)["pid"] == new.pid
-        with new_server(tmp_path, "--user", NOBODY_ELSES) as last:
+        with new_server(tmp_path, "--user", "lp") as last:
             new.wait()
             last.end()
 
