@@ -135,11 +135,11 @@ def on_death_in_takeover(server: Server, killed: Killed) -> Server | None:
 def on_restart(server: Server, is_kept: Callable[[Session], bool]) -> tuple[Cache, Outcome]:
     """Return what a server that exits leaves with its supervisor, and what happens at its exit instead of LIFE-4.
 
-    LIFE-13  A server that is asked to exit may leave sessions and bindings of its cache for the next process of its
-    service. The next process begins with them: with the label, properties, expiry and place in turn of each. No peer of
-    these sessions sees its connection end. A session that was found and not handed over is put back first. A process
-    that takes in what was left removes it from where it was kept, before it hands out any of it. So if that process is
-    killed, nothing is left. What the next process does not understand is closed. [BEYOND]
+    LIFE-13  A server that is asked to exit may leave the sessions and bindings of its cache for the next process of its
+    service. A session that is held for a client is put back before that. The next process begins with what was left:
+    each session and binding has its label, properties, expiry and place in the order. No peer of these sessions sees
+    its connection end. The next process removes what was left from the place where it was kept, before it hands out any
+    of it; if that process is killed, nothing is left there. What the next process cannot read is closed. [BEYOND]
     """
     cache = server.cache
     for client in server.clients.values():

@@ -18,6 +18,7 @@ from scache_conformance.suite.lab import Lab, Skipped
 from scache_conformance.suite.many_dances import DANCES, dances, park_many, receive_dance, unhurried
 from scache_conformance.suite.registry import Schedule, add, case
 from scache_conformance.suite.requirements import require, require_found, require_other_end
+from scache_conformance.suite.verdicts import Level
 from scache_conformance.wire import lists, processes
 from scache_conformance.wire.line import Line
 from scache_conformance.wire.lists import DUMMY_LIST, FAILED, GREETING
@@ -86,6 +87,27 @@ def request_sent(lab: Lab) -> None:
         while (found := other.find_dest(destination)) is None and time.monotonic() < deadline_s:
             lab.sleep(0.02)
         require_found("find_dest", found, b"q", b"p", line=line)
+
+
+@case("deaths/requests-sent", "CONN-11", "CONN-3", level=Level.SHOULD)
+def requests_sent(lab: Lab) -> None:
+    """Each of several requests in one write is served, though their client is gone before the server reads them."""
+    other = lab.peer("B")
+    for turn in lab.tries_beside_a_late_server:
+        peer, destinations = lab.peer(), [lab.label(f"d{turn}.{number}") for number in range(3)]
+        line = other.park(f"e{turn}", b"p")
+        bindings = [lists.save_dest(lab.ttl_s, each, b"q", lab.label(f"e{turn}")) for each in destinations]
+        with lab.late_server():
+            peer.send_bytes(b"".join(bindings))
+            peer.hang_up()
+        # The last one that is served says that the others were.
+        deadline_s = time.monotonic() + peer.deadline_s
+        while (found := other.find_dest(destinations[-1])) is None and time.monotonic() < deadline_s:
+            lab.sleep(0.02)
+        require_found("find_dest of the last", found, b"q", b"p", line=line)
+        for destination in destinations[:-1]:
+            line = other.park(f"e{turn}", b"p")
+            require_found("find_dest of one before it", other.find_dest(destination), b"q", b"p", line=line)
 
 
 @case("deaths/half-closed-after-a-request", "CONN-11", "CONN-9")

@@ -493,6 +493,8 @@ static int send_all(client *c, const char *data, size_t size) {
             size -= sent;
         } else if (errno == EAGAIN) {
             status = await(c, POLLOUT);
+        } else if (errno == EPIPE) {
+            break; /* the client is gone: what it sent before that is read first, then its end */
         } else if (errno != EINTR) {
             status = GONE;
         }
