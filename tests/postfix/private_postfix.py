@@ -111,14 +111,18 @@ class PrivatePostfix:
     """A running Postfix with an smtp-sink to deliver to. A context manager that leaves nothing behind.
 
     `cache` is the command of the service scache in master.cf: None for no such service. `chroot` is that service's.
+    `services` are more lines of master.cf, and `settings` more lines of main.cf.
     """
 
-    def __init__(self, cache: str | None = "scache", *, chroot: bool = True, settings: str = "") -> None:
+    def __init__(
+        self, cache: str | None = "scache", *, chroot: bool = True, settings: str = "", services: str = ""
+    ) -> None:
         """Touch nothing yet. Takes root. Raises Unavailable where Postfix is missing."""
         self._daemon_directory: Final = Path(postfix_parameter("daemon_directory"))
         self._cache: Final = cache
         self._chroot: Final = chroot
         self._settings: Final = settings
+        self._services: Final = services
         self._folder = Path()
         self._log = bytearray()
         self._log_end = -1
@@ -191,7 +195,7 @@ class PrivatePostfix:
             self._await_waiting_on_sink(messages)
         finally:
             os.kill(self._sink_pid, signal.SIGCONT)
-        return read_deliveries(self.await_log(lambda log: log.count(_REMOVED) >= before + messages))
+        return read_deliveries(self.await_removed(before + messages))
 
     def command(self, *words: str) -> None:
         """Run postfix(1) on this Postfix, for example with `reload`."""
@@ -206,6 +210,10 @@ class PrivatePostfix:
             return found.sent >= count
 
         return read_deliveries(self.await_log(is_there))
+
+    def await_removed(self, count: int) -> str:
+        """Wait until qmgr(8) has removed so many messages, which it does once smtp(8) has parked; hand out the log."""
+        return self.await_log(lambda log: log.count(_REMOVED) >= count)
 
     def await_log(self, is_there: Callable[[str], bool]) -> str:
         """Wait until the log holds something, and hand it out."""
@@ -245,9 +253,9 @@ class PrivatePostfix:
             (self._folder / name).mkdir()
         owner = pwd.getpwnam(postfix_parameter("mail_owner"))
         os.chown(self._folder / "data", owner.pw_uid, owner.pw_gid)
-        self._smtpd, self._sink = _free_address(), _free_address()
+        self._smtpd, self._sink = free_address(), free_address()
         cache = "" if self._cache is None else f"scache unix - - {'y' if self._chroot else 'n'} - 1 {self._cache}\n"
-        services = SERVICES.format(cache=cache, smtpd=f"{self._smtpd[0]}:{self._smtpd[1]}")
+        services = SERVICES.format(cache=cache + self._services, smtpd=f"{self._smtpd[0]}:{self._smtpd[1]}")
         settings = SETTINGS.format(folder=self._folder, relayhost=f"[{self._sink[0]}]:{self._sink[1]}")
         (self._folder / "etc" / "main.cf").write_text(settings + self._settings)
         (self._folder / "etc" / "master.cf").write_text(services)
@@ -315,7 +323,8 @@ def _program(name: str) -> str:
     return program
 
 
-def _free_address() -> tuple[str, int]:
+def free_address() -> tuple[str, int]:
+    """Return a loopback address that no other process takes."""
     # All of 127/8 is loopback. A host number of this process's own means that nobody else can take the port between
     # here and its use: neither a test beside this one nor the kernel, for an outgoing connection.
     high, low = divmod(os.getpid(), 1 << 16)
