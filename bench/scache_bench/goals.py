@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from scache_bench.load import Run
-from scache_bench.results import Results
+from scache_bench.results import Mailed, Results
 from scache_bench.scenarios import MIXES, PACED, Scenario
 from scache_bench.spread import Spread
 
@@ -22,6 +22,9 @@ FLOOR: Final = "floor"
 MEMORY_PER_SESSION_MAX: Final = 350.0
 FULL: Final = 10_000
 """From so many parked sessions on a server that looks through all of them is to be far behind."""
+
+MAIL_MEMORY_MAX: Final = 2.2
+"""Resident memory under real mail, in ratio to scache's."""
 
 CHURN_GROWTH_MAX: Final = 1.01
 """One per cent: allocators and garbage collectors breathe, a leak of 20 bytes an operation would be ten times that."""
@@ -82,6 +85,7 @@ def verdicts(results: Results) -> list[Verdict]:
         for clients, share in ((8, 0.55), (64, 0.65)):
             against(FLOOR, "throughput", Scenario(mix, clients), _throughput, 0.8, False, compiled)
             against(FLOOR, "throughput", Scenario(mix, clients), _throughput, share, False, plain)
+        against(FLOOR, "throughput", Scenario(mix, 1_024), _throughput, 0.8, False, compiled)
         for clients, share in ((8, 0.70), (64, 0.75)):
             scenario = Scenario(mix, clients)
             against(FLOOR, "processor time an operation", scenario, _cpu, 1 / share, True, compiled)
@@ -105,6 +109,14 @@ def verdicts(results: Results) -> list[Verdict]:
         return Spread.of([own / real]) if own is not None and real is not None else None
 
     judge(f"processor time an operation / scache's, {PACED}", 1.0, True, paced, compiled)
+
+    def mail(figure: Callable[[Mailed], float]) -> Callable[[str], Spread | None]:
+        costs = {each.server: figure(each) for each in results.mail}
+        return lambda name: Spread.of([costs[name] / costs["scache"]]) if {name, "scache"} <= costs.keys() else None
+
+    judge("processor time / scache's, real mail", 1.0, True, mail(lambda each: each.cpu_s), compiled)
+    memory = mail(lambda each: each.resident_bytes)
+    judge("resident memory / scache's, real mail", MAIL_MEMORY_MAX, True, memory, compiled)
 
     def session_bytes(name: str) -> Spread | None:
         sizes = [memory.session_bytes for memory in results.memory if memory.server == name and memory.parked == most]

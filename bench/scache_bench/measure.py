@@ -18,6 +18,7 @@ from typing import Final
 from scache_bench.growth import Grown
 from scache_bench.load import Load, LoadError, Parked
 from scache_bench.longest_turn import Turn
+from scache_bench.mail import CACHES, MailError, mailed
 from scache_bench.probes import count_system_calls, resident_bytes
 from scache_bench.results import Churn, Memory, Paced, Results, Sample
 from scache_bench.scenarios import PACES, Plan, Scenario
@@ -64,6 +65,9 @@ class Measurement:
         for name in PACED:
             if name.partition(",")[0] in self._active:
                 self._guarded(name.partition(",")[0], partial(self._measure_paces, name))
+        for name in CACHES:
+            if name in self._active:
+                self._measure_mail(name)
         return self.results
 
     def _guarded(self, name: str, action: Callable[[], None]) -> None:
@@ -142,6 +146,13 @@ class Measurement:
                 run = self.load.run(server.socket, scenario, server.pid, seconds=self.plan.paced_s)
                 cpu_share = run.server_cpu_ns / 1e9 / run.seconds
                 self.results.paces.append(Paced(name, scenario, run.operations_per_s, cpu_share))
+
+    def _measure_mail(self, name: str) -> None:
+        self.progress(f"{name}: real mail", 1.0)
+        try:
+            self.results.mail.append(mailed(name, self.plan.messages))
+        except MailError as reason:
+            self.results.missing["real mail"] = str(reason)
 
     def _measure_growth(self) -> None:
         self.progress("the table alone, without sockets", 0.0)

@@ -65,6 +65,18 @@ class Paced:
         return self.cpu_share * 1e6 / self.operations_per_s if self.operations_per_s else None
 
 
+@dataclass(frozen=True, slots=True)
+class Mailed:
+    """What one cache cost while real mail was delivered through it."""
+
+    server: str
+    messages: int
+    reused: int
+    """Messages that went over a connection that had been used before."""
+    cpu_s: float
+    resident_bytes: int
+
+
 @dataclass(slots=True)
 class Results:
     """Everything that was measured so far."""
@@ -84,6 +96,7 @@ class Results:
     growth: list[Grown] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
     paces: list[Paced] = field(default_factory=list)
+    mail: list[Mailed] = field(default_factory=list)
 
     def scenarios(self) -> list[Scenario]:
         """List what was measured, in the order of the plan."""
@@ -152,5 +165,6 @@ class Results:
         said["churn"] = [Churn(**churn) for churn in said["churn"]]
         said["growth"] = [Grown(**grown) for grown in said["growth"]]
         said["paces"] = [Paced(**{**each, "scenario": Scenario(**each["scenario"])}) for each in said.get("paces", ())]
+        said["mail"] = [Mailed(**each) for each in said.get("mail", ())]
         said["turns"] = [Turn(**turn) for turn in said.get("turns", ())]
         return cls(**said)

@@ -43,6 +43,8 @@ class Plan:
     """How long each figure of the table of paces takes."""
     growth: tuple[int, ...]
     """Sizes at which the table alone is measured."""
+    messages: int
+    """How many messages of real mail are delivered through each cache."""
 
     @property
     def parked(self) -> tuple[int, ...]:
@@ -72,7 +74,7 @@ def full_plan() -> Plan:
     levels = (1_000, parked_many())
     return Plan(
         scenarios=(
-            *(Scenario(mix, clients) for mix in MIXES for clients in (1, 8, 64, 256)),
+            *(Scenario(mix, clients) for mix in MIXES for clients in (1, 8, 64, 256, 1_024)),
             *(Scenario(mix, 8, parked) for mix in MIXES for parked in levels),
             *(Scenario("endp", 64, parked) for parked in levels),
             STALL,
@@ -83,6 +85,7 @@ def full_plan() -> Plan:
         warmup_s=0.2,
         paced_s=3.0,
         growth=(1_000, 10_000, 100_000, 1_000_000),
+        messages=3_000,
     )
 
 
@@ -100,4 +103,5 @@ def quick_plan() -> Plan:
         warmup_s=0.05,
         paced_s=0.5,
         growth=(1_000, 10_000, 100_000),
+        messages=100,
     )

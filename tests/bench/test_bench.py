@@ -9,7 +9,7 @@ from scache_bench import programs, report
 from scache_bench.goals import Verdict, verdicts
 from scache_bench.latency import Histogram, merge
 from scache_bench.load import Load, LoadError, Run
-from scache_bench.results import Churn, Memory, Paced, Results, Sample
+from scache_bench.results import Churn, Mailed, Memory, Paced, Results, Sample
 from scache_bench.scenarios import IDLE, PACED, Scenario
 from scache_bench.servers import SERVERS, Server
 from scache_bench.spread import Spread
@@ -117,6 +117,15 @@ def test_verdicts_tell_what_the_floor_reaches() -> None:
     assert floors["throughput / scache's, endp, 1 client, 0 parked"] == Spread.of([5.0, 5.0])
     assert floors["throughput / scache's, dest, 1 client, 0 parked"] is None
     assert floors["throughput / floor's, endp, 8 clients, 0 parked"] is None
+
+
+def test_real_mail_is_judged_beside_scache() -> None:
+    results = some_results()
+    results.mail = [Mailed("compiled", 100, 95, 0.3, 15_000_000), Mailed("scache", 100, 90, 0.2, 7_500_000)]
+    met = {verdict.goal: verdict.is_met("compiled") for verdict in verdicts(results)}
+    assert met["processor time / scache's, real mail"] is False
+    assert met["resident memory / scache's, real mail"] is True
+    assert "| compiled | 100 | 95% | 0.300 | 15.0 |" in " ".join(report.mail_table(results).split())
 
 
 def test_each_form_of_the_server_has_a_verdict_of_its_own() -> None:
