@@ -60,7 +60,7 @@ DANCE_STATES: Final = 1_037_669
 TAKEOVER_STATES: Final = 18_548
 """States of the Spin model of the takeover."""
 
-EXPLORED: Final = (106_159, 1_424_331)
+EXPLORED: Final = (25_287, 334_741)
 """States and transitions of the exploration, over all its scopes."""
 
 

@@ -337,8 +337,7 @@ def check(edge: Edge) -> None:
         assert descriptors_open() == before + house.server.table.sessions + mine
         assert house.server.clients == 1
         table = house.server.table
-        assert set(table._timed) <= set(table._heap)
-        assert len(table._timed) == table.sessions + table.bindings
+        assert len(table.items()) == table.sessions + table.bindings
         assert other.say(find_endp(b"zz")) == MISSED
         newcomer = house.peer(greeted=False)
         play.turns()

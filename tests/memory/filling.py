@@ -37,7 +37,7 @@ def sessions(path: Path, limits: Limits) -> None:
         for number in range(limits.sessions_max):
             assert client.save(b"%d" % number, spare.fileno(), ttl=b"3000") == DONE
         assert client.save(b"one more", spare.fileno()) != DONE
-        # Each find leaves an instant in the heap that is stale.
+        # Whoever is found and put back leaves nothing behind.
         for number in range(limits.sessions_max):
             client.say(find_endp(b"%d" % number))
             client.send(b"\0")  # anything but `dummy`: it is put back

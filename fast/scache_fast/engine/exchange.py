@@ -135,7 +135,7 @@ class Exchange:
     def adopt_back(self, session: Session, now_ns: int) -> None:
         """Take in a session that came back to the other process: it is found first, if it has not expired meanwhile."""
         if self._flushes and any(is_named(session) for is_named in self._flushes):
-            session.due = 0  # LIFE-6
+            session.expiry_ns = 0  # LIFE-6
         if not self._table.put_back(session, now_ns):  # LIFE-11
             self._requests.note_expired(session)
             self._requests.discard(session)

@@ -262,10 +262,6 @@ class Server:
         self._now_ns = self._clock()
         if self.turns:
             self.counters.took_turn(self._now_ns - turn_ns)
-        try:
-            self.table.compact()
-        except MemoryError as error:
-            self.faults.contain("the table is not compacted in this turn", error)
         due_ns = self._statistics_due_ns
         expiry_ns = self.table.next_expiry_ns
         if expiry_ns is not None and expiry_ns < due_ns:

@@ -12,15 +12,7 @@ Guarantees:
   that is due: the caller compares its expiry with the time.
 * Saving and finding cost the same however much is parked. The one exception is find_dest, which costs one step for each
   binding that it skips because the endpoint of that binding has no session.
-* Memory is bounded by what is alive. After `compact`, the heap holds at most `STALE_MAX` more stale instants than live
-  ones, and a stale instant keeps no label, no properties and no descriptor in memory.
-
-How expiry works. Each session and each binding has a whole number, `due`: the upper bits are its expiry, the lower 64
-bits a serial number. The heap holds only these numbers, and the dict `_timed` maps each number to its session or
-binding. What leaves the table before its expiry is removed from `_timed` alone. Its number stays in the heap, stale,
-until it reaches the top or the heap is rebuilt. The heap holds plain numbers and not tuples (instant, serial, item) for
-three reasons: numbers compare faster, the garbage collector does not visit them, and a stale number costs 56 bytes and
-not a whole session.
+* Memory is bounded by what is alive: nothing is kept of what has left the table.
 
 Why queues are linked lists. Most endpoints have one or two sessions. An empty deque takes 760 bytes; two more links in
 a session take 16. A session that expires in the middle of its queue is removed without a search.
@@ -29,33 +21,10 @@ Why constructors are written out here and in client.py. mypyc compiles a constru
 that dataclass generates to the interpreter.
 """
 
-from heapq import heapify, heappop, heappush
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
+from scache_fast.engine.expiries import Expiries, Timed
 from scache_spec.vocabulary import NS_PER_S, Limit, Limits
-
-STALE_MAX: Final = 1024
-"""How many stale instants the heap may hold beyond as many as are alive: 57 kB, rebuilt every 1024 finds at most."""
-
-_STALE_DROPPED_MAX: Final = 64
-"""How many stale instants one question for the next expiry drops. Arbitrary: about 50 µs."""
-
-_SERIAL_BITS: Final = 64
-"""Room for serial numbers: at a million saves a second they last for 584 000 years."""
-
-
-class Timed:
-    """What leaves the table by itself at some instant; `due` is explained above."""
-
-    __slots__ = ("due",)
-
-    def __init__(self) -> None:
-        self.due = 0
-
-    @property
-    def expiry_ns(self) -> int:
-        """Return the first instant at which it is no longer alive."""
-        return self.due >> _SERIAL_BITS
 
 
 class Session(Timed):
@@ -67,7 +36,7 @@ class Session(Timed):
         self, endpoint: bytes, properties: bytes, descriptor: int, domain: int, user: int, pid: int, saved_ns: int,
         expiry_ns: int = 0,
     ) -> None:  # fmt: skip
-        self.due = expiry_ns << _SERIAL_BITS
+        super().__init__(expiry_ns)
         self.endpoint = endpoint
         self.properties = properties
         self.descriptor = descriptor
@@ -101,7 +70,7 @@ class Binding(Timed):
     __slots__ = ("destination", "endpoint", "properties", "saved_ns")
 
     def __init__(self, destination: bytes, endpoint: _Endpoint, properties: bytes, saved_ns: int) -> None:
-        self.due = 0
+        super().__init__()
         self.destination = destination
         self.endpoint = endpoint
         self.properties = properties
@@ -122,9 +91,8 @@ class Table:
     """Sessions under endpoint labels, and bindings from destinations to endpoints."""
 
     __slots__ = (
-        "_base", "_base_ns", "_bindings_max", "_bindings_per_destination_max", "_bytes_max", "_destinations",
-        "_endpoints", "_heap", "_horizon", "_horizon_ns", "_serial", "_sessions_max", "_sessions_per_endpoint_max",
-        "_timed", "_ttl_limit_s",
+        "_bindings_max", "_bindings_per_destination_max", "_bytes_max", "_destinations", "_endpoints", "_expiries",
+        "_sessions_max", "_sessions_per_endpoint_max", "_ttl_limit_s",
         "bindings", "bytes", "sessions", "used", "walked",
     )  # fmt: skip
 
@@ -132,11 +100,7 @@ class Table:
         self.set_limits(limits)
         self._endpoints: dict[bytes, _Endpoint] = {}
         self._destinations: dict[bytes, dict[tuple[bytes, bytes], Binding]] = {}
-        self._timed: dict[int, Session | Binding] = {}
-        self._heap: list[int] = []
-        self._serial = 0
-        self._horizon_ns, self._horizon = -1, 0
-        self._base_ns, self._base = 0, 0
+        self._expiries: Expiries[Session | Binding] = Expiries()
         self.sessions = 0
         self.bindings = 0
         self.used = 0  # endpoints that hold a session
@@ -171,7 +135,7 @@ class Table:
         if record is None:
             record = self._endpoints[endpoint] = _Endpoint(endpoint)
         session = Session(record.label, properties, descriptor, domain, user, pid, now_ns)
-        self._schedule(session, self._expiry_ns(ttl_s, now_ns))
+        self._expiries.add(session, self._expiry_ns(ttl_s, now_ns))
         last = session.older = record.newest
         record.newest = session
         if last is None:
@@ -198,11 +162,10 @@ class Table:
         bindings = self._destinations.get(destination)
         binding = None if bindings is None else bindings.get((endpoint, properties))  # DEST-2, DEST-3
         if binding is not None:
-            if binding.due >= self._horizon_at(now_ns):
-                del self._timed[binding.due]
-                self._schedule(binding, self._expiry_ns(ttl_s, now_ns))  # DEST-2
+            if binding.expiry_ns > now_ns:
+                self._expiries.move(binding, self._expiry_ns(ttl_s, now_ns))  # DEST-2
                 return None
-            del self._timed[binding.due]
+            self._expiries.remove(binding)
             self._unbind(binding)  # TTL-5
             bindings = self._destinations.get(destination)
         size = len(destination) + len(properties) + len(endpoint)
@@ -221,10 +184,9 @@ class Table:
         The session may be due. `walked` tells how many bindings were passed over.
         """
         self.walked = 0
-        horizon = self._horizon_at(now_ns)
         for binding in self._destinations.get(destination, {}).values():  # ENDP-1, DEST-4
             oldest = binding.endpoint.oldest
-            if oldest is not None and binding.due >= horizon:  # TTL-5
+            if oldest is not None and binding.expiry_ns > now_ns:  # TTL-5
                 return binding.properties, self._take(binding.endpoint, oldest)  # DEST-4, DEST-5
             self.walked += 1
         return None
@@ -239,7 +201,7 @@ class Table:
         if session.expiry_ns <= now_ns:  # ENDP-6
             return False
         record = self._endpoint(session.endpoint)
-        self._schedule(session, session.expiry_ns)  # ENDP-5
+        self._expiries.add(session, session.expiry_ns)  # ENDP-5
         first = record.oldest
         if first is None:
             record.newest = session
@@ -256,31 +218,30 @@ class Table:
     def pop_expired(self, now_ns: int, work_max: int) -> list[Session]:
         """Remove what is due, earliest first, in at most work_max steps; return the sessions among it.
 
-        Their descriptors are to be closed. A step is one instant of the heap, stale ones included.
+        Their descriptors are to be closed. A step is a session or a binding.
         """
         expired: list[Session] = []
-        horizon = self._horizon_at(now_ns)  # TTL-2
-        heap = self._heap
+        items = self._expiries.items
         for _ in range(work_max):  # TTL-7
-            if not heap or heap[0] >= horizon:
+            if not items or items[0].expiry_ns > now_ns:  # TTL-2
                 break
-            item = self._timed.pop(heappop(heap), None)
+            item = items[0]
+            self._expiries.remove(item)
             if isinstance(item, Session):
                 self._unlink(self._endpoints[item.endpoint], item)
                 expired.append(item)  # TTL-3
-            elif item is not None:
+            else:
                 self._unbind(item)  # TTL-4
         return expired
 
     def flush(self) -> list[Session]:
         """Remove everything; return the sessions, whose descriptors are to be closed."""
-        sessions = [item for item in self._timed.values() if isinstance(item, Session)]
+        sessions = [item for item in self._expiries.items if isinstance(item, Session)]
         for session in sessions:
             session.older = session.newer = None
         self._endpoints.clear()
         self._destinations.clear()
-        self._timed.clear()
-        self._heap.clear()
+        self._expiries.clear()
         self.sessions = self.bindings = self.used = self.bytes = 0
         return sessions
 
@@ -291,9 +252,9 @@ class Table:
         """
         if not self.holds(item):
             if isinstance(item, Session):
-                item.due = 0  # LIFE-6
+                item.expiry_ns = 0  # LIFE-6
             return False
-        del self._timed[item.due]
+        self._expiries.remove(item)
         if isinstance(item, Session):
             self._unlink(self._endpoints[item.endpoint], item)
         else:
@@ -302,23 +263,9 @@ class Table:
 
     @property
     def next_expiry_ns(self) -> int | None:
-        """Return an instant before which nothing expires, nearly always the first at which something does."""
-        heap = self._heap
-        for _ in range(_STALE_DROPPED_MAX):
-            if not heap or heap[0] in self._timed:
-                break
-            heappop(heap)
-        return heap[0] >> _SERIAL_BITS if heap else None
-
-    def compact(self) -> None:
-        """Rebuild the heap without its stale instants if there are too many; the removals that made them have paid.
-
-        The loop calls this once a turn, and no verb does: it needs memory, and a find that failed for want of memory
-        would lose what it had found.
-        """
-        if len(self._heap) > 2 * len(self._timed) + STALE_MAX:
-            self._heap = list(self._timed)
-            heapify(self._heap)
+        """Return the first instant at which something expires."""
+        items = self._expiries.items
+        return items[0].expiry_ns if items else None
 
     # Moving to the table of another process.
 
@@ -351,17 +298,17 @@ class Table:
         record.bindings += 1
         self.bindings += 1
         self.bytes += len(destination) + len(properties) + len(endpoint)
-        self._schedule(binding, expiry_ns)
+        self._expiries.add(binding, expiry_ns)
 
     # What can be asked without changing anything.
 
     def items(self) -> list[Session | Binding]:
         """Return all that is in the table, in no order. Whoever goes through it later asks `holds` about each."""
-        return list(self._timed.values())
+        return list(self._expiries.items)
 
     def holds(self, item: Session | Binding) -> bool:
         """Say whether a session or a binding is in the table. One that was renewed or put back is the same one."""
-        return self._timed.get(item.due) is item
+        return item.place >= 0
 
     @property
     def destinations(self) -> int:
@@ -372,11 +319,6 @@ class Table:
     def sizes(self) -> Sizes:
         """Return how much the table holds."""
         return Sizes(len(self._destinations), self.used, self.sessions, self.bindings)
-
-    @property
-    def instants(self) -> int:
-        """Return how many instants the heap holds, stale ones included."""
-        return len(self._heap)
 
     # Below here: how the parts are kept in step.
 
@@ -390,18 +332,8 @@ class Table:
             record = self._endpoints[label] = _Endpoint(label)
         return record
 
-    def _schedule(self, item: Session | Binding, expiry_ns: int) -> None:
-        self._serial = serial = self._serial + 1
-        timed: Timed = item  # of one class, so that mypyc knows where the attribute is
-        if expiry_ns != self._base_ns:
-            self._base_ns, self._base = expiry_ns, expiry_ns << _SERIAL_BITS
-        due = timed.due = self._base | serial
-        # In this order: should there be no memory for the second, an instant is stale, and nothing is lost.
-        heappush(self._heap, due)
-        self._timed[due] = item
-
     def _take(self, record: _Endpoint, session: Session) -> Session:
-        del self._timed[session.due]
+        self._expiries.remove(session)
         self._unlink(record, session)  # ENDP-4
         return session
 
@@ -435,12 +367,3 @@ class Table:
         record.bindings -= 1
         if not record.bindings and not record.sessions:  # DEST-1, TTL-4
             del self._endpoints[record.label]
-
-    # Shifting makes a number of more than 62 bits, for which compiled code calls the interpreter. A turn has one
-    # instant, and most of what it saves has the same ttl.
-
-    def _horizon_at(self, now_ns: int) -> int:
-        """Return the lowest `due` of what is still alive at an instant."""
-        if now_ns != self._horizon_ns:
-            self._horizon_ns, self._horizon = now_ns, (now_ns + 1) << _SERIAL_BITS
-        return self._horizon

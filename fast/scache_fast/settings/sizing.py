@@ -15,11 +15,11 @@ from scache_spec.vocabulary import Limits
 _PROCESS_BYTES: Final = 24_000_000
 """A process that has nothing parked takes 16 MB; the rest is for closing threads, and for other versions of Python."""
 
-_SESSION_BYTES: Final = 720
-"""A session under a label of its own, beyond its label and properties, with an instant in the heap that is stale."""
+_SESSION_BYTES: Final = 600
+"""A session under a label of its own, beyond its label and properties."""
 
-_BINDING_BYTES: Final = 960
-"""A binding of a destination of its own to an endpoint of its own, beyond its labels and properties, the same way."""
+_BINDING_BYTES: Final = 800
+"""A binding of a destination of its own to an endpoint of its own, beyond its labels and properties."""
 
 _CLIENT_BYTES: Final = 8_000
 """A client beyond what it sent and is to get: its socket, and a request of 64 attributes that waits."""

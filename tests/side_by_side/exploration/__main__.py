@@ -11,7 +11,7 @@ import time
 
 from tests.side_by_side.exploration.catching import first_difference
 from tests.side_by_side.exploration.explorer import explore, script
-from tests.side_by_side.exploration.fast_table import FastTable, stale_instants_max
+from tests.side_by_side.exploration.fast_table import FastTable
 from tests.side_by_side.exploration.late_table import LateTable
 from tests.side_by_side.exploration.scopes import COMMITTED
 from tests.side_by_side.exploration.spec_table import SpecTable
@@ -29,15 +29,14 @@ def main(arguments: list[str]) -> int:
     limits = committed.scope.limits
     kind = LateTable if name == "late" else FastTable
     begin_s = time.monotonic()
-    with stale_instants_max(committed.stale_max):
-        explored = explore(committed.scope, SpecTable(limits), kind(limits))
+    explored = explore(committed.scope, SpecTable(limits), kind(limits))
     print(
         f"{name}: {explored.states} states, {explored.transitions} transitions, depth {explored.depth},"
         f" {time.monotonic() - begin_s:.1f} s"
     )
     if explored.difference is not None:
         print(f"differs:\n  {explored.difference.left}\n  {explored.difference.right}\n")
-        print(script(committed.scope, SpecTable, kind, explored.operations, committed.setup()))
+        print(script(committed.scope, SpecTable, kind, explored.operations))
         return 1
     if (explored.states, explored.transitions) != (committed.states, committed.transitions):
         print(f"committed: {committed.states} states, {committed.transitions} transitions")

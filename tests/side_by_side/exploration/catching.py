@@ -5,9 +5,9 @@ import os
 from typing import Final
 
 from tests.side_by_side.exploration.explorer import Explored, Scope, explore
-from tests.side_by_side.exploration.fast_table import FastTable, stale_instants_max
+from tests.side_by_side.exploration.fast_table import FastTable
 from tests.side_by_side.exploration.late_table import LateTable
-from tests.side_by_side.exploration.scopes import COMMITTED, LATE, ORDER, SMALL
+from tests.side_by_side.exploration.scopes import LATE, ORDER, SMALL
 from tests.side_by_side.exploration.server_table import ServerTable
 from tests.side_by_side.exploration.spec_table import SpecTable
 from tests.wrong.registry import Rule
@@ -38,7 +38,6 @@ def wrong_table(rule: Rule) -> type[ServerTable] | type[FastTable]:
 def setup(rule: Rule) -> tuple[str, ...]:
     """Return the lines that a program needs to have the wrong table, too."""
     return (
-        *COMMITTED["order"].setup(),
         "from tests.side_by_side.exploration.catching import wrong_table",
         "from tests.wrong.registry import rules",
         f"WrongTable = wrong_table(rules()[{rule.slug!r}])",
@@ -49,9 +48,8 @@ def first_difference(rule: Rule) -> tuple[Scope, Explored]:
     """Return the first small scope that shows the rule to be wrong, and what it shows."""
     scope, explored = ORDER, Explored(0, 0, 0)
     for transitions_max in (FIRST_ROUND_TRANSITIONS, math.inf):
-        for name, scope in {"late": LATE}.items() if is_late(rule) else SMALL.items():
-            with stale_instants_max(COMMITTED[name].stale_max):
-                explored = explore(scope, SpecTable(scope.limits), wrong_table(rule)(scope.limits), transitions_max)
+        for scope in (LATE,) if is_late(rule) else SMALL.values():
+            explored = explore(scope, SpecTable(scope.limits), wrong_table(rule)(scope.limits), transitions_max)
             if explored.difference is not None:
                 return scope, explored
     return scope, explored

@@ -1,32 +1,22 @@
 """The production server's table behind the verbs that the exploration compares.
 
 Held sessions and counters are kept here as the production server's loop keeps them. The table is called; its inside is
-read only to tell its states apart, stale parts of its heap included.
+read only to tell its states apart.
 """
 
 import pickle
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Mapping
 from typing import Self
-from unittest.mock import patch
 
-from scache_fast.engine import table as table_module
+from scache_fast.engine.expiries import Timed
 from scache_fast.engine.statistics import Statistics
 from scache_fast.engine.table import Session, Table, _Endpoint
 from scache_spec.cache import Sizes
 from scache_spec.statistics import Counters
 from scache_spec.vocabulary import Handle, Label, Limits, Properties, Status
 
-SERIAL_BITS = 64
 ALL = 1_000_000
 """More than any scope holds."""
-
-
-@contextmanager
-def stale_instants_max(count: int) -> Iterator[None]:
-    """Let the production table rebuild its heap sooner than it would: at its own 1024 no scope would see it do so."""
-    with patch.object(table_module, "STALE_MAX", count):
-        yield
 
 
 class FastTable:
@@ -50,7 +40,6 @@ class FastTable:
 
     def find_endp(self, endpoint: Label) -> tuple[Properties, Handle] | None:
         session = self._take(endpoint)
-        self.table.compact()
         if session is None:
             self.statistics.endp_misses += 1
             return None
@@ -59,7 +48,6 @@ class FastTable:
 
     def save_dest(self, destination: Label, properties: Properties, endpoint: Label, ttl_s: int, now_ns: int) -> Status:
         limit = self.table.save_dest(destination, properties, endpoint, ttl_s, now_ns)
-        self.table.compact()
         if limit is not None:
             return Status.FAILED
         self.statistics.saved_dest(self.table.destinations, self.table.used)
@@ -67,7 +55,6 @@ class FastTable:
 
     def find_dest(self, destination: Label) -> tuple[Properties, Properties, Handle] | None:
         found = self._take_bound(destination)
-        self.table.compact()
         if found is None:
             self.statistics.dest_misses += 1
             return None
@@ -89,8 +76,7 @@ class FastTable:
 
     def expire(self, now_ns: int) -> tuple[Handle, ...]:
         expired: list[Handle] = []
-        # Not next_expiry_ns: it would drop stale instants, and the states where they are there are to be seen.
-        while self.table._heap and self.table._heap[0] >> SERIAL_BITS <= now_ns:
+        while (due_ns := self.table.next_expiry_ns) is not None and due_ns <= now_ns:
             popped = self.table.pop_expired(now_ns, self.share)
             assert len(popped) <= self.share
             expired += [Handle(session.descriptor) for session in popped]
@@ -132,10 +118,9 @@ class FastTable:
         def seen(session: Session) -> tuple[bytes, int, int]:
             return session.properties, names.get(Handle(session.descriptor), -1), session.expiry_ns - now_ns
 
-        def due(instant: int) -> tuple[int, bool, tuple[bytes, int, int] | tuple[()]]:
-            item = table._timed.get(instant)
-            remaining_ns = (instant >> SERIAL_BITS) - now_ns
-            return remaining_ns, item is not None, seen(item) if isinstance(item, Session) else ()
+        def due(item: Timed) -> tuple[int, bool, tuple[bytes, int, int] | tuple[()]]:
+            knows_its_place = item.place >= 0 and table.items()[item.place] is item
+            return item.expiry_ns - now_ns, knows_its_place, seen(item) if isinstance(item, Session) else ()
 
         return (
             tuple(
@@ -143,14 +128,11 @@ class FastTable:
                 for label, each in sorted(table._endpoints.items())
             ),
             tuple(
-                (label, tuple((*name, b.properties, (b.due >> SERIAL_BITS) - now_ns) for name, b in bindings.items()))
+                (label, tuple((*name, b.properties, b.expiry_ns - now_ns) for name, b in bindings.items()))
                 for label, bindings in sorted(table._destinations.items())
             ),
-            # Two tables that hold the same may differ in the stale instants that a lazy heap still has; a bug may
-            # hide there, so they are states of their own. Which of two equal instants comes first does not matter.
-            tuple(sorted(map(due, table._heap))),
-            is_heap(table._heap),
-            len(table._timed),
+            # Which place each has in the heap is no state of its own: tests/fast/test_expiries.py tries larger heaps.
+            tuple(sorted(map(due, table.items()))),
             tuple((s.endpoint, s.properties, names[h], max(0, s.expiry_ns - now_ns)) for h, s in self.held.items()),
         )
 
@@ -167,11 +149,6 @@ class FastTable:
         twin.table, twin.held = pickle.loads(frozen)
         twin.counters = counters
         return twin
-
-
-def is_heap(numbers: list[int]) -> bool:
-    """Return whether no number is smaller than its parent."""
-    return all(numbers[(place - 1) // 2] <= numbers[place] for place in range(1, len(numbers)))
 
 
 def queue(record: _Endpoint) -> list[Session]:

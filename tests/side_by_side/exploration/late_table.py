@@ -8,7 +8,7 @@ time, as the server does it (requests.py) with a share of 1.
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Final, Self
 
-from tests.side_by_side.exploration.fast_table import SERIAL_BITS, FastTable, queue
+from tests.side_by_side.exploration.fast_table import FastTable, queue
 
 from scache_fast.engine.table import Binding, Session
 from scache_spec.cache import Sizes
@@ -42,7 +42,6 @@ class LateTable(FastTable):
         limit = self.table.save_dest(destination, properties, endpoint, ttl_s, now_ns)
         while limit is not None and self._make_room():
             limit = self.table.save_dest(destination, properties, endpoint, ttl_s, now_ns)
-        self.table.compact()
         if limit is not None:
             return Status.FAILED
         sizes = self.sizes()
@@ -59,12 +58,12 @@ class LateTable(FastTable):
 
     def next_expiry_ns(self) -> int | None:
         alive = [session.expiry_ns for session in self._sessions() if session.expiry_ns > self.now_ns]
-        alive += [expiry_ns for expiry_ns in map(_expiry_ns, self._bindings()) if expiry_ns > self.now_ns]
+        alive += [binding.expiry_ns for binding in self._bindings() if binding.expiry_ns > self.now_ns]
         return min(alive, default=None)
 
     def sizes(self) -> Sizes:
         sessions = [session for session in self._sessions() if session.expiry_ns > self.now_ns]
-        bindings = [binding for binding in self._bindings() if _expiry_ns(binding) > self.now_ns]
+        bindings = [binding for binding in self._bindings() if binding.expiry_ns > self.now_ns]
         destinations = {binding.destination for binding in bindings}
         return Sizes(len(destinations), len({session.endpoint for session in sessions}), len(sessions), len(bindings))
 
@@ -104,10 +103,6 @@ class LateTable(FastTable):
 
     def _bindings(self) -> Iterator[Binding]:
         return (binding for bindings in self.table._destinations.values() for binding in bindings.values())
-
-
-def _expiry_ns(binding: Binding) -> int:
-    return binding.due >> SERIAL_BITS
 
 
 def _not_later(value: Hashable) -> Hashable:

@@ -1,8 +1,7 @@
 """How far the exploration reaches: the committed scopes and the counts they must have.
 
 Three small scopes, each sharp at one thing, take seconds and run with every test run; the wide one is for
-`python -m tests.side_by_side.exploration wide`. The counts are those of the specification beside the production table,
-which has more states than it shows (see FastTable.key).
+`python -m tests.side_by_side.exploration wide`. The counts are those of the specification beside the production table.
 """
 
 from dataclasses import dataclass
@@ -15,19 +14,14 @@ from scache_spec.vocabulary import Limits
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """A scope, how lazy the production table's heap is in it, and the expected size of the space.
+    """A scope, and the expected size of the space.
 
     A space that shrinks unnoticed is the classic way for an exhaustive check to check nothing.
     """
 
     scope: Scope
-    stale_max: int
     states: int
     transitions: int
-
-    def setup(self) -> tuple[str, ...]:
-        """Return the lines that a program needs to make the heap as lazy as it is here."""
-        return ("import scache_fast.engine.table", f"scache_fast.engine.table.STALE_MAX = {self.stale_max}")
 
 
 BINDINGS: Final = ((b"a", b"q", b"a"), (b"a", b"r", b"a"), (b"a", b"q", b"b"))
@@ -73,22 +67,20 @@ LATE: Final = Scope(
 """What is due and not removed, for LateTable: it takes room, leads somewhere, is saved again."""
 
 WIDE: Final = Scope(
-    limits=Limits(ttl_limit_s=2, sessions_max=2, sessions_per_endpoint_max=2, bindings_max=2),
+    limits=Limits(ttl_limit_s=2, sessions_max=2, sessions_per_endpoint_max=2, bindings_max=3),
     endpoints=(b"a", b"b"),
     bindings=(*BINDINGS, (b"b", b"q", b"a")),
     ttls_s=(1, 3),
     handles_max=3,
 )
-"""All of it together, and a heap that may be lazier."""
+"""All of it together."""
 
 SMALL: Final = {"order": ORDER, "queue": QUEUE, "peaks": PEAKS}
 
-# -2: with two entries or fewer each removal rebuilds the heap, with four it keeps two stale instants. 0: as many stale
-# instants as entries. The default of 1024 would never rebuild within any scope.
 COMMITTED: Final = {
-    "order": Committed(ORDER, stale_max=-2, states=4597, transitions=50977),
-    "queue": Committed(QUEUE, stale_max=-2, states=2413, transitions=18854),
-    "peaks": Committed(PEAKS, stale_max=-2, states=1509, transitions=12733),
-    "late": Committed(LATE, stale_max=-2, states=889, transitions=10423),
-    "wide": Committed(WIDE, stale_max=0, states=96751, transitions=1331344),
+    "order": Committed(ORDER, states=1457, transitions=16461),
+    "queue": Committed(QUEUE, states=1113, transitions=9390),
+    "peaks": Committed(PEAKS, states=1077, transitions=9133),
+    "late": Committed(LATE, states=349, transitions=3939),
+    "wide": Committed(WIDE, states=21291, transitions=295818),
 }

@@ -8,7 +8,7 @@ import pytest
 from tests.side_by_side.exploration.breadth_first import reachable
 from tests.side_by_side.exploration.catching import first_difference, setup, wrong_table
 from tests.side_by_side.exploration.explorer import Pair, Scope, enabled, explore, pair_key, script
-from tests.side_by_side.exploration.fast_table import ALL, FastTable, is_heap, stale_instants_max
+from tests.side_by_side.exploration.fast_table import ALL, FastTable
 from tests.side_by_side.exploration.invariants import InspectedTable, check_state, check_step
 from tests.side_by_side.exploration.late_table import LateTable
 from tests.side_by_side.exploration.operations import FindEndp, Operation, SaveEndp, apply, instant_after, new_handle
@@ -27,25 +27,19 @@ OPERATIONS_MAX = 8
 def test_production_table_agrees_in_every_state_of_a_scope(name: str, share: int) -> None:
     committed = COMMITTED[name]
     limits = committed.scope.limits
-    with stale_instants_max(committed.stale_max):
-        explored = explore(committed.scope, SpecTable(limits), FastTable(limits, share))
+    explored = explore(committed.scope, SpecTable(limits), FastTable(limits, share))
     print(
         f"{name}, share {share}: {explored.states} states, {explored.transitions} transitions, depth {explored.depth}"
     )
-    assert explored.difference is None, script(
-        committed.scope, SpecTable, FastTable, explored.operations, committed.setup()
-    )
+    assert explored.difference is None, script(committed.scope, SpecTable, FastTable, explored.operations)
     assert (explored.states, explored.transitions) == (committed.states, committed.transitions)
 
 
 def test_TTL_5_nobody_can_tell_what_is_due_and_not_removed_in_any_state_of_a_scope() -> None:
     committed = COMMITTED["late"]
     limits = committed.scope.limits
-    with stale_instants_max(committed.stale_max):
-        explored = explore(committed.scope, SpecTable(limits), LateTable(limits))
-    assert explored.difference is None, script(
-        committed.scope, SpecTable, LateTable, explored.operations, committed.setup()
-    )
+    explored = explore(committed.scope, SpecTable(limits), LateTable(limits))
+    assert explored.difference is None, script(committed.scope, SpecTable, LateTable, explored.operations)
     assert (explored.states, explored.transitions) == (committed.states, committed.transitions)
 
 
@@ -124,7 +118,7 @@ def test_wrong_rule_is_caught(rule: Rule) -> None:
 def differs_when_run(program: str) -> bool:
     """Run a counterexample; return whether the two tables print different lines or the second one breaks."""
     printed = io.StringIO()
-    with contextlib.redirect_stdout(printed), stale_instants_max(0):
+    with contextlib.redirect_stdout(printed):
         try:
             exec(compile(program, "counterexample", "exec"), {})
         except (LookupError, AssertionError, AttributeError):
@@ -139,8 +133,3 @@ def test_right_table_shows_no_difference() -> None:
     assert explore(PEAKS, SpecTable(PEAKS.limits), wrong_table(rule)(PEAKS.limits)).difference is None
     way = (SaveEndp(Label(b"a"), Properties(b"p"), 1), FindEndp(Label(b"a")))
     assert not differs_when_run(script(PEAKS, SpecTable, ServerTable, way))
-
-
-@pytest.mark.parametrize(("numbers", "expected"), [([], True), ([1, 2, 3], True), ([1, 3, 2], True), ([2, 1], False)])
-def test_heap_order_is_told_from_disorder(numbers: list[int], expected: bool) -> None:
-    assert is_heap(numbers) is expected

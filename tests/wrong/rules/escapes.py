@@ -28,9 +28,6 @@ NEXT_TURN = MappingProxyType(
     dict.fromkeys((Layer.LOCKSTEP, Layer.SUITE), "the next turn of the loop mends it, and turns are not compared")
 )
 
-NO_SUCH_HEAP = MappingProxyType(
-    dict.fromkeys((Layer.LOCKSTEP, Layer.SUITE), "a heap with less than a thousand stale instants is not rebuilt")
-)
 SOON_REMOVED = MappingProxyType(
     dict.fromkeys(
         (Layer.LOCKSTEP, Layer.SUITE), "more has to be due at a time than a turn removes, and saved again then"

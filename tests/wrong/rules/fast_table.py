@@ -3,39 +3,29 @@
 from functools import partial
 
 from tests.wrong import registry
-from tests.wrong.rules.escapes import CLOSES_ANYTHING, NO_SUCH_HEAP, OTHER_CLAUSES, SOON_REMOVED
+from tests.wrong.rules.escapes import CLOSES_ANYTHING, OTHER_CLAUSES, SOON_REMOVED
 
+from scache_fast.engine.expiries import Expiries
 from scache_fast.engine.table import Table
 
 wrong = partial(registry.wrong, server="fast")
 
 
-@wrong("TTL-3", of=Table.compact, escapes=NO_SUCH_HEAP)
-def rebuilt_heap_is_one_short(right, self):
-    """Rebuilding the heap forgets the last instant."""
-    before = self._heap
-    right(self)
-    if self._heap is not before and self._heap:
-        self._heap.remove(max(self._heap))
-
-
-@wrong("TTL-3", of=Table.compact, escapes=NO_SUCH_HEAP)
-def rebuilt_heap_is_unordered(right, self):
-    """The rebuilt heap is a list in the order of saving."""
-    before = self._heap
-    right(self)
-    if self._heap is not before:
-        self._heap = list(self._timed)
+@wrong("TTL-3", of=Expiries._settle)
+def heap_is_unordered(right, self, item, place):
+    """Whoever fills a gap in the heap stays there."""
+    self.items[place] = item
+    item.place = place
 
 
 @wrong("DEST-2", of=Table.save_dest)
 def renewal_keeps_the_old_instant(right, self, destination, properties, endpoint, ttl_s, now_ns):
     """The instant a renewed binding had before still ends it."""
     old = self._destinations.get(destination, {}).get((endpoint, properties))
-    due = old and old.due
+    expiry_ns = old and old.expiry_ns
     status = right(self, destination, properties, endpoint, ttl_s, now_ns)
-    if old is not None:
-        self._timed[due] = old
+    if old is not None and old.place >= 0:
+        self._expiries.move(old, expiry_ns)
     return status
 
 
@@ -45,8 +35,7 @@ def due_binding_is_renewed_in_place(right, self, destination, properties, endpoi
     old = self._destinations.get(destination, {}).get((endpoint, properties))
     if old is None:
         return right(self, destination, properties, endpoint, ttl_s, now_ns)
-    del self._timed[old.due]
-    self._schedule(old, self._expiry_ns(ttl_s, now_ns))
+    self._expiries.move(old, self._expiry_ns(ttl_s, now_ns))
     return None
 
 
@@ -59,9 +48,8 @@ def due_binding_leads_on(right, self, destination, now_ns):
 @wrong("TTL-3", of=Table._take, escapes=CLOSES_ANYTHING)
 def found_session_is_still_due(right, self, record, session):
     """A session that was found expires all the same."""
-    due = session.due
     right(self, record, session)
-    self._timed[due] = session
+    self._expiries.add(session, session.expiry_ns)
     return session
 
 
@@ -69,7 +57,8 @@ def found_session_is_still_due(right, self, record, session):
 def put_back_for_ever(right, self, session, now_ns):
     """A session that was put back has no instant in the heap any more."""
     done = right(self, session, now_ns)
-    self._timed.pop(session.due, None)
+    if done:
+        self._expiries.remove(session)
     return done
 
 
