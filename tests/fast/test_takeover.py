@@ -557,12 +557,13 @@ def test_takeover_by_a_process_of_the_same_service_makes_it_the_main_process(tmp
         is_served(peer, far)
 
 
-def test_takeover_by_a_process_of_the_same_service_that_fails_is_told_to_systemd(tmp_path: Path) -> None:
+def test_takeover_by_a_process_of_the_same_service_that_fails_is_a_reload_that_fails(tmp_path: Path) -> None:
     service = "--listen", tmp_path / "s", "--admin", tmp_path / "admin"
     with Notices(tmp_path / "notify") as systemd, running(*service, env=systemd.environment) as old:
         assert "changes no path" in fails(tmp_path, "--listen", tmp_path / "other", command=AS_SYSTEMD)
+        with Client(tmp_path / "s") as peer, peer.park(b"e") as far:
+            is_served(peer, far)
         old.end()
-        systemd.next("STOPPING=1")
 
 
 def test_takeover_is_refused_if_one_of_both_is_no_process_of_the_service(tmp_path: Path) -> None:
