@@ -67,6 +67,8 @@ class Notices:
         self._successor: int | None = None
         """The process that is to be the main one."""
         self._is_told = False
+        self._barrier: int | None = None
+        """It hangs up when systemd has worked on that. It stays until the process ends."""
         self.is_adopted = False
         """Another process has begun with them."""
 
@@ -112,7 +114,9 @@ class Notices:
             if not self._is_told:
                 self.send_patiently(f"MAINPID={self._successor}", [], deadline_s)
                 self._is_told = True
-            return self.are_worked_on(deadline_s)
+            if self._barrier is None:
+                self._barrier = self._set_barrier(deadline_s)
+            return _await(self._barrier, 0, deadline_s)
         except ConnectionError:
             return True  # Nobody listens any more.
         except OSError:
@@ -134,15 +138,23 @@ class Notices:
 
     def are_worked_on(self, deadline_s: float) -> bool:
         """Wait until systemd has worked on every notice so far; say whether it has. Raises OSError."""
+        barrier = self._set_barrier(deadline_s)
+        try:
+            return _await(barrier, 0, deadline_s)
+        finally:
+            os.close(barrier)
+
+    def _set_barrier(self, deadline_s: float) -> int:
+        """Return a descriptor that hangs up when systemd has worked on every notice so far. Raises OSError."""
         reader, writer = os.pipe()
         try:
-            try:
-                self.send_patiently("BARRIER=1", [writer], deadline_s)
-            finally:
-                os.close(writer)
-            return _await(reader, 0, deadline_s)  # systemd has closed its copy.
-        finally:
+            self.send_patiently("BARRIER=1", [writer], deadline_s)
+        except OSError:
             os.close(reader)
+            raise
+        finally:
+            os.close(writer)
+        return reader
 
     def _sends(self, sock: socket.socket, text: str) -> bool:
         try:
