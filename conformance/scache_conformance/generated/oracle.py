@@ -38,7 +38,7 @@ from scache_spec.vocabulary import ClientId, Handle, Label, Limits, Properties, 
 
 
 def start(limits: Limits) -> Server:
-    """Return a server that nobody has spoken to."""
+    """Return a server without any client."""
     return spec.start(limits, 0)
 
 

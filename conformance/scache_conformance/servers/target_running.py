@@ -8,7 +8,7 @@ from scache_conformance.servers.unavailable import Unavailable
 
 
 class RunningServer(Target):
-    """A server that serves already. Nobody here ends it."""
+    """A server that runs already. The suite does not end it."""
 
     def __init__(self, socket_path: Path, declared: Declared) -> None:
         """Touch nothing yet."""

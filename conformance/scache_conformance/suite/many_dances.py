@@ -13,7 +13,7 @@ from scache_conformance.wire.line import identity
 from scache_conformance.wire.lists import DONE, DUMMY_LIST
 
 DANCES = 200
-"""A reply and a descriptor each; Linux by default queues about 280 messages of that size for a socket."""
+"""How many finds one client sends. Each has a reply and a descriptor; Linux queues about 280 such messages by default."""
 
 LONG_TTL_S = 60
 """Arbitrary: long enough for hundreds of requests on a busy machine."""

@@ -42,7 +42,7 @@ OF_CLIENT: Final = {Turn.REQUEST, Turn.DESCRIPTOR, Turn.READY, Turn.RECEIVED}
 
 @dataclass(slots=True)
 class Dance:
-    """One request and what came of it."""
+    """One request and its outcome."""
 
     connection: int
     name: bytes
@@ -58,7 +58,7 @@ class Dance:
 
 
 class _Stream:
-    """What a side has sent and nobody has made sense of yet, with the files that rode on it."""
+    """Bytes that a side has sent and that are not decoded yet, with the files that came with them."""
 
     def __init__(self) -> None:
         self.data = b""
@@ -76,7 +76,7 @@ class _Stream:
         self.data += data
 
     def take(self, byte_count: int) -> tuple[bytes, tuple[str, ...]]:
-        """Take bytes from the front, and the files that rode on them."""
+        """Take bytes from the front, and the files that came with them."""
         data, self.data = self.data[:byte_count], self.data[byte_count:]
         self._taken += byte_count
         files: tuple[str, ...] = ()

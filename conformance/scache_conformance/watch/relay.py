@@ -262,7 +262,7 @@ class Relay:
         self._tell(pair, lambda follower: follower.closed(at_ns))
 
     def _tell(self, pair: "_Pair", tell: Callable[[Follower], None]) -> None:
-        """Tell who follows; what nobody foresaw there ends the following of this connection, not the traffic."""
+        """Tell the follower. If it raises, this connection is no longer followed, and its traffic goes on."""
         if pair.follower is None:
             return
         try:

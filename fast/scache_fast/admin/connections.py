@@ -120,7 +120,7 @@ class AdminSocket:
             self._look(now_ns)
 
     def rest(self) -> None:
-        """Let nobody in: the listening socket leaves epoll."""
+        """Stop accepting: the listening socket is removed from epoll."""
         self._server.unwatch(self._listener.fileno())
 
     def wake(self) -> None:

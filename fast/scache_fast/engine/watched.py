@@ -32,7 +32,7 @@ class Watched:
         self._poller.unregister(fd)
 
     def notice(self, fd: int) -> None:
-        """Call whoever watches a descriptor, if anybody does; a call that raises is the last one."""
+        """Call the watcher of a descriptor, if it has one. A watcher that raises is not called again."""
         call = self._calls.get(fd)
         if call is None:
             return

@@ -47,7 +47,7 @@ def _unescape(text: str) -> bytes:
 
 
 class Farewells:
-    """Says goodbye. The first pattern that matches decides."""
+    """Sends farewells. The first pattern that matches gives the bytes."""
 
     def __init__(self, farewells: tuple[Farewell, ...]) -> None:
         self._farewells = farewells

@@ -160,7 +160,7 @@ def health_check(settings: Settings) -> Callable[[Session], bool] | None:
 
 
 def farewell(settings: Settings) -> Farewell | None:
-    """Return who says the last bytes, None if nobody does."""
+    """Return what sends farewells, None if there are none."""
     return Farewells(settings.farewells).say if settings.farewells else None
 
 
