@@ -13,7 +13,7 @@ from scache_conformance.wire.line import identity
 from scache_conformance.wire.lists import DONE, DUMMY_LIST
 
 DANCES = 200
-"""How many finds one client sends. Each has a reply and a descriptor; Linux queues about 280 such messages by default."""
+"""How many finds one client sends. Each has a reply and a descriptor; Linux queues about 280 of these."""
 
 LONG_TTL_S = 60
 """Arbitrary: long enough for hundreds of requests on a busy machine."""
