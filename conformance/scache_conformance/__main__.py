@@ -393,10 +393,16 @@ def _reports_of(options: argparse.Namespace) -> list[Path | None]:
 
 
 def _insist_on_writable(path: Path | None) -> None:
-    """Raise ValueError unless a file can be written: better now than when everything has been tried."""
+    """Raise ValueError unless a file can be written: better now than when everything has been tried.
+
+    A file that was not there is not left behind: a run may end without a report.
+    """
     if path is not None:
         try:
+            was_there = path.exists()
             path.open("ab").close()
+            if not was_there:
+                path.unlink()
         except OSError as error:
             raise ValueError(f"cannot write {path}: {error.strerror}; choose another file") from error
 

@@ -281,6 +281,11 @@ def test_report_that_cannot_be_written_is_2_before_anything_is_tried(
     assert said.out == ""
 
 
+def test_run_without_a_verdict_leaves_no_empty_report(tmp_path: Path) -> None:
+    assert status_of("--exec", "/nonexistent/cache {socket}", "--json", str(tmp_path / "run.json")) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_server_that_sends_without_end_is_given_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     program = tmp_path / "floods.py"
     program.write_text(
