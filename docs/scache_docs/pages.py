@@ -88,7 +88,7 @@ def _specification() -> dict[str, str]:
         "spec/owes.md": linked(sections["What a server's loop owes"], "What a server's loop owes"),
         "spec/limits.md": linked(sections["Limits and periods"], "Limits and periods"),
         "spec/vectors.md": linked(sections["Well-formed or not"], "Well-formed or not"),
-        "spec/changes.md": linked(sections["Changes by clause"], "Changes by clause"),
+        "spec/changes.md": linked(sections["Changes by clause"].replace("\n### ", "\n## "), "Changes by clause"),
         "spec/examples.md": _examples(),
         "spec/play.md": _play(),
     }

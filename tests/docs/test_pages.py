@@ -1,6 +1,7 @@
 """Pages made from the code: nothing of it is left out, and every link within them leads somewhere."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,16 @@ def test_links_lead_to_pages(pages: Path) -> None:
         if not (path.parent / target).is_file()
     ]
     assert nowhere == []
+
+
+def test_no_level_of_headings_is_left_out(pages: Path) -> None:
+    """Sphinx warns of one, and a warning ends the build of the site."""
+    leaps = []
+    for path in pages.rglob("*.md"):
+        text = re.sub(r"^ *```.*?^ *```", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+        levels = [0, *(len(marks) for marks in re.findall(r"^(#+) ", text, re.MULTILINE))]
+        leaps += [path.name for above, level in pairwise(levels) if level > above + 1]
+    assert leaps == []
 
 
 def test_each_setting_is_described(pages: Path) -> None:
