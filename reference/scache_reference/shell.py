@@ -251,8 +251,10 @@ class Shell:
             except BlockingIOError:
                 break
             except OSError as error:
-                self._lose(client, error)
-                return
+                if not isinstance(first, bytes) or error.errno != errno.EPIPE:
+                    self._lose(client, error)
+                    return
+                sent = len(first)  # Nobody reads it, but what the client sent before it closed is still to be served.
             outbox.popleft()
             if isinstance(first, bytes):
                 if sent < len(first):

@@ -9,7 +9,18 @@ from contextlib import ExitStack
 
 import pytest
 from tests.support.descriptors import is_hung_up, none_left_open, open_descriptors, room_for
-from tests.support.messages import DONE, DUMMY, FAILED, GREETING, MISSED, find_endp, found, save_dest, save_endp
+from tests.support.messages import (
+    DONE,
+    DUMMY,
+    FAILED,
+    GREETING,
+    MISSED,
+    find_dest,
+    find_endp,
+    found,
+    save_dest,
+    save_endp,
+)
 from tests.support.servers import SERVERS, InProcessServer
 
 from scache_spec.vocabulary import Limit, Limits
@@ -208,6 +219,16 @@ def test_FD_14_client_that_dies_with_its_descriptor_unread_is_forgotten(server: 
         server.turn(4)
         assert server.client_count == 0
         assert is_hung_up(far)
+
+
+def test_CONN_11_all_that_a_client_sent_is_served_though_it_reads_no_reply(server: InProcessServer) -> None:
+    client, bindings = server.peer(), 2000
+    client.send(b"".join(save_dest(b"d%d" % number, b"q", b"e") for number in range(bindings)))
+    client.close()
+    server.turn(100)  # each serves a share
+    assert server.client_count == 0
+    with server.peer().park(b"e"):
+        assert server.peer().say(find_dest(b"d%d" % (bindings - 1))) == found(b"q", b"p")
 
 
 # A turn that comes late.

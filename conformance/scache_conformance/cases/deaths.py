@@ -21,7 +21,7 @@ from scache_conformance.suite.requirements import require, require_found, requir
 from scache_conformance.suite.verdicts import Level
 from scache_conformance.wire import lists, processes
 from scache_conformance.wire.line import Line
-from scache_conformance.wire.lists import DUMMY_LIST, FAILED, GREETING
+from scache_conformance.wire.lists import DUMMY_LIST, FAILED, GREETING, MALFORMED
 from scache_conformance.wire.unmet import Unmet
 
 AT_ONCE_S = 0.1
@@ -317,6 +317,77 @@ def dances_unread(lab: Lab) -> None:
             for number in range(taken, DANCES):
                 other.finds_endp("e", b"%03d" % number)
         other.misses_endp("e")
+
+
+REQUESTS = 200
+"""So many requests are more than a server reads at a time, and fewer than fill a socket. Arbitrary."""
+
+
+@case("deaths/many-requests-sent", "CONN-11", "CONN-3")
+def many_requests_sent(lab: Lab) -> None:
+    """A client sends many save_dest, reads no reply and goes away: each of its bindings is saved."""
+    peer = lab.peer()
+    for number in range(REQUESTS):
+        peer.send_bytes(lists.save_dest(lab.ttl_s, lab.label("d"), b"%03d" % number, lab.label(f"e{number}")))
+    peer.hang_up()
+    lab.target.come_to_rest()
+    other = lab.peer("B")
+    last = f"e{REQUESTS - 1}"
+    line = other.park(last, b"p")
+    other.finds_dest("d", b"%03d" % (REQUESTS - 1), b"p", line=line)
+
+
+@case("deaths/received-and-a-request", "CONN-11", "FD-14", schedule=Schedule.OWN_SERVERS)
+def received_and_a_request(lab: Lab) -> None:
+    """A client reads its descriptor, sends a save_dest and goes away before a late server looks: it is served."""
+    with lab.server() as server:
+        peer = lab.peer(target=server)
+        line = peer.parks_and_holds("e", b"p")
+        peer.send_bytes(DUMMY_LIST)
+        require("whether the descriptor comes", peer.has_something_to_read(), True)
+        server.come_to_rest()
+        with server.stopped():
+            peer.receives_end_of(line)
+            peer.send_bytes(DUMMY_LIST + lists.save_dest(lab.ttl_s, lab.label("d"), b"q", lab.label("e")))
+            peer.hang_up()
+        other = lab.peer("B", target=server)
+        parked = other.park("e", b"p")
+        other.finds_dest("d", b"q", b"p", line=parked)
+
+
+@case("deaths/next-client-begins-anew", "CONN-1", "CONN-2", "WIRE-5", schedule=Schedule.OWN_SERVERS)
+def next_client_begins_anew(lab: Lab) -> None:
+    """A client gets nothing of what another left unfinished: a list, an invitation, a session held, replies."""
+    with lab.server() as server, lab.peer("A", target=server) as first:
+        first.park("long", b"x" * 2000)
+        for leave in (_leaves_half_a_list, _leaves_an_invitation, _leaves_a_session, _leaves_replies):
+            peer = lab.peer(target=server)
+            leave(lab, peer)
+            peer.hang_up()
+            server.poke()
+            other = lab.peer("B", target=server)
+            other.request(b"other")
+            require("status of an unknown request", other.receive_reply(0).status, MALFORMED)
+            other.misses_endp()
+            other.hang_up()
+            server.poke()
+
+
+def _leaves_half_a_list(lab: Lab, peer: Client) -> None:
+    peer.send_bytes(lists.find_endp(lab.label("e"))[:-3])
+
+
+def _leaves_an_invitation(lab: Lab, peer: Client) -> None:
+    peer.begin_save("e")
+
+
+def _leaves_a_session(lab: Lab, peer: Client) -> None:
+    peer.holds_endp("long", b"x" * 2000)
+
+
+def _leaves_replies(lab: Lab, peer: Client) -> None:
+    peer.send_bytes((lists.find_endp(lab.label("long")) + lists.find_endp(lab.label("long"))) * 200)
+    peer.wait_until_taken()
 
 
 def _impatient_peer(lab: Lab, server: Target) -> Client:

@@ -233,6 +233,19 @@ def held_is_nobody_elses(lab: Lab) -> None:
     other.takes_end_of(second)
 
 
+@case("endp/saved-after-a-put-back", "ENDP-5", "ENDP-2")
+def saved_after_a_put_back(lab: Lab) -> None:
+    """A session that is saved after the only one was put back goes behind that one."""
+    peer, other = lab.peer(), lab.peer("B")
+    first = peer.parks_and_holds("e", b"1")
+    peer.send((b"label", b"not ready"))
+    peer.misses_endp()
+    second = other.park("e", b"2")
+    other.finds_endp("e", b"1", first)
+    other.finds_endp("e", b"2", second)
+    other.misses_endp("e")
+
+
 @case("endp/dead-connection", "ENDP-3")
 def dead_connection(lab: Lab) -> None:
     """A parked connection whose peer hung up is a session still, and delivers what the peer sent before."""

@@ -1,7 +1,7 @@
 """Cases: what a server says to a new client."""
 
 from scache_conformance.suite.lab import Lab
-from scache_conformance.suite.registry import case
+from scache_conformance.suite.registry import Schedule, case
 from scache_conformance.suite.requirements import require
 from scache_conformance.suite.verdicts import Level
 from scache_conformance.wire import lists
@@ -40,3 +40,19 @@ def request_before_it(lab: Lab) -> None:
     peer.send_bytes(lists.find_endp(lab.label("nothing")))
     require("the first list", peer.receive("the greeting"), GREETING)
     peer.receives_status(1)
+
+
+AT_ONCE = 6
+"""So many clients connect while the server does not look. Arbitrary."""
+
+
+@case("greeting/several-at-once", "CONN-1", "CONN-2", schedule=Schedule.OWN_SERVERS)
+def several_at_once(lab: Lab) -> None:
+    """Each of several clients that connected while the server was stopped is greeted and served."""
+    with lab.server() as server:
+        with server.stopped():
+            peers = [lab.peer(f"C{number}", target=server, greeted=False) for number in range(AT_ONCE)]
+        for peer in peers:
+            peer.insist_on_greeting()
+        for peer in peers:
+            peer.misses_endp()

@@ -141,6 +141,19 @@ def half_closed(lab: Lab) -> None:
         peer.insist_on_hangup()
 
 
+MANY = 500
+"""So many requests are more than a server reads at a time, and fewer than fill a socket. Arbitrary."""
+
+
+@case("pipelining/many-requests", "CONN-3", "WIRE-4", level=Level.SHOULD)
+def many_requests(lab: Lab) -> None:
+    """A client that sends 500 requests in one write, and nothing more, gets 500 replies."""
+    peer = lab.peer()
+    peer.send_bytes(lists.find_endp(lab.label("nothing")) * MANY)
+    for _ in range(MANY):
+        peer.receives_status(1, FAILED)
+
+
 @case("pipelining/dances-unread", "CONN-3", "CONN-2", "FD-6")
 def dances_unread(lab: Lab) -> None:
     """A client sends 200 finds in one write and reads nothing: others are served, then it gets all in order."""

@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from scache_conformance.servers.target import Target
 from scache_conformance.servers.unavailable import Unavailable
@@ -89,6 +90,41 @@ def start_line(lab: Lab) -> None:
     lines = _require_some(lab)
     if not _START.fullmatch(lines[0]):
         raise Unmet("statistics: start interval Mon dd hh:mm:ss", lines[0])
+
+
+ZONES = Path("/usr/share/zoneinfo")
+HOUR_S = 3600
+DAY_S = 24 * HOUR_S
+
+
+@_case("stats/start-line-tells-when", "STAT-5")
+def start_line_tells_when(lab: Lab) -> None:
+    """The first line tells the local time at which the interval began: in 24 hours, a day below 10 with a blank."""
+    # An hour of the afternoon, to tell 24 hours from 12, in a zone that is not UTC.
+    began_s = int(time.time())
+    ahead_h = 14 - time.gmtime(began_s).tm_hour or 1
+    named = f"Etc/GMT{-ahead_h:+}"  # some runtimes know no zone that is not in the database
+    zone = named if (ZONES / named).exists() else f"LOC{-ahead_h:+}"
+    with lab.target.in_zone(zone) as server:
+        with lab.peer(target=server) as peer:
+            clock_s = 0
+            if server.has_clock:
+                # A server that asks its clock for the date begins an interval on the 2nd of a month.
+                days = next(day for day in range(1, 40) if time.gmtime(began_s + day * DAY_S).tm_mday == 2)
+                server.advance(days * DAY_S)
+                clock_s = days * DAY_S
+            peer.misses_endp()
+        server.ask_to_exit()
+        starts = [line for line in _logged(lab, server) if line.startswith("statistics: start interval ")]
+        if not starts:
+            raise Skipped(_NONE_LOGGED)
+    instants = range(began_s - 1, int(time.time()) + 2)
+    told = {
+        time.asctime(time.gmtime(instant_s + later_s + ahead_h * HOUR_S))[4:19]
+        for instant_s in instants
+        for later_s in (0, clock_s)
+    }
+    require("whether the interval began between the server's start and its end", starts[-1][-15:] in told, True)
 
 
 @_case("stats/nothing-to-say", "STAT-5")

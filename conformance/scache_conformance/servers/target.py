@@ -99,6 +99,33 @@ def _tasks_of(pid: int) -> dict[str, _Task]:
     return tasks
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one thread has done so far: its CPU time in seconds, and how often it blocked. Does it block now?"""
+
+    cpu_s: float
+    blocked: int
+    is_blocked: bool
+
+
+_TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
+
+
+def _work_of(pid: int) -> dict[str, Work]:
+    """Return the work of every thread of a process by its number. Raises OSError."""
+    work = {}
+    for folder in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            fields = (folder / "stat").read_text(errors="replace").rpartition(") ")[2].split()
+            lines = (folder / "status").read_text(errors="replace").splitlines()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended meanwhile
+        ticks = int(fields[11]) + int(fields[12])  # utime and stime of proc(5)
+        blocked = next(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches:"))
+        work[folder.name] = Work(ticks * _TICK_S, blocked, fields[0] != "R")
+    return work
+
+
 class ServerDied(Exception):  # noqa: N818 - what a server did, not a mistake of this program
     """The server under test is gone, or does not greet any more. The text says what is known of its end."""
 
@@ -167,6 +194,10 @@ class Target(ABC):
 
     def without_standard_input(self) -> "Target":
         """Return a second server of the same kind, not started yet, that has no descriptor 0. Raises Unavailable."""
+        raise Unavailable("needs a server that a command starts: use --exec")
+
+    def in_zone(self, zone: str) -> "Target":
+        """Return a second server of the same kind, not started yet, whose TZ is this. Raises Unavailable."""
         raise Unavailable("needs a server that a command starts: use --exec")
 
     def begin_exit(self) -> None:
@@ -257,12 +288,12 @@ class Target(ABC):
                 time.sleep(_BETWEEN_LOOKS_S)
             before = tasks
 
-    def is_running(self) -> bool:
-        """Tell whether a thread of its process is on a processor, or waits for one. Raises Unavailable."""
+    def work(self) -> dict[str, Work]:
+        """Return what each thread of its process has done so far, by the thread's number. Raises Unavailable."""
         if self.pid is None:
             raise Unavailable(_NO_PID)
         try:
-            return any(task.state == "R" for task in _tasks_of(self.pid).values())
+            return _work_of(self.pid)
         except OSError as error:
             raise Unavailable(f"cannot look into process {self.pid}: {error}") from error
 

@@ -155,6 +155,10 @@ class CommandServer(Target):
         prefix = ["sh", "-c", 'exec "$@" <&-', "sh"]
         return self._another(self._limits, real_time=self._real_time, prefix=prefix)
 
+    def in_zone(self, zone: str) -> Target:
+        """Return a second server of the same command whose TZ is this."""
+        return self._another(self._limits, real_time=self._real_time, prefix=["env", f"TZ={zone}"])
+
     def _another(self, limits: Mapping[str, int], *, real_time: bool, prefix: Sequence[str] = ()) -> Target:
         return CommandServer(
             self.command,

@@ -308,7 +308,7 @@ func printLookups(what string, hits, misses int) {
 func (t *table) printStatistics() {
 	c := t.counted
 	if c != (counters{}) {
-		log.Printf("statistics: start interval %s", t.began.Format("Jan 02 15:04:05"))
+		log.Printf("statistics: start interval %s", t.began.Format("Jan _2 15:04:05"))
 	}
 	printLookups("domain", c.domainHits, c.domainMisses)
 	printLookups("address", c.addressHits, c.addressMisses)

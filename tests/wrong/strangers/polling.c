@@ -361,7 +361,7 @@ static void print_statistics(void)
     char date[32];
     if (counted.domain_hits || counted.domain_misses || counted.address_hits || counted.address_misses ||
         counted.domains_peak || counted.addresses_peak || counted.connections_peak) {
-        strftime(date, sizeof date, "%b %d %H:%M:%S", localtime(&interval_start));
+        strftime(date, sizeof date, "%b %e %H:%M:%S", localtime(&interval_start));
         fprintf(stderr, "statistics: start interval %s\n", date);
     }
     if (counted.domain_hits || counted.domain_misses)

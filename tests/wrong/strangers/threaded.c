@@ -310,7 +310,7 @@ static void print_statistics(void) {
     if (peaks || lookups[0].hits || lookups[0].misses || lookups[1].hits || lookups[1].misses) {
         char date[32];
         struct tm parts;
-        strftime(date, sizeof date, "%b %d %H:%M:%S", localtime_r(&interval_date, &parts));
+        strftime(date, sizeof date, "%b %e %H:%M:%S", localtime_r(&interval_date, &parts));
         fprintf(stderr, "statistics: start interval %s\n", date);
     }
     print_lookups("domain", 0);

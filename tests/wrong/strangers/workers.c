@@ -500,7 +500,7 @@ static void print_statistics(void)
         return;
     char date[64];
     struct tm local;
-    strftime(date, sizeof date, "%b %d %H:%M:%S", localtime_r(&interval_date, &local));
+    strftime(date, sizeof date, "%b %e %H:%M:%S", localtime_r(&interval_date, &local));
     fprintf(stderr, "statistics: start interval %s\n", date);
     print_lookups("domain", 0);
     print_lookups("address", 1);

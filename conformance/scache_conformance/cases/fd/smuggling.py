@@ -32,6 +32,17 @@ _smuggled("with-ready", 'the list "ready"')
 _smuggled("with-received", 'the list "received"')
 
 
+@case("fd/smuggled-several", "FD-1")
+def smuggled_several(lab: Lab) -> None:
+    """Each of several descriptors that come with a request is closed."""
+    peer, passed = lab.peer(), [lab.line() for _ in range(3)]
+    peer.send_bytes(lists.find_endp(lab.label("nothing")), [each.far.fileno() for each in passed])
+    peer.receives_status(1)
+    for each in passed:
+        each.let_go()
+        each.insist_on_hangup("each of the three", peer.deadline_s)
+
+
 @case("fd/smuggled-with-save-endp", "FD-1", "FD-2")
 def smuggled_with_save_endp(lab: Lab) -> None:
     """A descriptor that comes with a save_endp is closed; the one to park comes after the invitation."""

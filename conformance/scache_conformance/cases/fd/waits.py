@@ -130,7 +130,8 @@ def _is_urgent(lab: Lab, server: Target, peer: Client, fd: int) -> None:
 def _is_refused(lab: Lab, server: Target, peer: Client, fd: int) -> None:
     peer.begin_save("e")
     with _last_copy(server, fd):
-        peer.send_bytes(b"\0", [fd, fd])
+        # Not the first: that one is received also where there is room for one, and the kernel closes the others.
+        peer.send_bytes(b"\0", [lab.line().far.fileno(), fd, fd])
 
 
 def _is_left_unread(lab: Lab, server: Target, peer: Client, fd: int) -> None:
@@ -143,9 +144,34 @@ def _is_left_unread(lab: Lab, server: Target, peer: Client, fd: int) -> None:
         peer.hang_up()
 
 
-def _case(kind: str, slug: str, happens: str, clause: str, way: Callable[[Lab, Target, Client, int], None]) -> None:
+def _is_put_back_too_late(lab: Lab, server: Target, peer: Client, fd: int) -> None:
+    peer.saves(fd, lab.label("e"), b"p", 1)
+    processes.close_number(fd)
+    peer.holds_endp("e")
+    if server.has_clock:
+        server.set_clock_forward(2)
+    else:
+        lab.sleep(2)
+    peer.send((b"label", b"not ready"))
+
+
+def _is_sent_by_a_client_too_many(lab: Lab, server: Target, peer: Client, fd: int) -> None:
+    """Leave it unread in the queue of a client that the server has no room for."""
+    with _last_copy(server, fd):
+        one_too_many = lab.peer("C", target=server, greeted=False)
+        one_too_many.send_bytes(b"\0", [fd])
+
+
+def _case(
+    kind: str,
+    slug: str,
+    happens: str,
+    clause: str,
+    way: Callable[[Lab, Target, Client, int], None],
+    **limits: int,
+) -> None:
     def function(lab: Lab) -> None:
-        with lab.server() as server:
+        with lab.server(**limits) as server:
             other, before = lab.stranger(server), fewest_descriptors(lab, server, enough=0)
             with WAITING[kind](server) as fd, lab.peer(target=server) as peer:
                 way(lab, server, peer, fd)
@@ -189,3 +215,12 @@ for _kind in WAITING:
     _case(_kind, "left-unread", "is left unread by a client that goes away", "CONN-11", _is_left_unread)
     _at_exit(_kind)
 _case("lingering", "urgent", "comes with an urgent byte", "FD-1", _is_urgent)
+_case("lingering", "put-back-too-late", "expires while it is held and comes back", "ENDP-6", _is_put_back_too_late)
+_case(
+    "lingering",
+    "client-too-many",
+    "is sent by a client too many",
+    "LIMIT-5",
+    _is_sent_by_a_client_too_many,
+    clients_max=2,
+)

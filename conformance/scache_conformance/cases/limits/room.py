@@ -195,6 +195,42 @@ def put_back_over_cached_bytes(lab: Lab) -> None:
         _put_back_over_a_limit(lab, server, ("a", "b", "c"))
 
 
+@_case("limits/put-back-bytes-count", "LIMIT-11", "ENDP-5")
+def put_back_bytes_count(lab: Lab) -> None:
+    """A session that was put back counts for cached_bytes_max again."""
+    label = _label_bytes(lab)
+    with lab.server(cached_bytes_max=2 * (label + 1)) as server, lab.peer(target=server) as peer:
+        line = peer.parks_and_holds("a", b"1")
+        peer.send((b"label", b"not ready"))
+        peer.misses_endp()
+        peer.park("b", b"2")
+        _require_refused(lab, peer, "c", b"3")
+        peer.finds_endp("a", b"1", line)
+
+
+@_case("limits/renewals-take-no-bytes", "LIMIT-11", "DEST-2")
+def renewals_take_no_bytes(lab: Lab) -> None:
+    """A binding that was renewed counts for cached_bytes_max once."""
+    label = _label_bytes(lab)
+    with lab.server(cached_bytes_max=3 * label + 2) as server, lab.peer(target=server) as peer:
+        for _ in range(3):
+            peer.bind("d", "e", b"1")
+        peer.park("e", b"2")
+
+
+@_case("limits/ended-bytes-leave-room", "LIMIT-11")
+def ended_bytes_leave_room(lab: Lab) -> None:
+    """Expired sessions and bindings do not count for cached_bytes_max."""
+    label = _label_bytes(lab)
+    with lab.server(cached_bytes_max=3 * label + 2) as server, lab.peer(target=server) as peer:
+        for ttl_s in (1, 1, None):
+            peer.bind("d", "e", b"1", ttl_s)
+            peer.park("e", b"2", ttl_s)
+            _require_refused(lab, peer, "f", b"")
+            if ttl_s is not None:
+                lab.let_pass(server, ttl_s)
+
+
 # What is due, at the instant of a save and before anything woke the server.
 
 

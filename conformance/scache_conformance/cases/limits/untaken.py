@@ -23,6 +23,9 @@ LONG_BYTES = 2_000_000
 PIECE_BYTES = 32_768
 """As much of it is taken at once. Arbitrary."""
 
+AT_A_TIME = 50
+"""So many requests are sent together: their replies are far fewer bytes than a server may keep. Arbitrary."""
+
 _GREETING_BYTES = len(lists.encode(*GREETING))
 _REPLY_BYTES = len(lists.encode((b"status", b"%d" % FAILED), (b"property", b""), (b"property", b"")))
 
@@ -57,6 +60,24 @@ def untaken_output(lab: Lab) -> None:
         if taken < FLOOD_BYTES_MAX and _unread_bytes(client) >= _GREETING_BYTES + replies * _REPLY_BYTES:
             raise Inconclusive("the flood: every reply has found room, this machine is busy")
         raise Silence("the connection closed by the server", f"it is open {server.declared.deadline_s} s later")
+
+
+@case("limits/untaken-replies", "LIMIT-7", level=Level.SHOULD, schedule=Schedule.OWN_SERVERS)
+def untaken_replies(lab: Lab) -> None:
+    """A client whose requests are all served, and that does not read the replies, is disconnected in time."""
+    with lab.server(ipc_timeout_s=1) as server, socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(server.socket_path))  # not a Peer: what it reads is taken, and this is to read nothing
+        client.settimeout(server.declared.deadline_s)
+        lab.transcript.note("A", f"connected; sends {AT_A_TIME} find_dest after the other until replies find no room")
+        for sent in range(AT_A_TIME, FLOOD_BYTES_MAX, AT_A_TIME):
+            client.sendall(_one_find(lab) * AT_A_TIME)
+            server.come_to_rest()
+            if _unread_bytes(client) < _GREETING_BYTES + sent * _REPLY_BYTES:
+                break
+        lab.let_pass(server, 1)
+        lab.transcript.note("A", "watches for the connection's end, reading nothing")
+        if not _hangs_up(client, server.declared.deadline_s):
+            raise Silence("the connection closed by the server", f"it is open {server.declared.deadline_s} s later")
 
 
 @case("limits/trickling-output", "LIMIT-7", level=Level.SHOULD, schedule=Schedule.OWN_SERVERS)

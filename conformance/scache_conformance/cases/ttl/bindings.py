@@ -147,6 +147,45 @@ def other_binding_does_not_renew(lab: Lab) -> None:
         peer.finds_dest("d", b"second", b"p")
 
 
+@_waiting("ttl/order-after-a-bindings-end", "DEST-3", "DEST-4")
+def order_after_a_bindings_end(lab: Lab) -> None:
+    """When the first of four bindings has expired, the other three are tried in the order in which they were saved."""
+    peer = lab.peer()
+    lab.short_ttl_s()
+    with lab.lifetime(1) as first:
+        peer.bind("d", "e1", b"1", 1)
+    lab.pass_half_a_second()
+    with lab.lifetime(2) as others:
+        for number in (2, 3, 4):
+            peer.bind("d", f"e{number}", b"%d" % number, 2)
+    first.reach_end()
+    for number in (4, 3, 2):
+        peer.park(f"e{number}", b"p")
+    with others.in_time():
+        for number in (2, 3, 4):
+            peer.finds_dest("d", b"%d" % number, b"p")
+
+
+@_waiting("ttl/properties-that-begin-alike", "DEST-3")
+def properties_that_begin_alike(lab: Lab) -> None:
+    """A binding does not renew another whose properties are only the beginning of its own, or begin with its own."""
+    peer = lab.peer()
+    lab.short_ttl_s()
+    with lab.lifetime(1) as first:
+        peer.bind("d1", "e", b"long", 1)
+        peer.bind("d2", "e", b"lon", 1)
+    lab.pass_half_a_second()
+    with lab.lifetime(2) as second:
+        peer.bind("d1", "e", b"lon", 2)
+        peer.bind("d2", "e", b"long", 2)
+    first.reach_end()
+    peer.park("e", b"1")
+    peer.park("e", b"2")
+    with second.in_time():
+        peer.finds_dest("d1", b"lon", b"1")
+        peer.finds_dest("d2", b"long", b"2")
+
+
 @_waiting("ttl/finding-does-not-renew", "DEST-5")
 def finding_does_not_renew(lab: Lab) -> None:
     """A binding that is used by many finds expires at its own time."""

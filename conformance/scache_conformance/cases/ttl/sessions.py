@@ -295,6 +295,30 @@ def leading_zero_is_decimal(lab: Lab) -> None:
             raise
 
 
+ENDS = 24
+"""So many different expiries have sessions that are saved in another order. Arbitrary."""
+
+
+@case("ttl/many-ends-in-any-order", "TTL-2", "TTL-6", schedule=Schedule.OWN_SERVERS)
+def many_ends_in_any_order(lab: Lab) -> None:
+    """Of many sessions that are not saved in the order of their expiry, each is closed at its own expiry."""
+    if not lab.target.has_clock:
+        raise Skipped(f"needs a virtual clock: in real time it takes {ENDS} s")
+    with lab.server(ttl_limit_s=ENDS) as server, lab.peer(target=server) as peer:
+        lines: dict[int, list[Line]] = {ttl_s: [] for ttl_s in range(1, ENDS + 1)}
+        for number in range(2 * ENDS):
+            ttl_s = 1 + number * 11 % ENDS
+            lines[ttl_s].append(peer.park(f"e{number}", b"", ttl_s))
+        for number in range(0, 2 * ENDS, 5):
+            peer.finds_endp(f"e{number}", b"", lines[1 + number * 11 % ENDS].pop(0 if number < ENDS else -1))
+        for ttl_s in lines:
+            for line in lines[ttl_s]:
+                require(f"whether what lives for {ttl_s} s is closed after {ttl_s - 1} s", line.hung_up(0), False)
+            server.advance(1)
+            for line in lines[ttl_s]:
+                line.insist_on_hangup(f"what lives for {ttl_s} s", peer.deadline_s)
+
+
 @_waiting("ttl/lifetime-measured", "TTL-6", level=Level.INFO)
 def lifetime_measured(lab: Lab) -> str:
     """How long a session lives that no client finds."""
