@@ -19,6 +19,8 @@ ADMIN_PATH: Final = "/run/scached/admin.sock"
 ECHO_ADDRESS: Final = "127.0.0.1:7007"
 EXPORTER_ADDRESS: Final = "127.0.0.1:9783"
 TTL_S: Final = 60
+_TTL_S_MAX: Final = 2_147_483_647
+"""The longest ttl of the protocol, which is signed and has 32 bits."""
 
 _DESCRIPTION: Final = r"""
 Watch and control a shared connection cache (scached), and park and find connections from a shell.
@@ -185,7 +187,7 @@ def parser_of_all() -> argparse.ArgumentParser:
     _add_ttl_and_properties(save_dest)
     find_endp = add("find-endp", "find a connection by its endpoint, and use it", _HOW_TO_USE)
     find_endp.add_argument(
-        "--again", metavar="SECONDS", type=int,
+        "--again", metavar="SECONDS", type=_ttl,
         help="afterwards, park the connection again for this time. If an answer may still be due, the connection is "
         "closed instead, with exit status 1: after --talk, if the peer has closed the connection, and after --send if "
         "the answer was not exactly one line",
@@ -255,7 +257,7 @@ def _add_ttl_and_properties(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--ttl",
         metavar="SECONDS",
-        type=int,
+        type=_ttl,
         default=TTL_S,
         help="time to keep it; the server may have a lower limit (default: %(default)s)",
     )
@@ -284,6 +286,13 @@ def _label(text: str) -> bytes:
         return typed(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _ttl(text: str) -> int:
+    # Here, and not in the client alone: what was taken up to be parked again would be lost.
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _TTL_S_MAX):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of seconds from 1 to {_TTL_S_MAX}")
+    return int(text)
 
 
 def _timeout(text: str) -> float:

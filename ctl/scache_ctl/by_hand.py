@@ -97,7 +97,13 @@ def find_endp(
     if program:
         hand_to_program(found, program)
     with _taken_up(found) as connection:
-        is_clean = _use(connection, line, talk)
+        try:
+            is_clean = _use(connection, line, talk)
+        except OSError as error:
+            if again_ttl_s is None:
+                raise
+            print(f"closed, not parked again: {error.strerror or error}", file=sys.stderr)
+            return NOTHING_THERE
         if again_ttl_s is None:
             return 0
         # The next user would take whatever comes late for the answer to its own request.
@@ -176,9 +182,9 @@ def _answer(connection: socket.socket) -> tuple[str, bool]:
 
 
 def _is_quiet(connection: socket.socket) -> bool:
-    """Tell whether nothing waits to be read, neither data nor the peer's end."""
+    """Tell whether nothing waits to be read, neither data (urgent or not) nor the peer's end."""
     poll = select.poll()
-    poll.register(connection, select.POLLIN | select.POLLRDHUP)
+    poll.register(connection, select.POLLIN | select.POLLPRI | select.POLLRDHUP)
     return not poll.poll(0)
 
 

@@ -1,10 +1,13 @@
 """`scache-conformance watch` as a process: what it passes on, what it prints, what it says of wrong servers."""
 
+import array
+import contextlib
 import os
 import resource
 import select
 import signal
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -23,6 +26,8 @@ DANCES = 1_000
 PROPERTIES = b"long " * 1_000
 
 PAIRS = 1_000
+
+_SO_PASSRIGHTS = 83  # since Linux 6.16
 
 
 @pytest.fixture
@@ -279,6 +284,71 @@ def test_client_that_is_gone_is_gone_for_the_server(stack: ExitStack, tmp_path: 
     assert poll.poll(PATIENCE_S * 1000)[0][1] & select.POLLHUP
     with pytest.raises(BrokenPipeError):
         server.sendall(b"too late")
+    watcher.end()
+
+
+def is_over(sock: socket.socket) -> bool:
+    """Wait for what comes next; say whether it is the end."""
+    try:
+        return sock.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def still_passes_on(watcher: Watcher, listener: socket.socket) -> bool:
+    with Client(watcher.path, greeted=False) as client:
+        server, _ = listener.accept()
+        with server:
+            server.settimeout(PATIENCE_S)
+            client.send(b"on")
+            return read(server, 2) == b"on"
+
+
+def test_client_that_takes_no_descriptors_ends_its_connection_alone(
+    stack: ExitStack, tmp_path: Path, listener: socket.socket
+) -> None:
+    watcher, client, server = connected(stack, tmp_path, listener)
+    try:
+        client.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
+    except OSError:
+        pytest.skip("this kernel has no SO_PASSRIGHTS")
+    socket.send_fds(server, [b"\0"], [0])
+    assert is_over(server)
+    assert is_over(client)
+    assert still_passes_on(watcher, listener)
+    watcher.end()
+
+
+def test_urgent_bytes_are_passed_on_in_line_with_what_came_with_them(
+    stack: ExitStack, tmp_path: Path, listener: socket.socket
+) -> None:
+    watcher, client, server = connected(stack, tmp_path, listener)
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [client.fileno()]))
+    client.sendmsg([b"u"], [rights], socket.MSG_OOB)
+    data, (passed,), _, _ = socket.recv_fds(server, 1, 2)
+    os.close(passed)
+    assert data == b"u"
+    watcher.end()
+
+
+def test_closing_of_what_nobody_has_read_holds_up_nobody(
+    stack: ExitStack, tmp_path: Path, listener: socket.socket
+) -> None:
+    """A socket that lingers, in the queue of a client whose server has gone: whoever closes the queue waits for it."""
+    watcher, client, server = connected(stack, tmp_path, listener)
+    with socket.create_server(("127.0.0.1", 0)) as deaf, socket.create_connection(deaf.getsockname()) as lingering:
+        lingering.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                lingering.send(bytes(100_000))
+        lingering.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 3600))
+        client.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                socket.send_fds(client, [b"l"], [lingering.fileno()])
+    server.close()
+    client.close()
+    assert still_passes_on(watcher, listener)
     watcher.end()
 
 

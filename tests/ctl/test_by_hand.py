@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import select
 import socket
+import struct
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -194,3 +196,29 @@ def test_help_shows_a_whole_try_out(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     for words in ("scachectl echo", f"demo {ECHO_ADDRESS}", "--send hello --again 60 demo", r"smtp\n127"):
         assert words in shown
+
+
+def urgent(peer: socket.socket) -> None:
+    peer.send(b"!", socket.MSG_OOB)
+
+
+def reset(peer: socket.socket) -> None:
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.close()
+
+
+@pytest.mark.parametrize(("trouble", "use"), [(urgent, ()), (reset, ("--send", "x"))])
+def test_connection_with_urgent_bytes_or_a_reset_is_not_parked_again(
+    server: str, trouble: Callable[[socket.socket], None], use: Sequence[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, Client(server) as client:
+        mine = socket.create_connection(listener.getsockname())
+        peer, _ = listener.accept()
+        with peer:
+            trouble(peer)
+            poll = select.poll()
+            poll.register(mine, select.POLLPRI)
+            assert poll.poll(PATIENCE_S * 1000)
+            client.save_endp(b"troubled", b"", 60, mine)
+            words = ("find-endp", *use, "--again", "60", "troubled")
+            assert "closed, not parked again" in run_client(server, *words, status=1)

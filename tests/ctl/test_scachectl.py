@@ -132,6 +132,9 @@ def test_program_that_cannot_be_run_takes_nothing(house: Path) -> None:
         cache.save_endp(b"kept", b"", 60, parked.dup())
         assert "no program" in ctl(house, "find-endp", "kept", "/no/such/program", status=2)
         assert "write options before" in ctl(house, "find-endp", "kept", "--again", "5", status=2)
+        for ttl in ("0", "-1", "2147483648", "1.5", "9" * 5000):
+            with pytest.raises(SystemExit):
+                main(["--socket", str(house / "s"), "find-endp", "--again", ttl, "kept"])
         found = cache.find_endp(b"kept")
         assert found is not None
         found.close()

@@ -453,6 +453,13 @@ def test_LIFE_12_snapshot_that_is_not_understood_is_refused(old: Giver, message:
         new.wait(1)
 
 
+def test_LIFE_12_long_message_of_the_new_process_is_refused_by_its_header(tmp_path: Path) -> None:
+    with old_server(tmp_path) as old, Heir(tmp_path / "admin") as heir, Client(tmp_path / "s") as peer:
+        heir.channel._sock.sendall(snapshot.encode_message(Kind.READY, bytes(70_000)))
+        old.line("nobody took over, this process serves on: a message has 70000 bytes")
+        assert peer.say(find_endp(b"zz")) == MISSED
+
+
 def test_other_format_too_few_descriptors_and_other_paths_are_refused(tmp_path: Path) -> None:
     with old_server(tmp_path) as old, Client(tmp_path / "s") as peer:
         fars = [peer.park(b"e") for _ in range(60)]

@@ -11,11 +11,9 @@ counts the time for which the machine is suspended, as servers have to (TTL-2).
 import array
 import errno
 import os
-import queue
 import resource
 import select
 import socket
-import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -24,6 +22,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Final, Protocol
 
+from scache_conformance.watch.closing import Closing
 from scache_conformance.wire.peer import CONTROL_BYTES, descriptors
 
 READ_BYTES: Final = 32_768
@@ -38,14 +37,20 @@ BYTES_A_TURN: Final = 64
 CONNECT_AGAIN_S: Final = 0.02
 """How often a connection is tried while the server's queue of new connections is full. Arbitrary."""
 
-CLOSING_THREADS: Final = 4
-"""Closing a descriptor may wait for its peer or its file system, so the loop leaves it to threads. Arbitrary."""
-
 EVENTS_MAX: Final = 256
 """Most events of one turn. Arbitrary."""
 
-GONE: Final = {errno.EPIPE, errno.ECONNRESET, errno.ETOOMANYREFS}
-"""What sending says when the other side takes no more; the last one: the kernel lets no more descriptors be sent."""
+GONE: Final = {errno.EPIPE, errno.ECONNRESET}
+"""What sending says when the other side is gone."""
+
+REFUSALS: Final = {
+    errno.ETOOMANYREFS,  # the kernel lets no more descriptors be sent
+    errno.EPERM,  # the other side takes no descriptors (SO_PASSRIGHTS), or a security module lets it have none
+    errno.EACCES,
+    errno.ENOBUFS,
+    errno.ENOMEM,
+}
+"""What sending says when the other side is there and does not get this."""
 
 
 class Side(Enum):
@@ -86,13 +91,13 @@ class Relay:
         `follow` makes whoever follows a new connection.
         """
         self.has_failed = False
-        """Whether a connection is not followed any more because its follower failed."""
+        """Whether a connection is not followed any more because its follower or the relay failed there."""
         self._listen_path: Final = listen
         self._connect_path: Final = connect
         self._follow: Final = follow
         self._pairs_max: Final = (_raise_descriptor_limit() - RESERVED_DESCRIPTORS) // 2
         self._ends: Final[dict[int, _End]] = {}
-        self._closing: Final = _Closing()
+        self._closing: Final = Closing()
         self._stop, self._stopper = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._epoll: Final = select.epoll()
         self._epoll.register(self._stop, select.EPOLLIN)
@@ -107,8 +112,7 @@ class Relay:
         self._listen_path.unlink(missing_ok=True)
         self._listener.close()
         for end in list(self._ends.values()):
-            if end.pair.is_open:
-                self._close(end.pair)
+            self._close(end.pair)
         self._epoll.close()
         os.close(self._stop)
         os.close(self._stopper)
@@ -128,7 +132,7 @@ class Relay:
                 if fd == self._listener.fileno():
                     self._accept()
                 elif (end := self._ends.get(fd)) is not None:  # None: closed earlier in this turn
-                    self._serve(end, mask)
+                    self._serve_safely(end, mask)
 
     def _set_accepting(self) -> None:
         if self._connects_again_s and time.monotonic() >= self._connects_again_s:
@@ -142,25 +146,47 @@ class Relay:
 
     def _accept(self) -> None:
         """Connect to the server first: a client that the server has no place for waits here as it would there."""
-        to_server = socket.socket(socket.AF_UNIX)
-        to_server.setblocking(False)
-        try:
-            to_server.connect(str(self._connect_path))
-        except BlockingIOError:
-            to_server.close()
-            self._connects_again_s = time.monotonic() + CONNECT_AGAIN_S
-            return
-        except OSError:  # nobody listens there, or not for us: the client is shown the end at once
-            to_server.close()
-            self._listener.accept()[0].close()
-            return
-        to_client, _ = self._listener.accept()
+        with ExitStack() as undo:
+            try:
+                to_server = undo.enter_context(socket.socket(socket.AF_UNIX))
+                to_server.setblocking(False)
+                is_there = self._connect(to_server)
+                to_client, _ = self._listener.accept()
+            except OSError:  # the server's queue is full, or this process has no descriptor left: later
+                self._connects_again_s = time.monotonic() + CONNECT_AGAIN_S
+                return
+            if not is_there:
+                to_client.close()
+                return
+            undo.pop_all()
+        for each in (to_client, to_server):
+            # Without that, an urgent byte is passed over, and what came with it is closed while it is read.
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
         to_client.setblocking(False)
         pair = _Pair(_End(to_client, Side.CLIENT), _End(to_server, Side.SERVER), self._follow())
         for end in (pair.client, pair.server):
             end.pair = pair
             self._ends[end.fd] = end
             self._set_interest(end)
+
+    def _connect(self, to_server: socket.socket) -> bool:
+        """Connect to the server; False: nobody listens there, or not for us. Raises BlockingIOError."""
+        try:
+            to_server.connect(str(self._connect_path))
+        except BlockingIOError:
+            raise
+        except OSError:
+            return False
+        return True
+
+    def _serve_safely(self, end: "_End", mask: int) -> None:
+        """Serve an end; what nobody foresaw there ends its connection, not the traffic of others."""
+        try:
+            self._serve(end, mask)
+        except OSError:
+            traceback.print_exc()
+            self.has_failed = True
+            self._close(end.pair)
 
     def _serve(self, end: "_End", mask: int) -> None:
         pair, other = end.pair, end.other
@@ -225,6 +251,11 @@ class Relay:
             files = [_name_of(fd) for fd in fds]
             at_ns = now_ns()
             sent = end.other.send(data, fds)
+        except OSError as error:
+            if error.errno not in REFUSALS:
+                raise
+            self._close(end.pair)  # It would wait for what it does not get.
+            return 0
         finally:
             self._close_descriptors(fds)
         if sent is None:
@@ -254,11 +285,17 @@ class Relay:
         end.shut(socket.SHUT_RD)
 
     def _close(self, pair: "_Pair") -> None:
+        if not pair.is_open:
+            return
         pair.is_open = False
         at_ns = now_ns()
         for end in (pair.client, pair.server):
             del self._ends[end.fd]
-            end.socket.close()  # also takes it out of the epoll
+            if end.interest is not None:
+                self._epoll.unregister(end.fd)
+            end.shut(socket.SHUT_RDWR)
+            # What it was sent and nobody has read is closed with it, which may wait.
+            self._closing.close(end.socket.detach())
         self._tell(pair, lambda follower: follower.closed(at_ns))
 
     def _tell(self, pair: "_Pair", tell: Callable[[Follower], None]) -> None:
@@ -349,30 +386,6 @@ class _Pair:
         self.server: Final = server
         self.follower: Follower | None = follower
         self.is_open = True
-
-
-class _Closing:
-    """Closes descriptors in threads: a passed one may be the last copy, whose close may wait for whoever it leads to.
-
-    The threads do not outlive the process, in whose end no close waits.
-    """
-
-    def __init__(self) -> None:
-        self._queue: Final[queue.SimpleQueue[int]] = queue.SimpleQueue()
-        for number in range(CLOSING_THREADS):
-            threading.Thread(target=self._close_all, name=f"closing-{number}", daemon=True).start()
-
-    def close(self, fd: int) -> None:
-        """Close a descriptor soon."""
-        self._queue.put(fd)
-
-    def _close_all(self) -> None:
-        while True:
-            fd = self._queue.get()
-            try:
-                os.close(fd)
-            except OSError:
-                continue  # an error of what it led to; the descriptor is gone all the same
 
 
 def _name_of(fd: int) -> str:

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from scache_fast.engine import wire
 from scache_fast.takeover.snapshot import (
     HEADER_BYTES,
+    PAYLOAD_BYTES_MAX,
     Kind,
     SnapshotError,
     check,
@@ -41,10 +42,14 @@ class Message(NamedTuple):
 
 
 class Channel:
-    """One end of a control socket, which it owns from now on."""
+    """One end of a control socket, which it owns from now on.
 
-    def __init__(self, sock: socket.socket) -> None:
+    A message whose payload has more than `payload_bytes_max` is refused by its header: nothing of it is kept.
+    """
+
+    def __init__(self, sock: socket.socket, payload_bytes_max: int = PAYLOAD_BYTES_MAX) -> None:
         sock.setblocking(False)
+        self._payload_bytes_max = payload_bytes_max
         self._sock = sock
         self._read = bytearray()
         self._descriptors: deque[int] = deque()
@@ -110,6 +115,8 @@ class Channel:
         if len(self._read) < HEADER_BYTES:
             return None
         header = decode_header(bytes(self._read[:HEADER_BYTES]))
+        if header.length > self._payload_bytes_max:
+            raise SnapshotError(f"a message has {header.length} bytes, and {self._payload_bytes_max} at most here")
         end = HEADER_BYTES + header.length
         if len(self._read) < end:
             return None

@@ -35,6 +35,9 @@ PATIENCE_S: Final = 5.0
 LAST_S: Final = 5.0
 """How long hand-overs that have begun may take after the takeover."""
 
+_WORDS_BYTES_MAX: Final = 65_536
+"""Longest message that is taken from the new process. Arbitrary: it says a word, or why it gives up."""
+
 _OFFERED: Final = 1
 """The count of the eventfd after the offer; one read takes all of it."""
 
@@ -151,7 +154,7 @@ class Predecessor:
             ours, theirs = socket.socketpair()
         except OSError as error:
             raise _cannot_begin(error) from None
-        channel = Channel(ours)
+        channel = Channel(ours, _WORDS_BYTES_MAX)
         notices = self._estate.notices
         passed = [theirs.detach()]
         try:
@@ -207,8 +210,7 @@ class Predecessor:
             return
         if message is not None:
             attempt.is_ready = message.kind is Kind.READY
-            for descriptor in message.descriptors:
-                os.close(descriptor)
+            self._server.steering.let_go(message.descriptors)  # There are none, or closing them may wait.
 
     def _give_up(self, attempt: Attempt, reason: str) -> None:
         try:
@@ -290,8 +292,7 @@ class Predecessor:
 
     def _await_confirmation(self, attempt: Attempt) -> None:
         message = attempt.channel.receive(attempt.deadline_s)
-        for descriptor in message.descriptors:
-            os.close(descriptor)
+        self._server.steering.let_go(message.descriptors)
         if message.kind is Kind.REFUSED:
             raise ChannelError(_said(message))
         if message.kind is not Kind.RECEIVED:

@@ -30,7 +30,7 @@ _MAGIC: Final = b"SCTO"
 _HEADER: Final = struct.Struct("!4sHHIII")  # magic, format, kind, descriptors, length, checksum
 HEADER_BYTES: Final = _HEADER.size
 _COUNT: Final = struct.Struct("!I")
-_PAYLOAD_BYTES_MAX: Final = 1 << 30
+PAYLOAD_BYTES_MAX: Final = 1 << 30
 """Longest payload that is waited for. Arbitrary: a label can have as many bytes as limits allow."""
 
 _NUMBER: Final = re.compile(rb"-?[0-9]{1,100}")
@@ -153,7 +153,7 @@ def decode_header(data: bytes) -> Header:
         header = Header(Kind(kind), descriptors, length, checksum)
     except ValueError:
         raise SnapshotError(f"messages of kind {kind} are not known here") from None
-    if descriptors > ROWS_MAX or length > _PAYLOAD_BYTES_MAX:
+    if descriptors > ROWS_MAX or length > PAYLOAD_BYTES_MAX:
         raise SnapshotError("a message is longer than any can be")
     return header
 

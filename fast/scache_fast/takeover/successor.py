@@ -163,7 +163,10 @@ class Successor:
         try:
             self._admin.sendall(encode(request))
             answer = b""
+            deadline_s = time.monotonic() + PATIENCE_S
             while not answer.endswith(b"\n") and len(answer) < _ANSWER_BYTES_MAX:
+                if time.monotonic() >= deadline_s:
+                    raise TimeoutError("the answer has no end")
                 read: list[int] = []
                 data = wire.receive(self._admin, self._admin.fileno(), _ANSWER_BYTES_MAX, read)
                 passed += wire.descriptors_among(read)
