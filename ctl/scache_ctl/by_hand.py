@@ -102,7 +102,7 @@ def find_endp(
         except OSError as error:
             if again_ttl_s is None:
                 raise
-            print(f"closed, not parked again: {error.strerror or error}", file=sys.stderr)
+            print(f"closed and not parked again: {error.strerror or error}", file=sys.stderr)
             return NOTHING_THERE
         if again_ttl_s is None:
             return 0
