@@ -319,17 +319,21 @@ def dances_unread(lab: Lab) -> None:
         other.misses_endp("e")
 
 
-REQUESTS = 200
+REQUESTS = 500
 """So many requests are more than a server reads at a time, and fewer than fill a socket. Arbitrary."""
 
 
 @case("deaths/many-requests-sent", "CONN-11", "CONN-3")
 def many_requests_sent(lab: Lab) -> None:
-    """A client sends many save_dest, reads no reply and goes away: each of its bindings is saved."""
+    """A client sends many save_dest in one write, reads no reply and goes away: each of its bindings is saved."""
     peer = lab.peer()
-    for number in range(REQUESTS):
-        peer.send_bytes(lists.save_dest(lab.ttl_s, lab.label("d"), b"%03d" % number, lab.label(f"e{number}")))
-    peer.hang_up()
+    saves = [
+        lists.save_dest(lab.ttl_s, lab.label("d"), b"%03d" % number, lab.label(f"e{number}"))
+        for number in range(REQUESTS)
+    ]
+    with lab.late_server():
+        peer.send_bytes(b"".join(saves))
+        peer.hang_up()
     lab.target.come_to_rest()
     other = lab.peer("B")
     last = f"e{REQUESTS - 1}"
