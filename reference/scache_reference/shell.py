@@ -89,6 +89,8 @@ class Shell:
         self._interval_start = time.time()
         self._sockets: dict[ClientId, socket.socket] = {}
         self._outboxes: dict[ClientId, deque[bytes | Handle]] = {}
+        self._at_end: set[ClientId] = set()
+        """Clients that send nothing more and have not taken all replies."""
         self._ids = count(1)
         self._privileged = {0, os.geteuid()}
         self._selector = selectors.DefaultSelector()
@@ -234,7 +236,7 @@ class Shell:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 received.frombytes(payload[: len(payload) - len(payload) % received.itemsize])
         if not data:
-            self._apply(spec.on_gone(self._state, client))
+            self._at_end.add(client)
             return None
         return data, tuple(Handle(descriptor) for descriptor in received), bool(flags & socket.MSG_CTRUNC)
 
@@ -265,6 +267,8 @@ class Shell:
                 # A socket that is writable now is reported now: if the client reads before this, no edge is missed.
                 self._edges.register(connection, select.EPOLLOUT | select.EPOLLET)
                 self._apply(spec.on_descriptor_sent(self._state, client))
+        if client in self._at_end and not self._outboxes[client]:  # CONN-11
+            self._apply(spec.on_gone(self._state, client))
         self._watch(client)
 
     def _see_if_taken(self, client: ClientId) -> None:
@@ -285,7 +289,7 @@ class Shell:
         if client not in self._sockets:
             return
         connection = self._sockets[client]
-        reads = spec.reading(self._state, client) is not spec.Reading.NOTHING
+        reads = client not in self._at_end and spec.reading(self._state, client) is not spec.Reading.NOTHING
         events = (selectors.EVENT_READ if reads else 0) | (selectors.EVENT_WRITE if self._outboxes[client] else 0)
         is_watched = connection in self._selector.get_map()
         if events and is_watched:
@@ -304,6 +308,7 @@ class Shell:
     def _disconnect(self, client: ClientId) -> None:
         """Close a client's connection, after what was to be sent before, as far as its socket takes it."""
         connection = self._sockets.pop(client)
+        self._at_end.discard(client)
         for item in self._outboxes.pop(client):
             try:
                 if not isinstance(item, bytes) or connection.send(item, socket.MSG_NOSIGNAL) < len(item):

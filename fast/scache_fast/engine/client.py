@@ -98,8 +98,9 @@ class Client:
         self.is_in_flight = False
         """A descriptor was sent to it, and was not seen to be read."""
         self.is_at_end = False
-        """Its end of file was read: nothing is left in its socket, so closing cannot block. The client counts until the
-        descriptor that was sent to it is read. Without that, nothing would limit how many are in flight."""
+        """Its end of file was read: nothing is left in its socket, so closing cannot block. The client counts until its
+        socket has taken the replies, as it may have shut down sending alone, and until the descriptor that was sent to
+        it is read. Without that, nothing would limit how many are in flight."""
         self.pending: list[bytes] | None = None
         """A request that used up the client's share of a turn before it was carried out. It is carried out first."""
         self.received = -1
@@ -125,9 +126,14 @@ class Client:
         """Say whether nothing is unfinished: no step, no request, no reply."""
         return self.state is REQUEST and self.decoder is None and not self.output and not self.is_backlogged
 
+    @property
+    def is_taking_its_last(self) -> bool:
+        """Say whether it sends nothing more and has not taken all replies."""
+        return self.is_at_end and bool(self.output)
+
     def wanted_events(self, *, is_output_full: bool) -> int:
         """Return what epoll is to be asked for."""
-        if is_output_full or self.state is SENDING:
+        if is_output_full or self.state is SENDING or self.is_taking_its_last:
             events = OUT
         elif self.is_in_flight and self.is_backlogged:
             events = READ_ON

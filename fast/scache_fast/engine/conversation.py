@@ -136,8 +136,8 @@ class Conversations:
             return
         if not data:
             client.is_at_end = True
-            if client.is_in_flight and self._is_unread(client):
-                client.is_backlogged = True  # FD-14
+            if client.output or (client.is_in_flight and self._is_unread(client)):
+                client.is_backlogged = True  # CONN-11, FD-14
             else:
                 client.state = CLOSED  # CONN-11
             return
@@ -231,7 +231,8 @@ class Conversations:
             if client.is_in_flight and self._is_unread(client):  # FD-14, CONN-3
                 return
             if is_all_served:
-                client.state = CLOSED  # FD-14
+                if not client.output:
+                    client.state = CLOSED  # CONN-11, FD-14
                 return
             if not self._serve_one(client):
                 client.is_backlogged = False

@@ -375,7 +375,8 @@ class Server:
                 self._drop(client)
                 return
             client.interest = interest
-        if client.is_backlogged and not client.is_in_flight and state is not SENDING and not is_output_full:
+        waits = client.is_in_flight or state is SENDING or is_output_full or client.is_taking_its_last
+        if client.is_backlogged and not waits:
             self._backlog[client] = None
         elif self._backlog:
             self._backlog.pop(client, None)

@@ -74,6 +74,15 @@ def end_of_stream_comes_first(right, self, client):
     return self._apply(events.on_bytes(self._state, client, data) if data else events.on_gone(self._state, client))
 
 
+@wrong("CONN-11", of=Shell._receive, escapes=NO_PROCESS | NO_FULL_SOCKETS)
+def end_of_stream_drops_replies(right, self, client, *given):
+    """Replies that wait for room are dropped when their client shuts down sending."""
+    received = right(self, client, *given)
+    if client in self._at_end:
+        self._apply(events.on_gone(self._state, client))
+    return received
+
+
 # Descriptors.
 
 
