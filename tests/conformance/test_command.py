@@ -69,7 +69,7 @@ def test_good_server_is_0_and_reports_are_written(tmp_path: Path, capsys: pytest
     files = {name: tmp_path / name for name in ("json", "junit", "tap", "html", "markdown")}
     options = [word for name, path in files.items() for word in (f"--{name}", str(path))]
     assert status_of("--exec", REFERENCE, "--run", "greeting/*", "--name", "mine", *options) == 0
-    assert "mine: 4 PASS of 4 cases" in capsys.readouterr().out
+    assert "mine: 5 PASS of 5 cases" in capsys.readouterr().out
     assert all(path.stat().st_size > 100 for path in files.values())
     assert status_of("report", str(files["json"]), str(files["json"]), "--html", str(tmp_path / "two")) == 0
 
@@ -167,8 +167,8 @@ def test_server_that_dies_is_2_and_is_started_again(tmp_path: Path, capsys: pyte
     program = tmp_path / "dies.py"
     program.write_text(DIES)
     json_path = tmp_path / "run.json"
-    words = ["--exec", f"{sys.executable} {program} {{socket}}", "--run", "greeting/*", "--deadline", "5"]
-    assert status_of(*words, "--json", str(json_path)) == 2
+    words = ["--exec", f"{sys.executable} {program} {{socket}}", "--run", "greeting/[!s]*", "--deadline", "5"]
+    assert status_of(*words, "--run", "greeting/speaks-first", "--json", str(json_path)) == 2
     said = capsys.readouterr().out
     assert "the server died" in said
     assert "started again, it dies of this case alone" in said

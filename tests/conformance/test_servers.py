@@ -49,13 +49,19 @@ def skipped() -> set[str]:
         return TAKES_FEWER_RIGHTS | TAKES_FUSE
 
 
-TAKES_A_CLOCK = {"ttl/expiry-before-requests", "ttl/many-due-at-once"} | {
+TAKES_A_CLOCK = {"ttl/expiry-before-requests", "ttl/many-due-at-once", "ttl/many-ends-in-any-order"} | {
     case.slug for case in all_cases() if case.slug.startswith("limits/due-") or case.schedule is Schedule.REAL_TIME
 }
 """Those in real time are tried beside a virtual clock only: without one, every case is in real time."""
 
-TAKES_A_LIMIT = {"fd/options-after-limit", "fd/number-0", "stats/refused-save-takes-no-peak"}
-"""Postfix has no limits to set, and master(8) says what is open in its child."""
+TAKES_A_LIMIT = {
+    "fd/lingering-client-too-many",
+    "fd/number-0",
+    "fd/options-after-limit",
+    "stats/refused-save-takes-no-peak",
+    "stats/start-line-tells-when",
+}
+"""Postfix has no limits to set, and master(8) says what is open in its child, and in which zone it is."""
 
 
 def test_reference_conforms_in_virtual_time(tmp_path: Path, skipped: set[str]) -> None:

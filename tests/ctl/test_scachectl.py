@@ -154,7 +154,7 @@ def test_server_that_left_its_socket_behind(tmp_path: Path) -> None:
 
 
 def test_refusal_of_the_server_has_a_status_of_its_own(house: Path) -> None:
-    assert "snapshots of format None" in ctl(house, "takeover", status=3)
+    assert "start one with scached --takeover" in ctl(house, "takeover", status=3)
 
 
 def test_server_that_does_not_answer_has_a_status_of_its_own(tmp_path: Path) -> None:

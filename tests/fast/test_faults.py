@@ -89,7 +89,11 @@ class FaultySocket(socket.socket):
         return super().recvmsg(*arguments)
 
     def send(self, data: bytes, flags: int = 0) -> int:  # type: ignore[override]
-        self.edge.passes("send")
+        try:
+            self.edge.passes("send")
+        except BrokenPipeError:
+            self.shutdown(socket.SHUT_WR)  # What is broken stays so, and the client knows.
+            raise
         return super().send(data, flags)
 
     def sendmsg(self, *arguments):  # type: ignore[no-untyped-def]

@@ -132,17 +132,19 @@ class Predecessor:
         server, exchange = self._server, self._exchange
         if exchange.is_left or self._attempt is not None:
             raise RequestError("another process is taking over: wait until it has, or has given up")
-        if request.get("format") != FORMAT:
+        pid = request.get("pid")
+        refusal = self._estate.refusal(pid if isinstance(pid, int) else 0, request.get("service") is True)
+        if refusal:
+            raise RequestError(refusal)
+        if "format" not in request:
+            raise RequestError("a new server asks for a takeover: start one with scached --takeover ADMIN_SOCKET")
+        if request["format"] != FORMAT:
             raise RequestError(
                 f"snapshots of format {str(request.get('format'))[:20]} are not known here, only format {FORMAT}: "
                 "restart the server instead"
             )
-        pid = request.get("pid")
         if not isinstance(pid, int):
             raise RequestError("the new process does not say its pid")
-        refusal = self._estate.refusal(pid, request.get("service") is True)
-        if refusal:
-            raise RequestError(refusal)
         descriptors = request.get("descriptors")
         wanted = server.table.sessions + server.clients + 2 * server.listeners + _OWN_DESCRIPTORS
         if not isinstance(descriptors, int) or descriptors < wanted:
