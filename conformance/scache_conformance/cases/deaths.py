@@ -24,9 +24,6 @@ from scache_conformance.wire.line import Line
 from scache_conformance.wire.lists import DUMMY_LIST, FAILED, GREETING, MALFORMED
 from scache_conformance.wire.unmet import Unmet
 
-FINDS_MAX = 2_000
-"""Arbitrary: far more than a socket has room for replies to, each of which is sent alone."""
-
 AT_ONCE_S = 0.1
 """How long to wait for bytes that a stopped server may have sent before it was stopped."""
 
@@ -123,23 +120,6 @@ def half_closed_after_a_request(lab: Lab) -> None:
             peer.shut_down_sending()
         peer.receives_status(1, FAILED)
         peer.insist_on_hangup()
-
-
-@case("deaths/half-closed-with-a-reply-waiting", "CONN-11")
-def half_closed_with_a_reply_waiting(lab: Lab) -> None:
-    """A client that shuts down sending while a reply waits for room in its socket gets all replies, then the end."""
-    peer, find = lab.peer(), lists.find_endp(lab.label("nothing"))
-    reply_bytes = len(lists.encode((b"status", b"%d" % FAILED), (b"property", b"")))
-    finds = 0
-    while peer.unread_bytes() == finds * reply_bytes and finds < FINDS_MAX:
-        peer.send_bytes(find)
-        finds += 1
-        lab.target.come_to_rest()
-    peer.shut_down_sending()
-    lab.target.come_to_rest()
-    for _ in range(finds):
-        peer.receives_status(1, FAILED)
-    peer.insist_on_hangup()
 
 
 # While saving.

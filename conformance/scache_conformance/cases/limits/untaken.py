@@ -17,6 +17,9 @@ from scache_conformance.wire.unmet import Silence, Unmet
 FLOOD_BYTES_MAX = 16_000_000
 """Arbitrary: far more than the sockets of one connection keep."""
 
+FINDS_MAX = 2_000
+"""Arbitrary: far more than a socket has room for replies to, each of which is sent alone."""
+
 LONG_BYTES = 2_000_000
 """Properties that make a reply many times as long as a socket holds. Arbitrary."""
 
@@ -44,6 +47,22 @@ def output(lab: Lab) -> None:
         peer.send_bytes(request[rest:])
         peer.receives_status(2, FAILED)
     peer.misses_endp()
+
+
+@case("limits/untaken-and-half-closed", "CONN-11")
+def untaken_and_half_closed(lab: Lab) -> None:
+    """A client that shuts down sending while a reply waits for room in its socket gets all replies, then the end."""
+    peer, find = lab.peer(), _one_find(lab)
+    finds = 0
+    while peer.unread_bytes() == finds * _REPLY_BYTES and finds < FINDS_MAX:
+        peer.send_bytes(find)
+        finds += 1
+        lab.target.come_to_rest()
+    peer.shut_down_sending()
+    lab.target.come_to_rest()
+    for _ in range(finds):
+        peer.receives_status(2, FAILED)
+    peer.insist_on_hangup()
 
 
 @case("limits/untaken-output", "LIMIT-7", level=Level.SHOULD, schedule=Schedule.OWN_SERVERS)
