@@ -23,7 +23,7 @@ from tests.postfix.smtp_stage import PATIENCE_S, Mail, Parked, smtp_processes
 from tests.support.processes import ended
 
 from scache_conformance.clients.cases import CASES, ClientCase
-from scache_conformance.clients.command import judged
+from scache_conformance.clients.command import judged, run_of
 from scache_conformance.clients.stage import GREETING_LIST, Conversation, status
 from scache_conformance.reports import run as runs
 from scache_conformance.servers.postfix import scache_program, version_of
@@ -429,17 +429,8 @@ def main(path: Path, glob: str = "*") -> None:
         for case in cases(glob):
             results.append(hold(postfix, case))
             print(f"{results[-1].word:<5} {case.slug}  {results[-1].actual}", flush=True)
-    version = version_of(scache_program())
-    done = runs.Run(
-        server="Postfix smtp(8)",
-        plugged_in=f"tests.postfix.smtp_as_client (Postfix {version})",
-        ttl_limit_s=2,
-        clock="real",
-        started=started,
-        seconds=round(time.monotonic() - began_s, 1),
-        strict=False,
-        results=tuple(results),
-    )
+    plugged_in = f"tests.postfix.smtp_as_client (Postfix {version_of(scache_program())})"
+    done = run_of("Postfix smtp(8)", plugged_in, results, started, time.monotonic() - began_s)
     path.write_text(runs.to_json(done), encoding="utf-8")
 
 

@@ -92,6 +92,20 @@ def parser_of_clients() -> argparse.ArgumentParser:
     return parser
 
 
+def run_of(client: str, plugged_in: str, results: Sequence[Result], started: str, seconds: float) -> runs.Run:
+    """Return the run of a client, for reports; its servers serve in real time."""
+    return runs.Run(
+        server=client,
+        plugged_in=plugged_in,
+        ttl_limit_s=2,
+        clock="real",
+        started=started,
+        seconds=round(seconds, 1),
+        strict=False,
+        results=tuple(results),
+    )
+
+
 def run(words: Sequence[str]) -> Exit:
     """Hold the client against every case that was chosen."""
     options = parser_of_clients().parse_args(words)
@@ -114,16 +128,8 @@ def run(words: Sequence[str]) -> Exit:
         for result in pool.map(lambda case: hold(case, command, options.timeout), cases):
             results.append(result)
             terminal.progress(result)
-    done = runs.Run(
-        server=options.name or Path(command[0]).name,
-        plugged_in=f"client --exec '{options.exec}'",
-        ttl_limit_s=2,
-        clock="real",
-        started=started,
-        seconds=round(time.monotonic() - began_s, 1),
-        strict=False,
-        results=tuple(results),
-    )
+    name = options.name or Path(command[0]).name
+    done = run_of(name, f"client --exec '{options.exec}'", results, started, time.monotonic() - began_s)
     terminal.summary(done)
     if options.json is not None:
         options.json.write_text(runs.to_json(done), encoding="utf-8")

@@ -14,7 +14,6 @@ Sources: sd_notify(3), sd_pid_notify_with_fds(3), systemd.service(5) on FileDesc
 https://systemd.io/FILE_DESCRIPTOR_STORE.
 """
 
-import select
 import socket
 import time
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from typing import Final
 from scache_fast.engine import wire
 from scache_fast.engine.server import Server
 from scache_fast.process.logger import Logger
-from scache_fast.process.main_process import PATIENCE_S, Notices
+from scache_fast.process.main_process import PATIENCE_S, Notices, happens
 from scache_fast.takeover import volume
 from scache_fast.takeover.snapshot import SnapshotError
 from scache_fast.takeover.volume import Contents, Volume
@@ -160,10 +159,4 @@ class DescriptorStore:
     def _kept(self, volumes: list[Volume]) -> list[Volume]:
         """Return the volumes that somebody has."""
         deadline_s = time.monotonic() + (_REFUSAL_S if self._capacity is None else 0)
-        return [each for each in volumes if not _is_hung_up(each.writer.fileno(), deadline_s)]
-
-
-def _is_hung_up(descriptor: int, deadline_s: float) -> bool:
-    poll = select.poll()
-    poll.register(descriptor, 0)
-    return bool(poll.poll(max(0.0, deadline_s - time.monotonic()) * 1000))
+        return [each for each in volumes if not happens(each.writer.fileno(), 0, deadline_s)]

@@ -116,7 +116,7 @@ class Notices:
                 self._is_told = True
             if self._barrier is None:
                 self._barrier = self._set_barrier(deadline_s)
-            return _await(self._barrier, 0, deadline_s)
+            return happens(self._barrier, 0, deadline_s)
         except ConnectionError:
             return True  # Nobody listens any more.
         except OSError:
@@ -131,7 +131,7 @@ class Notices:
             try:
                 socket.send_fds(self.sock, [text.encode()], descriptors)
             except BlockingIOError:
-                if not _await(self.sock.fileno(), select.POLLOUT, deadline_s):
+                if not happens(self.sock.fileno(), select.POLLOUT, deadline_s):
                     raise
             else:
                 return
@@ -140,7 +140,7 @@ class Notices:
         """Wait until systemd has worked on every notice so far; say whether it has. Raises OSError."""
         barrier = self._set_barrier(deadline_s)
         try:
-            return _await(barrier, 0, deadline_s)
+            return happens(barrier, 0, deadline_s)
         finally:
             os.close(barrier)
 
@@ -164,7 +164,8 @@ class Notices:
         return True
 
 
-def _await(descriptor: int, events: int, deadline_s: float) -> bool:
+def happens(descriptor: int, events: int, deadline_s: float) -> bool:
+    """Say whether one of these events of poll(2), or a hang-up, comes before an instant on the monotonic clock."""
     poll = select.poll()
     poll.register(descriptor, events)
     return bool(poll.poll(max(0.0, deadline_s - time.monotonic()) * 1000))

@@ -103,21 +103,13 @@ def serve(
     except OSError as error:
         raise StartError(f"cannot wait for clients: {error.strerror}") from error
     calls = ACCELERATED if settings.accelerator == "auto" else None
-    hooks = Hooks(
-        may_connect=doorkeeper(settings, log),
-        # The kernel gives out the lowest number that is free: one this high means that all below it are in use.
-        first_reserved=descriptors - settings.descriptors_reserve,
-        is_alive=health_check(settings),
-        clients_below=descriptors - min(_KEPT_FROM_CLIENTS, descriptors // 4),
-        closer=closing,
-    )
     try:
         server = Server(
             listeners,
             settings.limits,
             clock=_now_ns,
             log=log,
-            hooks=hooks,
+            hooks=_hooks(settings, log, descriptors, closing),
             busy_poll_us=settings.busy_poll,
             calls=calls or PLAIN,
         )
@@ -172,6 +164,17 @@ def serve(
             if not closing.finish(_LAST_CLOSES_S):
                 log.warning("files that clients passed do not stop closing: this process stays until they do")
             log.tell_suppressed()
+
+
+def _hooks(settings: Settings, log: Logger, descriptors: int, closing: ClosingThreads) -> Hooks:
+    return Hooks(
+        may_connect=doorkeeper(settings, log),
+        # The kernel gives out the lowest number that is free: one this high means that all below it are in use.
+        first_reserved=descriptors - settings.descriptors_reserve,
+        is_alive=health_check(settings),
+        clients_below=descriptors - min(_KEPT_FROM_CLIENTS, descriptors // 4),
+        closer=closing,
+    )
 
 
 def _make_room(settings: Settings, descriptors: int) -> None:

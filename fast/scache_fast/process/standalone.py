@@ -12,7 +12,7 @@ from functools import partial
 from scache_fast.process import inherited, main_process, systemd
 from scache_fast.process.administration import Holdings
 from scache_fast.process.errors import StartError
-from scache_fast.process.listening import listen, listen_for_operators
+from scache_fast.process.listening import SocketFile, listen, listen_for_operators
 from scache_fast.process.logger import Logger, Sink
 from scache_fast.process.privileges import Identity, drop, raise_descriptor_limit
 from scache_fast.process.serving import serve
@@ -97,14 +97,19 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
         return 1
     finally:
         for file in [*files, *holdings.admin_files]:
-            file.sock.close()
-            # In a chroot the path means something else. The next start replaces what is left.
-            reason = None if is_in_chroot else file.remove(Logger(sink))
-            # Whoever gave up privileges often may not remove the file.
-            if reason is not None and settings.user is None:
-                Logger(sink).warning(f"{file.path} is left behind: {reason}")
+            _give_up(file, settings, Logger(sink), is_in_chroot=is_in_chroot)
         if isinstance(sink, Datagrams):
             sink.finish()
+
+
+def _give_up(file: SocketFile, settings: Settings, log: Logger, *, is_in_chroot: bool) -> None:
+    """Close a listening socket and remove its file, if that is possible."""
+    file.sock.close()
+    # In a chroot the path means something else. The next start replaces what is left.
+    reason = None if is_in_chroot else file.remove(log)
+    # Whoever gave up privileges often may not remove the file.
+    if reason is not None and settings.user is None:
+        log.warning(f"{file.path} is left behind: {reason}")
 
 
 def _read_again(arguments: Sequence[str], environment: Mapping[str, str], settings: Settings) -> Settings:
