@@ -363,7 +363,7 @@ def test_descriptors_above_one_that_is_free_are_counted(tmp_path: Path) -> None:
         server.end()
 
 
-@pytest.mark.needs("root")
+@pytest.mark.needs("root", "setpriv")
 def test_admin_socket_belongs_to_the_user_that_the_server_becomes(tmp_path: Path) -> None:
     folder = tmp_path / "open"
     folder.mkdir()
