@@ -11,14 +11,14 @@ from socket import socket
 from types import TracebackType
 from typing import Self, TypeVar, assert_never
 
-from scache_client import dialogue
-from scache_client.client import TIMEOUT_S, check_timeout
+from scache_client import dialogue, quantities
 from scache_client.connection import BACKLOG_PAUSE_S, Connection, Wait, Waiting
 from scache_client.errors import TimedOut
 from scache_client.forks import start_anew_in_child
 from scache_client.found import Found, FoundDest
 from scache_client.parkable import close_copy, descriptor_of
 from scache_client.pause import PAUSE_S, Pause, boot_time_s
+from scache_client.quantities import TIMEOUT_S
 
 T = TypeVar("T")
 
@@ -30,7 +30,8 @@ class AsyncClient:
     * A request ends within `timeout_s` of the loop's time, connecting, a second attempt and the wait for other tasks
       included, as far as the loop itself gets its turn.
     * Tasks of one loop may share a client: one request is let through at a time. For requests side by side make
-      several clients. Threads and other loops need their own.
+      several clients. Loops that run at the same time need a client each: a second one gets a RuntimeError. When a loop
+      has ended, the next loop may use its client.
     * Cancelling a request closes the connection if the dance had begun, and leaks nothing: a half-done dance is never
       gone on with, and the next request makes a new connection. A `save_endp` that was cancelled may have parked the
       connection: close your copy without another word to the peer, as after an exception with `maybe_parked`.
@@ -46,12 +47,15 @@ class AsyncClient:
     None None
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, timeout_s: float = TIMEOUT_S, pause_s: float = PAUSE_S) -> None:
+    def __init__(
+        self, path: str | bytes | os.PathLike[str], *, timeout_s: float = TIMEOUT_S, pause_s: float = PAUSE_S
+    ) -> None:
         self._connection = Connection(path)
-        self.timeout_s = check_timeout(timeout_s)
+        self.timeout_s = quantities.timeout(timeout_s)
         self.clock: Callable[[], float] = boot_time_s
         self.pause = Pause(pause_s)
         self._turn = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None  # that used this client last
         start_anew_in_child(self)
 
     async def save_endp(
@@ -122,7 +126,7 @@ class AsyncClient:
 
         >>> asyncio.run(AsyncClient("/run/scached/scached.sock").close())
         """
-        async with self._turn:
+        async with self._turn_in_this_loop():
             self._connection.close()
 
     async def __aenter__(self) -> Self:
@@ -138,21 +142,32 @@ class AsyncClient:
 
     def _start_anew_in_child(self) -> None:
         # A task that held the turn is one of the parent's loop.
-        self._turn = asyncio.Lock()
+        self._turn, self._loop = asyncio.Lock(), None
         self._connection.close()
 
+    def _turn_in_this_loop(self) -> asyncio.Lock:
+        """Return the lock; RuntimeError while another loop runs."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            if self._loop is not None and self._loop.is_running():
+                raise RuntimeError(f"{self!r} is used in another event loop that runs; make a client for each loop")
+            # The tasks that hold or await the lock of a loop that has ended will never release it.
+            self._turn, self._loop = asyncio.Lock(), loop
+        return self._turn
+
     async def _request(self, dance: dialogue.Dance[T], own_timeout_s: float | None) -> T:
-        timeout_s = self.timeout_s if own_timeout_s is None else check_timeout(own_timeout_s)
+        timeout_s = quantities.timeout(self.timeout_s if own_timeout_s is None else own_timeout_s)
         deadline = asyncio.get_running_loop().time() + timeout_s
+        turn = self._turn_in_this_loop()
         try:
             async with asyncio.timeout_at(deadline):
-                await self._turn.acquire()
+                await turn.acquire()
         except TimeoutError as error:
             raise TimedOut("timed out while other tasks used this client; give each task its own") from error
         try:
             return await self._run(self._connection.request(dance), deadline)
         finally:
-            self._turn.release()
+            turn.release()
 
     async def _run(self, waiting: Waiting[T], deadline: float) -> T:
         try:

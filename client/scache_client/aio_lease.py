@@ -9,10 +9,11 @@ from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 
 from scache_client.aio import AsyncClient
+from scache_client.dialogue import check_save
 from scache_client.errors import CacheError
 from scache_client.found import Found
 from scache_client.lease import is_quiet
-from scache_client.leased import Bounds, Leased
+from scache_client.leased import Bounds, Leased, closing
 
 
 @asynccontextmanager
@@ -46,11 +47,12 @@ async def lease_async(
     False
     True
     """
+    check_save(endpoint, properties, ttl_s)
     bounds = Bounds(reuses_max, age_s_max, client.clock)
     leased = await _take_up(client, partial(client.find_endp, endpoint), bounds, usable)
     if leased is None:
         leased = bounds.opened(await connect(), properties)
-    with leased.connection:
+    with closing(leased):
         leased.connection.setblocking(False)
         yield leased
         await _park(client, endpoint, leased, bounds, ttl_s)
@@ -84,6 +86,7 @@ async def lease_dest_async(
     False
     True
     """
+    check_save(destination, properties, ttl_s)
     bounds = Bounds(reuses_max, age_s_max, client.clock)
     endpoint = b""
 
@@ -98,7 +101,8 @@ async def lease_dest_async(
     if leased is None:
         endpoint, connection = await connect()
         leased = bounds.opened(connection, properties)
-    with leased.connection:
+    with closing(leased):
+        check_save(endpoint, properties, ttl_s)  # the endpoint is what connect returned
         leased.connection.setblocking(False)
         yield leased
         if await _park(client, endpoint, leased, bounds, ttl_s):

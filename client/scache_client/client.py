@@ -10,23 +10,18 @@ import time
 from collections.abc import Callable
 from socket import socket
 from types import TracebackType
-from typing import Final, Self, TypeVar, assert_never
+from typing import Self, TypeVar, assert_never
 
-from scache_client import dialogue
+from scache_client import dialogue, quantities
 from scache_client.connection import BACKLOG_PAUSE_S, Connection, Wait, Waiting
 from scache_client.errors import TimedOut
 from scache_client.forks import start_anew_in_child
 from scache_client.found import Found, FoundDest
 from scache_client.parkable import close_copy, descriptor_of
 from scache_client.pause import PAUSE_S, Pause, boot_time_s
+from scache_client.quantities import TIMEOUT_S
 
 T = TypeVar("T")
-
-TIMEOUT_S: Final = 5.0
-"""How long a request may take, unless told otherwise. Postfix: connection_cache_protocol_timeout, 5 s."""
-
-TIMEOUT_S_MAX: Final = 2_147_483
-"""The longest poll(2) can wait: it counts milliseconds in an int."""
 
 
 class Client:
@@ -53,9 +48,11 @@ class Client:
     <Client /run/scached/scached.sock not connected>
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, timeout_s: float = TIMEOUT_S, pause_s: float = PAUSE_S) -> None:
+    def __init__(
+        self, path: str | bytes | os.PathLike[str], *, timeout_s: float = TIMEOUT_S, pause_s: float = PAUSE_S
+    ) -> None:
         self._connection = Connection(path)
-        self.timeout_s = check_timeout(timeout_s)
+        self.timeout_s = quantities.timeout(timeout_s)
         self.clock: Callable[[], float] = boot_time_s
         self.pause = Pause(pause_s)
         self._turn = threading.Lock()
@@ -158,7 +155,7 @@ class Client:
         return f"<{type(self).__name__} {self._connection}>"
 
     def _request(self, dance: dialogue.Dance[T], own_timeout_s: float | None) -> T:
-        timeout_s = self.timeout_s if own_timeout_s is None else check_timeout(own_timeout_s)
+        timeout_s = quantities.timeout(self.timeout_s if own_timeout_s is None else own_timeout_s)
         deadline = time.monotonic() + timeout_s
         if not self._turn.acquire(timeout=timeout_s):
             raise TimedOut("timed out while other threads used this client; give each thread its own")
@@ -200,10 +197,3 @@ class Client:
         # The lock may have been held by a thread that the child does not have.
         self._turn = threading.Lock()
         self._connection.close()
-
-
-def check_timeout(timeout_s: float) -> float:
-    """Return the timeout; ValueError unless it is above zero and at most `TIMEOUT_S_MAX`."""
-    if not 0 < timeout_s <= TIMEOUT_S_MAX:
-        raise ValueError(f"timeout_s is {timeout_s}; it must be above 0 and at most {TIMEOUT_S_MAX} seconds")
-    return timeout_s

@@ -81,11 +81,17 @@ class Connection:
       is safe. A timeout is not repeated, its time is over; and what fails on a fresh connection has failed.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = os.fspath(path)
+    def __init__(self, path: str | bytes | os.PathLike[str]) -> None:
+        self._path = os.fsdecode(path)
         # A leading NUL means a name outside of the file system; tools such as ss(8) write it so.
-        self._name = self._path.replace("\0", "@", 1)
+        visible = "@" + self._path[1:] if self._path.startswith("\0") else self._path
+        self._name = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in visible)
         length = len(os.fsencode(self._path))
+        if length == 0:
+            raise ValueError("the path of the socket is empty; give the path on which the server listens")
+        if "\0" in self._path and not self._path.startswith("\0"):
+            # The kernel would read the path up to there, and connect to another socket.
+            raise ValueError(f"{self._name} has a NUL byte, which no path can have: leave it out")
         if length > _PATH_BYTES_MAX:
             raise ValueError(
                 f"{self._name} has {length} bytes; a socket's path has at most {_PATH_BYTES_MAX}: use a shorter one"
@@ -107,6 +113,12 @@ class Connection:
             self._socket.close()
             self._socket = None
 
+    def _discard(self, connection: socket.socket) -> None:
+        # A request that its event loop left behind may end when the next connection has been made.
+        connection.close()
+        if self._socket is connection:
+            self._socket = None
+
     def request(self, dance: Dance[T]) -> Waiting[T]:
         """Carry out one dance; ServerGone, Refused or ProtocolError when it fails."""
         if self._socket is not None and self._at_rest:
@@ -122,7 +134,7 @@ class Connection:
         self.close()
         fresh = self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         with ExitStack() as unwinding:
-            unwinding.callback(self.close)
+            unwinding.callback(self._discard, fresh)
             while not self._is_connected(fresh):
                 if not (yield Wait.BACKLOG):
                     raise TimedOut(
@@ -146,7 +158,7 @@ class Connection:
     def _converse(self, connection: socket.socket, dialogue: Dialogue[T]) -> Waiting[T]:
         self._at_rest = False
         with ExitStack() as unwinding:
-            unwinding.callback(self.close)
+            unwinding.callback(self._discard, connection)
             try:
                 result, intact = yield from self._play(connection, dialogue)
             except Refused:

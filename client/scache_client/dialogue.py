@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias, TypeVar
 
+from scache_client import quantities
 from scache_client.attributes import Decoder, encode, shown
 from scache_client.errors import ProtocolError, Refused
 from scache_client.found import Found, FoundDest
@@ -121,6 +122,11 @@ def greet() -> Dialogue[None]:
         raise ProtocolError(
             f"the greeting is {_shown_list(attributes)}: this is not a connection cache; give another path"
         )
+
+
+def check_save(label: bytes, properties: bytes, ttl_s: int) -> None:
+    """Raise the TypeError or ValueError that a save with these values would raise."""
+    _encode_request(SAVE_ENDP, _ttl(ttl_s), label, properties)
 
 
 def save_endp(endpoint: bytes, properties: bytes, ttl_s: int, fd: int) -> Dance[None]:
@@ -235,9 +241,7 @@ def _encode_request(request_name: bytes, *values: bytes) -> bytes:
 
 
 def _ttl(ttl_s: int) -> bytes:
-    if isinstance(ttl_s, bool) or not isinstance(ttl_s, int):
-        raise TypeError(f"ttl_s is {ttl_s!r}; it must be a whole number of seconds: round it")
-    if not 1 <= ttl_s <= TTL_S_MAX:
+    if not 1 <= quantities.whole("ttl_s", ttl_s) <= TTL_S_MAX:
         raise ValueError(f"ttl_s is {ttl_s}; it must be from 1 to {TTL_S_MAX} seconds")
     return b"%d" % ttl_s
 

@@ -11,9 +11,10 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from scache_client.client import Client
+from scache_client.dialogue import check_save
 from scache_client.errors import CacheError
 from scache_client.found import Found
-from scache_client.leased import Bounds, Leased
+from scache_client.leased import Bounds, Leased, closing
 
 
 def is_quiet(connection: socket.socket) -> bool:
@@ -61,8 +62,10 @@ def lease(
     it was opened; how often and when is noted in front of its properties, for the next lease to read.
 
     When the cache fails, it is left alone for the client's `pause_s`: leases open connections and close them again.
-    What the caller gets wrong is raised: TypeError from a `connect` that returns a TLS connection, ValueError for a NUL
-    in a label.
+    What the caller gets wrong is raised before the work begins: TypeError from a `connect` that returns a TLS
+    connection or no socket, ValueError for a NUL in a label, and so on. What the block sets is checked when it ends.
+
+    A process that is forked inside of the block closes its copy there: the connection is its parent's to park.
 
     >>> from scache_client.testing import FakeCache
     >>> mine, far = socket.socketpair()
@@ -76,11 +79,12 @@ def lease(
     False
     True
     """
+    check_save(endpoint, properties, ttl_s)
     bounds = Bounds(reuses_max, age_s_max, client.clock)
     leased = _take_up(client, partial(client.find_endp, endpoint), bounds, usable)
     if leased is None:
         leased = bounds.opened(connect(), properties)
-    with leased.connection:
+    with closing(leased):
         yield leased
         _park(client, endpoint, leased, bounds, ttl_s)
 
@@ -113,6 +117,7 @@ def lease_dest(
     False
     True
     """
+    check_save(destination, properties, ttl_s)
     bounds = Bounds(reuses_max, age_s_max, client.clock)
     endpoint = b""
 
@@ -127,7 +132,8 @@ def lease_dest(
     if leased is None:
         endpoint, connection = connect()
         leased = bounds.opened(connection, properties)
-    with leased.connection:
+    with closing(leased):
+        check_save(endpoint, properties, ttl_s)  # the endpoint is what connect returned
         yield leased
         if _park(client, endpoint, leased, bounds, ttl_s):
             _try_to(

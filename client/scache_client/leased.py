@@ -5,12 +5,15 @@ nothing else. A lease with a limit writes it, and every lease keeps it that find
 history is taken for a new one. Finding, parking and waiting are in `lease` and `aio_lease`.
 """
 
+import os
 import re
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Final
 
+from scache_client import quantities
 from scache_client.found import Found
 from scache_client.parkable import descriptor_of
 
@@ -44,6 +47,15 @@ class Leased:
     """None where no lease with a limit has had the connection."""
 
 
+@contextmanager
+def closing(leased: Leased) -> Iterator[None]:
+    """Close the connection at the end, also one that the user of the lease has put in its place."""
+    try:
+        yield
+    finally:
+        leased.connection.close()
+
+
 @dataclass(frozen=True, slots=True)
 class History:
     """What is known of a connection's life."""
@@ -67,18 +79,24 @@ class Bounds:
 
     clock: Callable[[], float]
 
+    process: int = field(default_factory=os.getpid)
+    """The process that leases. A child of it has a copy of the connection, which is not the child's to park."""
+
     def __post_init__(self) -> None:
         for name, value in (("reuses_max", self.reuses_max), ("age_s_max", self.age_s_max)):
-            if value is not None and value < 1:
+            if value is not None and quantities.whole(name, value) < 1:
                 raise ValueError(f"{name} is {value}; it must be at least 1, or None for no limit")
 
     def opened(self, connection: socket.socket, properties: bytes) -> Leased:
-        """Return a lease of a new connection; TypeError, with the connection closed, for one that cannot be parked."""
+        """Return a lease of a new connection; TypeError, with a socket closed, for one that cannot be parked."""
         try:
             descriptor_of(connection)
         except TypeError:
-            connection.close()
+            if isinstance(connection, socket.socket):
+                connection.close()
             raise
+        if not isinstance(connection, socket.socket):
+            raise TypeError(f"connect returned {connection!r}; it must return a socket")
         return Leased(connection, properties, reused=False, history=self._begun(reuses=0))
 
     def taken_up(self, found: Found) -> Leased | None:
@@ -98,9 +116,15 @@ class Bounds:
         return leased
 
     def properties_to_park(self, leased: Leased) -> bytes | None:
-        """Return what to park a connection with; None for one that its user has closed, or that is at a limit."""
+        """Return what to park a connection with.
+
+        None for one that its user has closed, that is at a limit, or that belongs to the parent of this process.
+        TypeError for properties that are not bytes.
+        """
         history = leased.history
-        if leased.connection.fileno() < 0 or self._is_beyond(history, reuses_more=1):
+        if not isinstance(leased.properties, bytes):
+            raise TypeError(f"leased.properties is {leased.properties!r}; properties are bytes: encode it first")
+        if leased.connection.fileno() < 0 or self._is_beyond(history, reuses_more=1) or os.getpid() != self.process:
             return None
         if history is None:
             return leased.properties

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from scache_client import quantities
 from scache_client.errors import CacheError, Refused, RequestTooLong
 
 PAUSE_S: Final = 30.0
@@ -35,7 +36,7 @@ class Pause:
     """
 
     def __init__(self, pause_s: float = PAUSE_S, *, clock: Callable[[], float] = boot_time_s) -> None:
-        self.pause_s = pause_s
+        self.pause_s = quantities.pause(pause_s)
         self._clock = clock
         self._until_s = -math.inf
         self._reported = False

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Final, Self, TypeVar, assert_never
 
 from scache_client.aio import AsyncClient
-from scache_client.client import TIMEOUT_S, Client
+from scache_client.client import Client
 from scache_client.connection import Connection, Waiting
 from scache_client.dialogue import (
     Arrival,
@@ -26,6 +26,7 @@ from scache_client.dialogue import (
     greet,
 )
 from scache_client.pause import PAUSE_S, Pause
+from scache_client.quantities import TIMEOUT_S
 from scache_spec import effects, events
 from scache_spec.server import Outcome
 from scache_spec.vocabulary import DESCRIPTOR_BYTE, NS_PER_S, ClientId, Handle, Limits
@@ -91,7 +92,7 @@ class FakeCache:
         return client
 
     def advance(self, seconds: float) -> None:
-        """Let time pass: what expires is closed.
+        """Let time pass: what expires is closed. ValueError for a number of seconds below zero.
 
         >>> with FakeCache() as cache, cache.client() as client:
         ...     client.save_dest(b"mail", b"", b"smtp", 10)
@@ -99,6 +100,8 @@ class FakeCache:
         ...     print(cache.bindings)
         []
         """
+        if seconds < 0:
+            raise ValueError(f"seconds is {seconds}; time does not go back")
         with self._turn:
             self._clock_ns += round(seconds * NS_PER_S)
             self._apply(events.on_tick(self._server, self._clock_ns))

@@ -16,7 +16,7 @@ import pytest
 from tests.support.client import PATIENCE_S
 from tests.support.processes import module, running
 
-from scache_client import AsyncClient, Client, lease_async
+from scache_client import AsyncClient, Client, lease_async, lease_dest_async
 
 T = TypeVar("T")
 
@@ -73,7 +73,7 @@ async def find_dest(client: AsyncClient, mine: socket.socket) -> None:
     found = await client.find_dest(b"d")
     assert found is not None
     with found:
-        assert found.destination_properties == b"binding"
+        assert found.destination_properties == b"parked"
 
 
 async def save_dest(client: AsyncClient, mine: socket.socket) -> None:
@@ -107,6 +107,28 @@ async def lease_parked(client: AsyncClient, mine: socket.socket) -> None:
         await asyncio.sleep(0)
 
 
+async def lease_dest_anew(client: AsyncClient, mine: socket.socket) -> None:
+    async def connect() -> tuple[bytes, socket.socket]:
+        await asyncio.sleep(0)
+        return b"e", mine
+
+    with mine:
+        async with lease_dest_async(client, b"unbound", connect=connect, ttl_s=100) as leased:
+            assert not leased.reused
+            await asyncio.sleep(0)
+
+
+async def lease_dest_parked(client: AsyncClient, mine: socket.socket) -> None:
+    mine.close()
+
+    async def connect() -> tuple[bytes, socket.socket]:
+        raise AssertionError("there is one to be taken up")
+
+    async with lease_dest_async(client, b"d", connect=connect, ttl_s=100) as leased:
+        assert leased.properties == b"before"
+        await asyncio.sleep(0)
+
+
 async def wait_for_the_turn(client: AsyncClient, mine: socket.socket) -> None:
     mine.close()
     other = asyncio.ensure_future(client.find_endp(b"nothing"))
@@ -117,7 +139,9 @@ async def wait_for_the_turn(client: AsyncClient, mine: socket.socket) -> None:
         await asyncio.wait([other])
 
 
-REQUESTS = [save, find, find_dest, save_dest, lease_anew, lease_parked, wait_for_the_turn]
+REQUESTS = [
+    save, find, find_dest, save_dest, lease_anew, lease_parked, lease_dest_anew, lease_dest_parked, wait_for_the_turn
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["connecting", "connected"])
@@ -139,7 +163,7 @@ def cancelled(
     mine, far = socket.socketpair()
     with far_of_parked, mine, far, Client(path, timeout_s=PATIENCE_S) as witness:
         witness.save_endp(b"parked", b"before", 100, parked)
-        witness.save_dest(b"d", b"binding", b"parked", 100)
+        witness.save_dest(b"d", b"parked", b"parked", 100)  # as a lease binds it
 
         async def run() -> bool:
             async with AsyncClient(path, timeout_s=PATIENCE_S) as client:

@@ -462,3 +462,10 @@ def test_quiet_is_open_and_silent() -> None:
         far.close()
         assert not is_quiet(mine)
     assert not is_quiet(mine), "a closed one is of no use"
+
+
+def test_clock_of_the_fake_cache_does_not_go_back() -> None:
+    with FakeCache() as cache:
+        cache.advance(0)
+        with pytest.raises(ValueError, match="seconds is -1; time does not go back"):
+            cache.advance(-1)

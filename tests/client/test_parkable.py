@@ -69,7 +69,7 @@ def test_number_that_is_no_descriptor_is_an_os_error(park: Park) -> None:
 
 @pytest.mark.parametrize("ttl_s", [1.5, 5.0, True, "5", None])
 def test_ttl_that_is_no_whole_number_is_a_type_error(park: Park, pair: Pair, ttl_s: object) -> None:
-    with pytest.raises(TypeError, match="whole number of seconds: round it"):
+    with pytest.raises(TypeError, match="it must be a whole number: round it"):
         park(pair.mine, ttl_s)
     assert pair.mine.fileno() >= 0
 

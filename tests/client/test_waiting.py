@@ -250,6 +250,48 @@ def test_turn_of_a_task_that_does_not_come_is_a_timeout(peer: Scripted) -> None:
     asyncio.run(ask())
 
 
+async def find_twice(client: AsyncClient) -> None:
+    assert not any(await asyncio.gather(client.find_endp(b"e"), client.find_endp(b"e")))
+
+
+def test_next_loop_may_use_the_client_when_a_loop_has_ended(peer: Scripted) -> None:
+    """Two tasks each: a lock that is awaited belongs to its loop."""
+    peer.serve([say(GREETING), *[hear, say(MISSED)] * 4])
+    client = AsyncClient(peer.path)
+    for _ in range(2):
+        asyncio.run(find_twice(client))
+    asyncio.run(client.close())
+
+
+def test_loop_that_was_closed_in_the_middle_of_a_request_spoils_no_other(peer: Scripted) -> None:
+    """The request that was left behind ends during the next one, and closes nothing but its own connection."""
+    peer.serve([say(GREETING), hear, stall], [say(GREETING), *[hear, say(MISSED)] * 2])
+    client = AsyncClient(peer.path, timeout_s=PATIENCE_S)
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(client.find_endp(b"e"))
+    loop.run_until_complete(asyncio.to_thread(peer.stalled.wait))
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+    asyncio.run(find_twice(client))
+    left_behind = task.get_coro()
+    assert left_behind is not None
+    left_behind.close()
+    assert client._connection.fileno() >= 0
+    asyncio.run(client.close())
+
+
+def test_loop_beside_a_running_one_is_a_runtime_error(peer: Scripted) -> None:
+    peer.serve([say(GREETING), hear, say(MISSED)])
+
+    async def ask() -> None:
+        async with AsyncClient(peer.path) as client:
+            assert await client.find_endp(b"e") is None
+            with pytest.raises(RuntimeError, match="make a client for each loop"):
+                await asyncio.to_thread(lambda: asyncio.run(client.find_endp(b"e")))
+
+    asyncio.run(ask())
+
+
 CANCELLED: dict[str, list[Action]] = {
     "before the greeting": [stall],
     "before the go-ahead": [say(GREETING), hear, stall],
