@@ -51,9 +51,10 @@ def main() -> int:
 
 
 def panels() -> list[str]:
-    """Return the expressions of the dashboard."""
+    """Return the expressions of the dashboard, for every server instead of one that is chosen."""
     dashboard = json.loads(DASHBOARD.read_text(encoding="utf-8"))
-    return [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    expressions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    return [each.replace('instance="$instance"', 'instance!=""') for each in expressions]
 
 
 def alerts() -> list[str]:

@@ -364,7 +364,7 @@ def test_template_units_are_verified_and_two_instances_share_nothing(tmp_path: P
     verified = analyze("verify", *(tmp_path / name for name in instances))
     assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")
     named = [line for line in settings if re.search(r"/run/|\.(toml|socket|service)\b", line)]
-    assert len(named) == 11
+    assert len(named) == 12
     assert [line for line in named if "%i" not in line] == []
 
 

@@ -159,12 +159,15 @@ with socket.create_server(("127.0.0.1", 0)) as listener:
 with Client({SOCKET!r}) as cache:
     cache.save_endp(b"closed", b"", ttl_s={TTL_S}, connection=near)
 near.close()
-subprocess.run(sys.argv[1:], check=True)
-assert far.recv(1) == b""
+subprocess.run(sys.argv[2:], check=True)
+received = b""
+while part := far.recv(100):
+    received += part
+assert received == sys.argv[1].encode(), received
 with Client({SOCKET!r}) as cache:
     assert cache.find_endp(b"closed") is None
 """
-"""A command that closes what is parked, for its peer too."""
+"""A command that closes what is parked, for its peer too, which receives this before."""
 
 CONNECT: Final = f"""
 import socket
@@ -207,7 +210,7 @@ def main(folder: Path) -> None:
     run("systemctl", "reload", "scached.service")
     step("a client parked and took a connection; the engine is compiled; the operator got in")
 
-    SETTINGS.write_text(SETTINGS.read_text().replace('"30s"', f'"{TTL_S}s"'))
+    SETTINGS.write_text(SETTINGS.read_text().replace('"30s"', f'"{TTL_S}s"') + r"farewell = ['closed=QUIT\r\n']")
     run("systemctl", "reload", "scached.service")
     STANDS_STILL.parent.mkdir(parents=True)
     STANDS_STILL.write_text(f"[Service]\nExecStartPre=/usr/bin/test -e {MAY_START}\n")
@@ -216,9 +219,9 @@ def main(folder: Path) -> None:
     STANDS_STILL.unlink()
     run("systemctl", "daemon-reload")
     step(f"{PARKED} parked, one twice, survived a restart and a failed start; one peer hung up meanwhile; {figures}")
-    run("/usr/bin/python3", "-I", "-c", IS_CLOSED, "systemctl", "stop", "scached.service")
-    run("/usr/bin/python3", "-I", "-c", IS_CLOSED, "systemctl", "kill", "--signal=KILL", "scached.service")
-    step("what was parked is closed by a stop and by a kill")
+    run("/usr/bin/python3", "-I", "-c", IS_CLOSED, "QUIT\r\n", "systemctl", "stop", "scached.service")
+    run("/usr/bin/python3", "-I", "-c", IS_CLOSED, "", "systemctl", "kill", "--signal=KILL", "scached.service")
+    step("what was parked is closed by a stop, with its farewell, and by a kill")
 
     for _ in range(RESTARTS):
         run("systemctl", "restart", "scached.service")
