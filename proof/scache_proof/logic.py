@@ -12,6 +12,9 @@ from typing import Any, Protocol
 
 import z3
 
+# z3's own handler of SIGINT would end a check without an answer, and Python would not know of the interrupt.
+z3.set_param("ctrl_c", False)
+
 Term = Any
 """A z3 term or a Python value: z3 has no types for mypy, and the same operators mean the same on both."""
 

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from tests.attack.attacks import ATTACKS, LASTS_S
 from tests.support.client import Client
+from tests.support.commands import status_of
 from tests.support.messages import find_endp
 from tests.support.processes import COMMAND, environment
 
@@ -140,4 +141,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of(main))

@@ -23,6 +23,7 @@ from typing import Final
 
 from tests.attack.__main__ import Wait, longest_wait
 from tests.support.client import Client
+from tests.support.commands import status_of
 from tests.support.messages import DONE, save_dest
 from tests.support.processes import environment, module, running
 
@@ -106,4 +107,4 @@ def fill(path: Path, names: Sequence[str], sessions: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of(main))

@@ -25,6 +25,7 @@ from tests.citations.mutations import mutations
 from tests.citations.survivors import SURVIVORS
 from tests.citations.trial import MARK
 from tests.support.checkout import ROOT, files
+from tests.support.commands import status_of
 
 from scache_spec.places import Place, citations
 
@@ -185,4 +186,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of(main))

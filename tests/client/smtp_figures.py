@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tests.postfix.private_postfix import PrivatePostfix
 from tests.support.checkout import ROOT
+from tests.support.commands import status_of
 from tests.support.needs import is_met
 from tests.support.processes import await_listener, environment, running
 
@@ -58,4 +59,4 @@ def aiosmtpd() -> Iterator[tuple[str, int]]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(status_of(main))

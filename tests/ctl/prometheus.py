@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.support.checkout import ROOT
+from tests.support.commands import status_of
 from tests.support.processes import TRY_AGAIN_MS, await_listener, ended, environment, module, running
 
 from scache_client import Client
@@ -133,4 +134,4 @@ def _values(process: subprocess.Popen[bytes], address: tuple[str, int], expressi
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of(main))

@@ -21,6 +21,7 @@ from urllib.parse import quote, urldefrag, urljoin
 from playwright.sync_api import ConsoleMessage, Page, sync_playwright
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from tests.docs import terminals
+from tests.support.commands import status_of
 
 from scache_spec.dances import EXAMPLES
 
@@ -202,4 +203,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of(main))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.support.checkout import ROOT
+from tests.support.commands import status_of
 
 FOLDER: Final = ROOT / ".cache/fuzz"
 WIRE: Final = ROOT / "fast/scache_fast/engine/_wire.c"
@@ -84,4 +85,4 @@ def run(program: Path, corpus: Path, runs: int) -> tuple[int, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of(main))

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from tests.memory.filling import MARGIN, fill, scaled
+from tests.support.commands import status_of
 
 from scache_fast.settings.sizing import MEGABYTE
 
@@ -37,4 +38,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of(main))

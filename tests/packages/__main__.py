@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.packages.contents import NAME, PROJECT, in_archive, manual_pages, of_compiled_wheel, of_sdist, of_wheel
 from tests.support.checkout import ROOT
+from tests.support.commands import status_of
 from tests.support.processes import running
 
 PARK_AND_TAKE = """
@@ -88,4 +89,4 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of(main))

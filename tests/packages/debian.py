@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.support.checkout import ROOT
+from tests.support.commands import status_of
 
 BASE: Final = ROOT / ".cache/debian"
 SUITE: Final = "bookworm"
@@ -99,4 +100,4 @@ def boot(folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of(main))

@@ -18,6 +18,7 @@ from typing import Final
 
 from tests.postfix.launcher import scached
 from tests.support.client import Client
+from tests.support.commands import status_of
 from tests.support.messages import DONE, DUMMY, FAILED, GREETING, MISSED, find_endp, found, save_endp
 from tests.support.needs import libfaketime
 from tests.support.processes import ended
@@ -268,4 +269,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(status_of(main))

@@ -15,6 +15,7 @@ from typing import Final
 
 from tests.postfix.private_postfix import PrivatePostfix, service_command
 from tests.support.client import PATIENCE_S
+from tests.support.commands import status_of
 from tests.support.processes import process_status
 
 RECORDING: Final = Path(__file__).parents[1] / "data/master-child.json"
@@ -118,4 +119,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(status_of(main))

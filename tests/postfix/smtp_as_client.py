@@ -20,6 +20,7 @@ from typing import Final, TypeVar
 
 from tests.postfix.private_postfix import PrivatePostfix
 from tests.postfix.smtp_stage import PATIENCE_S, Mail, Parked, smtp_processes
+from tests.support.commands import status_of
 from tests.support.processes import ended
 
 from scache_conformance.clients.cases import CASES, ClientCase
@@ -435,4 +436,4 @@ def main(path: Path, glob: str = "*") -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:])
+    sys.exit(status_of(lambda: main(Path(sys.argv[1]), *sys.argv[2:])))

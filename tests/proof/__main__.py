@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from tests.proof.wrong_rules import try_rules
 
+from scache_proof.__main__ import end_when_interrupted
 from scache_proof.control import by_invariant
 from scache_proof.report import Figures, run
 from scache_spec.assurance import PROVED
@@ -13,6 +14,7 @@ from scache_spec.assurance import PROVED
 
 def main() -> None:
     """Print the report and the wrong rules; exit 1 if something is broken or escapes without a reason."""
+    end_when_interrupted()
     began, figures = time.perf_counter(), Figures()
     for line in run(figures):
         print(line, flush=True)

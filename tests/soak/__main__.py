@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from tests.soak.soak import GrownError, soak
+from tests.support.commands import status_of
 from tests.support.processes import running
 
 
@@ -32,4 +33,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of(main))

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.support.client import PATIENCE_S, Client
+from tests.support.commands import status_of
 from tests.support.descriptors import is_hung_up
 from tests.support.messages import DONE, DUMMY, MISSED, find_endp, found
 from tests.support.processes import Running, environment, running
@@ -300,4 +301,4 @@ def main() -> int:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    sys.exit(main())
+    sys.exit(status_of(main))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.checkout import ROOT
+from tests.support.processes import run
 
 FAKE_VENV = """
 import os, sys
@@ -167,3 +168,27 @@ def test_makefile_knows_when_there_is_no_python() -> None:
     assert ended.returncode == 2
     first, _make_says = ended.stderr.splitlines()
     assert first.startswith("scached needs Python 3.11 or later, and 'nosuch' is none: install it")
+
+
+def test_command_of_the_makefile_that_is_interrupted_ends_in_one_line() -> None:
+    """The next test shows what the two functions do."""
+    names = set(re.findall(r"python -m (tests[.\w]+)", (ROOT / "Makefile").read_text(encoding="utf-8")))
+    assert len(names) > 10
+    for name in names:
+        path = ROOT / name.replace(".", "/")
+        source = (path / "__main__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
+        assert re.search(r"status_of\((main|lambda: main\(.*)\)|    end_when_interrupted\(\)\n", source), name
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from tests.support.commands import status_of; sys.exit(status_of(lambda: os.kill(os.getpid(), 2)))",
+        "from scache_proof.__main__ import end_when_interrupted; end_when_interrupted(); os.kill(os.getpid(), 2)",
+    ],
+    ids=["status_of", "end_when_interrupted"],
+)
+def test_interrupted_command_prints_one_line_and_ends_with_130(source: str) -> None:
+    ended = run("-c", f"import os, sys; {source}", command=[sys.executable])
+    assert (ended.returncode, ended.stderr.count("\n"), ended.stdout) == (130, 2, "")
+    assert re.search(r"interrupted(: nothing is proved)?\n$", ended.stderr)

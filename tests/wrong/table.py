@@ -16,10 +16,12 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.checkout import ROOT
+from tests.support.commands import status_of
 from tests.wrong.registry import Layer, Rule, caught_by
 
 from scache_conformance.suite.registry import all_cases
@@ -164,7 +166,8 @@ def main() -> int:
     names = [name for name in options.names or MUTANTS if shutil.which("go") or not name.startswith("go-")]
     if len(names) < len(options.names or MUTANTS):
         print("left out: the wrong servers in Go, as there is no Go toolchain (Debian: golang-go)")
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool, ExitStack() as unwinding:
+        unwinding.callback(pool.shutdown, cancel_futures=True)  # when interrupted, begin no other
         for outcome in pool.map(hold, [MUTANTS[name] for name in names]):
             name, found = outcome.rule.slug, complaints(outcome)
             changed = caught_in(rows.get(name, "")) != caught_in(outcome.row)
@@ -179,4 +182,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(status_of(main))

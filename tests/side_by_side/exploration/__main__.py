@@ -15,6 +15,7 @@ from tests.side_by_side.exploration.fast_table import FastTable
 from tests.side_by_side.exploration.late_table import LateTable
 from tests.side_by_side.exploration.scopes import COMMITTED
 from tests.side_by_side.exploration.spec_table import SpecTable
+from tests.support.commands import status_of
 from tests.wrong.registry import Layer, caught_by
 
 
@@ -57,4 +58,4 @@ def list_wrong_rules() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(status_of(lambda: main(sys.argv[1:])))
