@@ -9,7 +9,7 @@ SOCKET ?= .run/scached.sock
 .DEFAULT_GOAL := help
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 NO_PYTHON = scached needs Python 3.11 or later, and '$(PYTHON)' is none: install it (Debian, Ubuntu: apt-get install \
 	python3), or name another one like this: make run PYTHON=python3.12
@@ -184,11 +184,7 @@ format: setup ## rewrite the sources in house format
 	$(BIN)/ruff format .
 
 spec: setup ## render spec/SPEC.md, manual pages and pages of reference from the code
-	$(BIN)/python -m scache_spec.render spec/SPEC.md
-	$(BIN)/python -m scache_fast.settings.manual deploy/man/scached.8
-	$(BIN)/python -m scache_ctl.manual deploy
-	PYTHONPATH=docs $(BIN)/python -m scache_docs.reference
-	PYTHONPATH=docs $(BIN)/python -m scache_docs.manual deploy/man
+	PYTHONPATH=docs $(BIN)/python -m scache_docs.made
 
 clean: ## remove what make and the tools made
 	rm -rf .venv .venv-* .run .cache .hypothesis .mypy_cache .ruff_cache .pytest_cache dist build

@@ -79,6 +79,8 @@ def _run(folder: Path, command: list[str]) -> None:
     folder.mkdir(exist_ok=True)
     log = folder / "set-up.log"
     log.write_text(ended.stdout)
+    if "CERTIFICATE_VERIFY_FAILED" in ended.stdout:
+        _fail(f"pip does not trust the package index: name its authority's certificate in PIP_CERT; details in {log}")
     if NO_INDEX.search(ended.stdout):
         _fail(f"pip reaches no package index: mend the network, or name an index in PIP_INDEX_URL; details in {log}")
     said = [line for line in ended.stdout.splitlines() if line.strip()] or [f"status {ended.returncode}"]

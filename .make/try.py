@@ -6,6 +6,7 @@ Nothing is installed and nothing is fetched. What to type in another terminal is
 zsh and fish take alike, also when all of them are pasted at once.
 """
 
+import os
 import shlex
 import socket
 import sys
@@ -17,6 +18,9 @@ sys.path[:0] = [str(ROOT / folder) for folder in ("spec", "fast", "client", "ctl
 
 from scache_ctl.echo import Echo  # noqa: E402 - the folders come first
 from scache_fast import __main__ as scached  # noqa: E402
+
+PATH_BYTES_MAX = 107
+"""The longest path of a UNIX socket: sun_path has 108 bytes, and a NUL ends it."""
 
 TEXT = """\
 Starting scached on {path}
@@ -44,27 +48,36 @@ SCACHE_SOCKET={socket} SCACHED_ADMIN={admin} PYTHONPATH={path} exec {python} -m 
 
 def main(path: Path) -> int:
     """Run the server until it is told to end; return its exit status."""
-    if _is_served(path):
-        print(
-            f"Another server listens on {path}: end it, or choose another path: make run SOCKET=PATH",
-            file=sys.stderr,
-        )
-        return 1
     client, admin = Path(".run/scachectl"), path.with_name(f"{path.name}.admin")
-    for each in (client, path):
-        each.parent.mkdir(parents=True, exist_ok=True)
+    if _is_served(path):
+        return _fail(f"another server listens on {path}: end it, or choose another path: make run SOCKET=PATH")
+    if len(os.fsencode(admin.absolute())) > PATH_BYTES_MAX:
+        return _fail(f"{admin.absolute()} is too long for a socket: make run SOCKET=/tmp/scached.sock")
     values = {
         "socket": path.absolute(),
         "admin": admin.absolute(),
         "path": ":".join(f"{ROOT}/{folder}" for folder in ("ctl", "client", "fast", "spec")),
         "python": sys.executable,
     }
-    client.write_text(CLIENT.format_map({name: shlex.quote(str(value)) for name, value in values.items()}))
-    client.chmod(0o755)
+    try:
+        for each in (client, path):
+            each.parent.mkdir(parents=True, exist_ok=True)
+        client.write_text(CLIENT.format_map({name: shlex.quote(str(value)) for name, value in values.items()}))
+        client.chmod(0o755)
+    except OSError as error:
+        return _fail(
+            f"cannot write {error.filename}: {error.strerror}; copy this folder to where you may write, "
+            "or name another path: make run SOCKET=PATH"
+        )
     peer = Echo(("127.0.0.1", 0))
     threading.Thread(target=peer.serve_forever, daemon=True).start()
     print(TEXT.format(path=path, client=client, port=peer.server_address[1]), flush=True)
     return scached.main(["--listen", str(path), "--admin", str(admin), "--ttl-limit", "10m", "-v"])
+
+
+def _fail(what: str) -> int:
+    print(f"make run: {what}", file=sys.stderr)
+    return 1
 
 
 def _is_served(path: Path) -> bool:

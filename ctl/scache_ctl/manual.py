@@ -1,11 +1,10 @@
-"""The manual page and the shell completions, written from the parser: `python -m scache_ctl.manual FOLDER`.
+"""The manual page and the shell completions, written from the parser.
 
 Commands, options and help are those of __main__.py, so that page, completion, `--help` and program cannot differ.
 """
 
 import argparse
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 from scache_ctl.__main__ import parser_of_all
@@ -130,17 +129,3 @@ def _entry(action: argparse.Action) -> list[str]:
 
 def _plain(text: str) -> str:
     return text.replace("\\", r"\e").replace("-", r"\-").replace("\n", " ").replace("…", "...")
-
-
-def main(folder: Path) -> None:
-    """Write every document."""
-    for name, text in documents().items():
-        (folder / name).write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    arguments = argparse.ArgumentParser(
-        prog="python -m scache_ctl.manual", description="Write the manual page scachectl(1) and the shell completions."
-    )
-    arguments.add_argument("folder", type=Path, metavar="FOLDER", help="folder with the folders man and completion")
-    main(arguments.parse_args().folder)

@@ -1,7 +1,5 @@
 """Manual pages that are made from several parts: two commands' help, the file of settings, the protocol, the messages.
 
-    python -m scache_docs.manual FOLDER
-
 Texts are those of the parsers, the table of settings, the specification and messages.toml, so that they cannot differ
 from them. scached(8) and scachectl(1) are made beside the programs.
 """
@@ -9,7 +7,6 @@ from them. scached(8) and scachectl(1) are made beside the programs.
 import argparse
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from textwrap import dedent
 from typing import Final
 
@@ -296,17 +293,3 @@ _ESCAPES: Final = {
 
 def _escaped(text: str) -> str:
     return "".join(_ESCAPES.get(each, each) for each in text)
-
-
-def main(folder: Path) -> None:
-    """Write every page."""
-    for name, text in pages().items():
-        (folder / name).write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    arguments = argparse.ArgumentParser(
-        prog="python -m scache_docs.manual", description="Write the manual pages that are made from several parts."
-    )
-    arguments.add_argument("folder", type=Path, metavar="FOLDER", help="folder of the pages")
-    main(arguments.parse_args().folder)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from scache_docs.log_calls import VALUE, Call, collect
+from scache_docs.published import ROOT
 
-ROOT: Final = Path(__file__).parents[2]
 CODE: Final = ROOT / "fast/scache_fast"
 TABLE: Final = Path(__file__).with_name("messages.toml")
 

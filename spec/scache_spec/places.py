@@ -5,6 +5,7 @@ beside this package; nothing of the other parts is imported. Every place is a li
 """
 
 import argparse
+import ast
 import re
 import textwrap
 import tokenize
@@ -64,6 +65,11 @@ def _lines(path: Path) -> tuple[str, ...]:
     return tuple(path.read_text(encoding="utf-8").splitlines())
 
 
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse("\n".join(_lines(path)))
+
+
 def _cited(path: Path, clause_id: str) -> Iterator[Place]:
     return (place for place, cited in _citations(path) if clause_id in cited)
 
@@ -77,7 +83,12 @@ def _named(path: Path, clause_id: str) -> Iterator[Place]:
 
 
 def _carried_out(path: Path, clause_id: str) -> Iterator[Place]:
-    yield from _named(path, clause_id)
+    """Yield rows of the table, functions and classes whose docstring states the clause, and lines that cite it."""
+    yield from _matching(path, rf'Transition\(.*"{clause_id}"')
+    stated = re.compile(rf"^{clause_id}\s\s", re.MULTILINE)
+    for node in ast.walk(_tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and stated.search(ast.get_docstring(node) or ""):
+            yield Place(path, node.lineno, _lines(path)[node.lineno - 1].strip())
     yield from _cited(path, clause_id)
 
 

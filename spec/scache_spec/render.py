@@ -1,15 +1,12 @@
-"""SPEC.md, written from the code: `python -m scache_spec.render [FILE]`.
+"""SPEC.md, written from the code.
 
 The order of the sections, and the text around what the code says. Clauses come from docstrings, the table and its
 diagram from TRANSITIONS, examples from running the specification.
 """
 
-import argparse
 import re
-import sys
 from dataclasses import fields
 from inspect import cleandoc
-from pathlib import Path
 from typing import Final, assert_never
 
 from scache_spec import assurance, changes, dances, events, glossary, statistics, vocabulary
@@ -376,18 +373,3 @@ def bytes_of(said: dances.Said) -> str:
 
 def _shown(data: bytes) -> str:
     return data.decode().translate(SHOWN)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Write SPEC.md to the file named, or to standard output."""
-    parser = argparse.ArgumentParser(prog="python -m scache_spec.render", description="Write SPEC.md from the code.")
-    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="file to write (default: standard output)")
-    path: Path | None = parser.parse_args(arguments).file
-    if path is None:
-        sys.stdout.write(render())
-    else:
-        path.write_text(render(), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -20,13 +20,20 @@ def test_a_clause_is_printed_with_its_places(capsys: pytest.CaptureFixture[str])
     assert "Sources: " in printed
     for title, folder, _ in places.KINDS:
         _, _, found = printed.partition(f"\n{title}:")
-        if title != "carried out in the specification":  # it is no row of the table
-            assert found.startswith(f"\n  {folder}/"), title
+        assert found.startswith(f"\n  {folder}/"), title
 
 
 def test_a_row_of_the_table_is_a_place(capsys: pytest.CaptureFixture[str]) -> None:
     places.main(["FD-8"])
     assert "Transition(State.RECEIVED, Action.LET_GO" in capsys.readouterr().out
+
+
+def test_a_function_that_states_a_clause_is_a_place_and_a_list_that_names_it_is_none() -> None:
+    carried_out = places.places("FD-1")["carried out in the specification"]
+    assert carried_out is not None
+    assert [(place.path.name, place.text.partition("(")[0]) for place in carried_out] == [
+        ("events.py", "def on_unsolicited")
+    ]
 
 
 def test_several_clauses_are_printed_one_after_the_other(capsys: pytest.CaptureFixture[str]) -> None:

@@ -74,7 +74,22 @@ def test_what_make_run_starts_can_be_watched_and_is_not_started_twice(shown: str
     again = [sys.executable, f"{ROOT}/.make/try.py", "s"]
     refused = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr.startswith("Another server listens on s: ")
+    assert refused.stderr.startswith("make run: another server listens on s: ")
+
+
+@pytest.mark.parametrize(
+    ("path", "complaint"),
+    [
+        ("x" * 102, f"{'x' * 102}.admin is too long for a socket: make run SOCKET="),
+        ("f/s", "cannot write f: File exists"),
+    ],
+)
+def test_make_run_says_in_one_line_why_it_cannot(path: str, complaint: str, tmp_path: Path) -> None:
+    (tmp_path / "f").touch()
+    command = [sys.executable, f"{ROOT}/.make/try.py", path]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
+    assert complaint in ended.stderr
 
 
 def set_up(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -126,9 +141,13 @@ def test_environment_is_made_once_and_again_where_it_must(tmp_path: Path) -> Non
     ("variables", "complaint"),
     [
         ({"PIP_SAYS": "connection broken by 'NewConnectionError"}, "pip reaches no package index: mend the network"),
+        (
+            {"PIP_SAYS": "connection broken by 'SSLError([SSL: CERTIFICATE_VERIFY_FAILED] certificate"},
+            "pip does not trust the package index",
+        ),
         ({"PIP_SAYS": "ERROR: No matching distribution found for x"}, "failed: No matching distribution found for x"),
     ],
-    ids=["no index", "no package"],
+    ids=["no index", "no trust", "no package"],
 )
 def test_pip_that_fails_is_one_line_and_the_next_try_begins_anew(
     tmp_path: Path, variables: Mapping[str, str], complaint: str

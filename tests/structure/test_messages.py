@@ -2,10 +2,7 @@
 
 from collections import Counter
 
-import pytest
-from tests.support.checkout import ROOT
-
-from scache_docs import messages, reference
+from scache_docs import messages
 from scache_docs.log_calls import VALUE, collect
 
 PASSED_ON = {
@@ -40,9 +37,3 @@ def test_nothing_is_explained_twice_or_by_halves() -> None:
 def test_texts_are_written_where_they_can_be_collected() -> None:
     found = Counter(call.place.partition(":")[0] for call in collect(messages.CODE) if call.text == VALUE)
     assert found == PASSED_ON, "write the text into the call, so that its message is found"
-
-
-@pytest.mark.parametrize("name", reference.pages())
-def test_page_is_current(name: str) -> None:
-    page = (ROOT / "docs/reference" / name).read_text(encoding="utf-8")
-    assert page == reference.pages()[name], f"docs/reference/{name} is old: run make spec"

@@ -1,11 +1,8 @@
-"""The manual page scached(8), written from the table of settings: `python -m scache_fast.settings.manual [FILE]`.
+"""The manual page scached(8), written from the table of settings.
 
 Names, defaults and help are those of table.py, so that the page, `--help` and the program cannot differ.
 """
 
-import argparse
-import sys
-from pathlib import Path
 from typing import Final
 
 from scache_fast import DATE, __version__
@@ -254,20 +251,3 @@ def _entry(setting: Setting) -> str:
 
 def _escaped(text: str) -> str:
     return text.replace("\\", "\\e").replace("-", "\\-").replace("…", "...")
-
-
-def main() -> None:
-    """Write the page to the file named, or to standard output."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scache_fast.settings.manual", description="Write the manual page scached(8) from the settings."
-    )
-    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="file to write (default: standard output)")
-    path: Path | None = parser.parse_args().file
-    if path is None:
-        sys.stdout.write(render())
-    else:
-        path.write_text(render(), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
