@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     # From the first instant on: what comes before there is a handler must not end the process.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     given = sys.argv[1:] if arguments is None else arguments
     if is_child_of_master(given, os.environ):
         from scache_fast.process import master

@@ -126,9 +126,17 @@ def empty_bindings(path: str) -> None:
 
 def many_fields(path: str) -> None:
     """Lists of as many attributes as there may be, from 64 clients."""
-    with ExitStack() as stack:
-        clients = [stack.enter_context(Client(path)) for _ in range(64)]
-        _flood(clients, (b"request\0find_endp\0label\0zz\0" + b"a\0b\0" * 62 + b"\0") * 20)
+    _flood_from(path, 64, (b"request\0find_endp\0label\0zz\0" + b"a\0b\0" * 62 + b"\0") * 20)
+
+
+def many_pipelines(path: str) -> None:
+    """Pipelines from 900 clients, nine tenths of all that there may be."""
+    _flood_from(path, 900, find_endp(b"zz") * 300)
+
+
+def many_mistakes(path: str) -> None:
+    """Pipelines of wrong requests from 900 clients, each of which is a line for the log."""
+    _flood_from(path, 900, b"request\0save_endp\0\0" * 300)
 
 
 def newcomers(path: str) -> None:
@@ -155,7 +163,7 @@ ATTACKS: Final[dict[str, Callable[[str], None]]] = {
     for each in (
         nothing, odd_family, lingering_unwanted,
         lingering_expired, lingering_handed_over, packet_sockets, packet_sockets_urgent, much_memory, much_that_is_due,
-        empty_bindings, many_fields, newcomers, stuck_files,
+        empty_bindings, many_fields, many_pipelines, many_mistakes, newcomers, stuck_files,
     )
 }  # fmt: skip
 
@@ -176,6 +184,12 @@ def _again() -> Iterator[None]:
     end_s = time.monotonic() + LASTS_S
     while time.monotonic() < end_s:
         yield
+
+
+def _flood_from(path: str, count: int, data: bytes) -> None:
+    """Flood from so many clients."""
+    with ExitStack() as stack:
+        _flood([stack.enter_context(Client(path)) for _ in range(count)], data)
 
 
 def _flood(clients: list[Client], data: bytes) -> None:

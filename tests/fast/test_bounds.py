@@ -26,6 +26,7 @@ from tests.support.servers import Fast
 
 from scache_fast.engine.closing import Job
 from scache_fast.engine.hooks import Hooks
+from scache_fast.engine.server import SHARE
 from scache_spec.vocabulary import Limits
 
 
@@ -303,6 +304,21 @@ def test_dead_sessions_are_passed_over_in_shares() -> None:
 
 
 @pytest.mark.plain
+def test_CONN_3_a_turn_does_a_bounded_share_of_what_many_clients_have_pipelined() -> None:
+    """However many there are: epoll reports 64 of them a turn, and whoever waits for one answer waits some turns."""
+    with Fast(Limits(ttl_limit_s=100, clients_max=200)) as server:
+        clients = [server.peer() for _ in range(150)]
+        for client in clients:
+            client.send(find_endp(b"zz") * 100)
+        turns = served = 0
+        while served < 150 * 100:
+            server.turn()
+            turns, before, served = turns + 1, served, server.server.served
+            assert 0 < served - before <= 2 * 16 * SHARE, "16 shares for those that wrote, and 16 for those with more"
+        assert all(client.read() == MISSED * 100 for client in clients)
+        assert turns < 150 * 100 // 16
+
+
 def test_LIMIT_7_what_came_after_the_poll_is_read_too(server: Fast) -> None:
     client = server.peer()
     assert client.say(find_endp(b"e")[:-1]) == b""

@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support.client import Client
+from tests.support.client import PATIENCE_S, Client
 from tests.support.messages import DONE, MISSED, find_endp
-from tests.support.processes import Running, running
+from tests.support.processes import TRY_AGAIN_MS, Running, ended, running
+
+from scache_fast.process.closing import WORKERS
 
 _F_SETSIG = 10  # <asm-generic/fcntl.h>; the fcntl module does not name it
 
@@ -37,6 +39,25 @@ def test_signals_that_were_blocked_when_it_was_started_are_heard(number: signal.
         server.line("address lookup hits=0 miss=1")
         server.end(number)
     assert list(tmp_path.iterdir()) == []
+
+
+def threads_that_hear(server: Running, number: int) -> int:
+    masks = []
+    for task in Path(f"/proc/{server.pid}/task").iterdir():
+        lines = (task / "status").read_text(encoding="ascii").splitlines()
+        masks += [int(line.split()[1], 16) for line in lines if line.startswith("SigBlk")]
+    return sum(not mask >> (number - 1) & 1 for mask in masks)
+
+
+def test_signal_that_interrupts_a_close_is_heard_by_every_closing_thread(tmp_path: Path) -> None:
+    with running("--listen", tmp_path / "s", command=[sys.executable, "-c", BLOCKING]) as server:
+        for _ in range(PATIENCE_S * 1000 // TRY_AGAIN_MS):
+            if threads_that_hear(server, signal.SIGUSR2) == 1 + WORKERS:
+                break
+            assert not ended(server.pid, TRY_AGAIN_MS), "the server ended"
+        else:
+            raise AssertionError("a closing thread does not hear the signal")
+        server.end()
 
 
 @pytest.mark.parametrize("number", [0, signal.SIGRTMIN, signal.SIGRTMIN + 5, signal.SIGRTMAX])
@@ -71,7 +92,7 @@ sys.exit(__main__.main())
 """Starts the server, and sends a signal before there is any handler."""
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
 def test_signal_that_comes_before_the_server_is_ready_does_not_end_it(number: signal.Signals, tmp_path: Path) -> None:
     command, env = [sys.executable, "-c", EARLY], {"NUMBER": str(int(number))}
     with running("--listen", tmp_path / "s", command=command, env=env) as server:

@@ -103,7 +103,8 @@ class Conversations:
         self._first_reserved = context.hooks.first_reserved
         self._faults = context.faults
         self._closer = context.closer
-        self._share = share
+        self.share = share
+        """How many pieces of work are done for a client at a time."""
         self.served = 0
         """How many lists were taken for requests since the start."""
 
@@ -141,7 +142,7 @@ class Conversations:
             else:
                 client.state = CLOSED  # CONN-11
             return
-        self._turn.work_left = self._share
+        self._turn.work_left = self.share
         if passed:
             self._passed = []
         if state is DESCRIPTOR:
@@ -215,7 +216,7 @@ class Conversations:
     def advance(self, client: Client) -> None:
         """Serve what was read from the client, up to its share of a turn, as far as its state and output let it."""
         client.is_backlogged = True
-        self._turn.work_left = self._share
+        self._turn.work_left = self.share
         while self._turn.work_left > 0:
             if client.state is SENDING or len(client.output) > self._output_bytes_max:
                 self.answer(client)

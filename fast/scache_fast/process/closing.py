@@ -202,6 +202,8 @@ class ClosingThreads:
 
     def work(self, worker: "_Worker") -> None:
         """Carry out jobs until there is one that says to end."""
+        # A thread begins with the signals blocked that were blocked when the process was started.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR2])
         worker.ident = threading.get_ident()
         while (job := self._jobs.get()) is not None:
             if job.user in self.refused_users:

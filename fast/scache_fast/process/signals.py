@@ -16,7 +16,7 @@ from scache_fast.engine.server import Server
 
 _HANDLED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 _USED: Final = (*_HANDLED, signal.SIGUSR2)
-"""USR2 interrupts what hangs in the kernel (stalls.py)."""
+"""USR2 interrupts what hangs in the kernel (stalls.py). The closing threads unblock it for themselves."""
 
 _SENT_BY_FILES: Final = (signal.SIGIO, *range(signal.SIGRTMIN, signal.SIGRTMAX + 1))
 """What the kernel sends when something can be read or written, to whichever process a file names as its owner (F_SETOWN
