@@ -148,6 +148,17 @@ def test_end_of_the_last_listening_socket_ends_the_server(count: int, how: int, 
             server.line("statistics: address lookup hits=0 miss=1")
 
 
+def test_listening_socket_that_another_makes_blocking_holds_up_nobody(tmp_path: Path) -> None:
+    """Whoever shares a listening socket can switch O_NONBLOCK off."""
+    with listeners(tmp_path / "s") as (sock,):
+        command, env, fds = passing(sock)
+        with running(command=command, env=env, pass_fds=fds) as server, Client(tmp_path / "s") as client:
+            sock.setblocking(True)
+            with Client(tmp_path / "s"):
+                assert client.say(find_endp(b"zz")) == MISSED
+            server.end()
+
+
 # Notifications.
 
 

@@ -104,6 +104,7 @@ class AdminSocket:
         self._is_resting = False
         """There was no descriptor for somebody who wants to get in."""
         listener.setblocking(False)
+        wire.limit_wait_of_accept(listener)
         self._spare = _spare()
         server.watch(listener.fileno(), self._accept)
 

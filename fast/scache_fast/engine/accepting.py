@@ -99,6 +99,7 @@ class Accepting:
     def add(self, listener: socket.socket) -> None:
         """Take over one more listening socket; raises OSError when epoll has no room, and it is not taken over then."""
         listener.setblocking(False)
+        wire.limit_wait_of_accept(listener)
         self._poller.register(listener.fileno(), 0 if self.again_ns is not None else _WANTED)
         self._listeners[listener.fileno()] = listener
 

@@ -31,6 +31,7 @@ _DESCRIPTOR: Final = struct.Struct("i")
 _ANCILLARY_BYTES: Final = socket.CMSG_SPACE(DESCRIPTORS_MAX * _DESCRIPTOR.size)
 _CARRIER: Final = (DESCRIPTOR_BYTE,)
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
+_SHORT: Final = struct.pack("ll", 0, 1)  # struct timeval: seconds and microseconds
 _PIDFD: Final = 4  # SCM_PIDFD of <linux/socket.h>; the socket module does not name it
 _answer: Final = array.array("i", [0])
 
@@ -64,6 +65,15 @@ _name_size_at: Final = ctypes.byref(_name_size)
 def accept(listener: socket.socket) -> socket.socket:
     """Take the next connection of a listening socket."""
     return listener.accept()[0]
+
+
+def limit_wait_of_accept(listener: socket.socket) -> None:
+    """Have `accept` wait for a tick of the kernel's clock at most.
+
+    O_NONBLOCK does not do for it: a listening socket may be shared with the process that passed it, or with another
+    server, and each of them can switch that flag off for all.
+    """
+    listener.setsockopt(_LEVEL, socket.SO_RCVTIMEO, _SHORT)
 
 
 def lowest_free(sock: socket.socket) -> int:
