@@ -193,6 +193,22 @@ def test_FD_15_what_was_handed_over_is_closed_in_the_loop_only_if_that_cannot_wa
     closer.finish()
 
 
+@pytest.mark.parametrize("who", ["saver", "finder"])
+def test_FD_15_unix_socket_that_a_stranger_saved_or_found_is_not_closed_in_the_loop(who: str) -> None:
+    """Between the look at its queue and the close, whoever has both ends may queue what closes slowly."""
+    closer = SlowCloser()
+    with Fast(Limits(ttl_limit_s=100), hooks=Hooks(closer=closer)) as server, a_unix_socket(queued=False) as parked:
+        saver, finder = server.peer(), server.peer()
+        stranger = server.server.steering.everybody[["saver", "finder"].index(who)]
+        stranger.user += 1
+        assert saver.save(b"e", parked.fileno()) == DONE
+        assert finder.say(find_endp(b"e")) == found(b"p")
+        os.close(finder.take())
+        assert [len(job.descriptors) for job in closer.jobs] == [1]
+        stranger.user -= 1  # by which clients are counted
+    closer.finish()
+
+
 @pytest.mark.parametrize("invited", [False, True])
 def test_FD_15_what_comes_with_an_urgent_byte_is_not_closed_by_the_kernel(invited: bool) -> None:
     """By default recvmsg skips the byte, and whatever came with it is closed within that call."""

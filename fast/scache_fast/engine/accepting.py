@@ -82,7 +82,7 @@ class Accepting:
         self.may_connect = context.hooks.may_connect
         self._clients_below = context.hooks.clients_below
         self._welcome = welcome
-        self._privileged = frozenset({0, os.geteuid()})  # users who may have more than `clients_per_user_max`
+        self._privileged = context.privileged  # users who may have more than `clients_per_user_max`
         self._clients = 0
         self._clients_of: dict[int, int] = {}  # how many of them each user has
         self._listeners: dict[int, socket.socket] = {}

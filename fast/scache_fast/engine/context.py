@@ -1,5 +1,7 @@
 """What all parts of one engine share: limits, log, counters, and the current turn."""
 
+import os
+
 from scache_fast.engine.calls import Calls
 from scache_fast.engine.closing import Closer, Job, part_with
 from scache_fast.engine.counters import Counters
@@ -29,8 +31,8 @@ class Context:
     """See above."""
 
     __slots__ = (
-        "calls", "closer", "counters", "crowded_users", "faults", "hooks", "limits", "log", "refusal", "statistics",
-        "turn",
+        "calls", "closer", "counters", "crowded_users", "faults", "hooks", "limits", "log", "privileged", "refusal",
+        "statistics", "turn",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +54,8 @@ class Context:
         self.counters = Counters()
         self.calls = calls
         self.turn = Turn()
+        self.privileged = frozenset({0, os.geteuid()})
+        """Users who can end this process by a signal: nothing has to be kept from them."""
         self.crowded_users: frozenset[int] = closer.crowded_users
         """The closer's, as of the last time that it took something or said that something is closed."""
         self.refusal = ""

@@ -33,9 +33,13 @@ Races:
    and the loop serves them.
 4. A client closes without reading our reply. A send fails with EPIPE, or nothing fails. In both cases what the client
    sent before is read and served, and the read after that reports the end. Then `abandon` puts a held session back.
+5. A client receives a UNIX socket and holds its other end, too. It queues descriptors in the socket and closes its
+   copy, all between our look at that queue and the close of our copy. What was queued is then closed by our close, and
+   may be slow. So a thread closes such a socket, unless both users could end this process anyway.
 """
 
 import errno
+import socket
 from typing import Final
 
 from scache_fast.engine import wire
@@ -75,6 +79,7 @@ Any other one (EBADF, EFAULT, EINVAL, ENOTSOCK) says that this program made a mi
 not the server with everybody's connections; the log shows it as a warning.
 """
 
+_UNIX: Final = int(socket.AF_UNIX)
 _DUMMY: Final = encode(words.DUMMY, b"")
 _REQUEST_NAME: Final = words.REQUEST
 _DUMMY_NAME: Final = words.DUMMY
@@ -101,6 +106,7 @@ class Conversations:
         self.set_limits(context.limits)
         self._log = context.log
         self._first_reserved = context.hooks.first_reserved
+        self._privileged = context.privileged
         self._faults = context.faults
         self._closer = context.closer
         self.share = share
@@ -362,7 +368,9 @@ class Conversations:
         client.state = RECEIVED
         client.is_in_flight = True
         client.session = None  # FD-8, FD-11
-        if self._may_wait(session.descriptor, session.domain):  # FD-15
+        known = self._privileged
+        is_safe = session.domain != _UNIX or (client.user in known and session.user in known)  # Race 5
+        if not is_safe or self._may_wait(session.descriptor, session.domain):  # FD-15
             self._context.let_go(Job([session.descriptor], session.user))
         else:
             wire.close(session.descriptor, self._log)  # FD-8
