@@ -12,9 +12,8 @@ expensive. Writes that follow at once find that process awake.
 Guarantees:
 
 * No client waits for another. Sockets are non-blocking. In each turn a client gets one read and a bounded share of
-  work, and a bounded number of clients are served on that have used their share up. A client that does not read its
-  replies is not read from while more than `output_bytes_max` bytes are pending. Closing a passed file may block, so
-  the closer does it (closing.py).
+  work; so do all clients together. A client that does not read its replies is not read from while more than
+  `output_bytes_max` bytes are pending. Closing a passed file may block, so the closer does it (closing.py).
 * No exception leaves the loop. An exception that nobody foresaw ends the client, the session or the callback that it
   came from. It is logged and counted (faults.py), and the loop goes on.
 * There is no turn without work, because the wait ends when something is due. Two exceptions: one turn in each
@@ -49,7 +48,7 @@ from scache_fast.engine.calls import PLAIN, Calls
 from scache_fast.engine.client import CLOSED, REQUEST, SENDING, Client
 from scache_fast.engine.closing import CloseAtOnce, Closer, Job
 from scache_fast.engine.context import Context
-from scache_fast.engine.conversation import Conversations
+from scache_fast.engine.conversation import WHOLE_SHARES, Conversations
 from scache_fast.engine.exchange import Exchange
 from scache_fast.engine.faults import Faults
 from scache_fast.engine.hooks import Hooks
@@ -69,13 +68,6 @@ which things expire does, so that what is due is noticed at most so much later. 
 SHARE: Final = 32
 """How many pieces of work one turn does for one client, and how many it does of what is due. A piece takes about 3 µs,
 so that a turn with 32 polite clients is as long as one with a single client that pipelines."""
-
-_WHOLE_SHARES: Final = 16
-"""How many whole shares one turn does for clients that have just written, and how many for clients that had more than
-their share before. If more than 16 clients have just written, each gets a part of a share. If more than 16 had more
-than their share, the others wait for the next turns. Without both, a turn is as long as all clients take, and epoll
-reports 64 clients in a turn: beside 900 clients that pipeline, a client with one request waited a second. Arbitrary: 16
-shares take about 2 ms."""
 
 
 class Server:
@@ -207,10 +199,9 @@ class Server:
             self._do_what_is_due()  # TTL-6
         clients = self._clients
         # Those that join it in this turn have had their share.
-        backlog = list(islice(self._backlog, _WHOLE_SHARES)) if self._backlog else ()
+        backlog = list(islice(self._backlog, WHOLE_SHARES)) if self._backlog else ()
         served: list[Client] = []
-        count = len(events)
-        conversations.share = self._share if count <= _WHOLE_SHARES else max(1, _WHOLE_SHARES * self._share // count)
+        conversations.share_among(len(events))
         for fd, event in events:
             client = clients.get(fd)
             if client is None:
@@ -247,7 +238,7 @@ class Server:
                 self._contain(client, error)  # LIFE-5
         self._last = served[-1].state if served else NOBODY
         if backlog:
-            conversations.share = self._share
+            conversations.share_among(len(backlog))
             self._serve_on(backlog)  # CONN-3
         if self._steps_due_ns is not None and now_ns >= self._steps_due_ns:
             self._time_out()  # LIMIT-7
