@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from types import FrameType
+from typing import NoReturn
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,9 +22,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from scache_fast.process import master
 
         return master.main(sys.argv[0], given, os.environ)
+    if arguments is None:
+        signal.signal(signal.SIGTERM, _end)
+        signal.signal(signal.SIGINT, _end)
     from scache_fast.process import standalone
 
     return standalone.main(given, os.environ)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    """End a process that has not begun to serve, as the loop ends one that serves: no socket file is left behind."""
+    sys.exit(0)
 
 
 def is_child_of_master(arguments: Sequence[str], environment: Mapping[str, str]) -> bool:

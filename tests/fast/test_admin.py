@@ -1,10 +1,12 @@
 """The admin socket: who gets in, what lines do, and what the verbs that only tell say."""
 
 import os
+import select
 import socket
 import stat
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,13 @@ def test_version_says_which_server_this_is(bureau: Office) -> None:
     b'{"verb": "list", "glob": "%s"}' % (b"[" * (GLOB_BYTES_MAX + 1)), b'{"verb": "stats", "id": -1e999}',
     b'{"verb": "takeover", "format": 1, "descriptors": 1%s}' % (b"0" * 400),
     b'{"verb": "list", "properties": %s%s}' % (b"[" * 900, b"]" * 900), b'{"verb": "takeover"}',
+    b'{"verb": "flush", "labl": "a"}', b'{"verb": "flush", "label": null}', b'{"verb": "flush", "glob": null}',
+    b'{"verb": "flush", "what": ""}', b'{"verb": "flush", "properties": true}', b'{"verb": "list", "labl": "a"}',
+    b'{"verb": "loglevel", "level": "verbose", "x": 1}', b'{"verb": "stats", "v": true}',
+    b'{"verb": "stats", "v": 1.0}',
+    b'{"verb": "stats", "v": "%s"}' % (b"x" * 300_000), b'{"verb": "loglevel", "level": "%s"}' % (b"x" * 300_000),
+    b'{"verb": "%s"}' % (b"x" * 300_000), b'{"verb": "list", "%s": 1}' % (b"x" * 300_000),
+    b'{"verb": "list", "what": [%s1]}' % (b"[]," * 150_000), b'{"verb": "list", "what": [%s1]}' % (b'"",' * 150_000),
 ], ids=lambda wrong: repr(wrong[:30]))  # fmt: skip
 def test_wrong_line_is_refused_and_the_next_one_is_served(bureau: Office, wrong: bytes) -> None:
     with bureau.operator() as operator:
@@ -55,9 +64,40 @@ def test_wrong_line_is_refused_and_the_next_one_is_served(bureau: Office, wrong:
         if wrong:
             refusal = operator.line()
             assert refusal["ok"] is False
-            assert refusal["error"]
+            assert 0 < len(str(refusal["error"])) < 1000
         answer = operator.line()
         assert (answer["id"], answer["ok"]) == ("next", True)
+
+
+def test_longest_label_of_any_bytes_may_be_asked_for(bureau: Office) -> None:
+    with bureau.operator() as operator:
+        for byte in (0, 0x22, 0x2C, 0x5B, 0x5C, 0xFF):
+            assert operator.rows("list", label=chr(byte) * 65_536) == []
+
+
+def test_flush_that_is_refused_removes_nothing(bureau: Office) -> None:
+    with bureau.house.peer().park(b"a"), bureau.operator() as operator:
+        for wrong in ({"labl": "b"}, {"label": None}, {"glob": None, "what": "all"}, {"what": ""}):
+            assert operator.ask("flush", **wrong)["ok"] is False
+        assert [row["endpoint"] for row in operator.rows("list")] == ["a"]
+
+
+def test_one_turn_answers_no_more_operators_than_its_share_allows(
+    bureau: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scache_fast.admin.connections.SHARE_NS", 0)
+    with ExitStack() as stack:
+        operators = [stack.enter_context(bureau.operator()) for _ in range(4)]
+        for _ in operators:
+            bureau.turn()
+        assert len(bureau.socket) == len(operators)
+        for operator in operators:
+            operator.send(b'{"verb": "version"}\n')
+        answered = []
+        for _ in operators:
+            bureau.turn()
+            answered.append(len(select.select([operator.sock for operator in operators], [], [], 0)[0]))
+        assert answered == [1, 2, 3, 4]
 
 
 def test_request_may_come_byte_by_byte_and_several_at_once(bureau: Office) -> None:

@@ -82,6 +82,7 @@ def test_reload_that_is_asked_for_meanwhile_reads_again(slow: Slow) -> None:
     slow.await_known(first)
     assert slow.began.acquire(timeout=PATIENCE_S)
     assert [each.is_known.is_set() for each in later] == [False] * 3
+    assert len(set(later)) == 1, "what waits grows with those who ask"
     slow.reads[1].set()
     slow.await_known(later[0])
     assert all(each.is_known.is_set() for each in later)

@@ -1,5 +1,6 @@
 """Starting with whatever is wrong around: one line that says what, never a traceback; and standard descriptors."""
 
+import fcntl
 import os
 import pty
 import re
@@ -48,7 +49,8 @@ def says(ended: subprocess.CompletedProcess[str], status: int, complaint: str) -
         (["--listen", "{}/s", "--user", "no-such"], 2, "there is no user 'no-such'"),
         (["--listen", "{}/s", "--user", "12345678"], 2, "there is no user with the number 12345678"),
         (["--listen", "{}/s", "--group", "no-such"], 2, "there is no group 'no-such'"),
-        (["--listen", "{}/s", "--group", "9" * 5000], 2, "there is no group 99999999999999999999: numbers end at"),
+        (["--listen", "{}/s", "--group", "9" * 900], 2, "there is no group 99999999999999999999: numbers end at"),
+        (["--listen", "{}/s", "--group", "9" * 1001], 2, "it has 1001 characters, and 1000 at most are read"),
         (["--listen", "{}/s", "--allow-uid", "-1"], 2, "there is no user '-1'"),
         (["--listen", "{}/s", "--ready-fd", "77"], 1, "descriptor 77 (readiness): Bad file descriptor"),
         (["--listen", "{}/s", "--ready-fd", "1"], 2, "1 is a standard descriptor"),
@@ -124,6 +126,75 @@ def test_too_few_descriptors_are_said(count: int, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     if ended.returncode:
         assert "Too many open files" in ended.stderr
+
+
+@pytest.mark.parametrize("count", [13, 15, 18])
+def test_server_that_could_let_nobody_in_does_not_start(count: int, tmp_path: Path) -> None:
+    """Whatever so many descriptors are enough for: it ends with a line, or it serves."""
+    command = [*with_descriptors(count), "--listen", str(tmp_path / "s"), "--admin", str(tmp_path / "a")]
+    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        try:
+            said = next(line for line in server.stderr if "fatal: " in line or "listening on " in line)
+            if "listening on " in said:
+                with Client(str(tmp_path / "s")) as client:
+                    assert client.say(find_endp(b"zz")) == MISSED
+            else:
+                assert "no client can be served: " in said or "Too many open files" in said
+                assert server.wait(PATIENCE_S) == 1
+        finally:
+            server.kill()
+
+
+IN_A_FOLDER_THAT_IS_GONE = ("sh", "-c", 'cd "$0" && rmdir "$0" && exec "$@"')
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--listen", "s"], ["--listen", "{}/s", "--admin", "a"], ["--takeover", "{}/a", "--listen", "s"]]
+)
+def test_relative_path_in_a_folder_that_is_gone_is_said(arguments: Sequence[str], tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    arguments = [each.replace("{}", str(tmp_path)) for each in arguments]
+    ended = run(*arguments, command=[*IN_A_FOLDER_THAT_IS_GONE, str(folder), *COMMAND])
+    says(ended, 1, "is no path: the current folder is gone (No such file or directory); give one from /")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_during_the_start_leaves_no_socket(number: int, tmp_path: Path) -> None:
+    """The server has made its first socket, and waits for the lock of the folder of the second one."""
+    (tmp_path / "locked").mkdir()
+    first = tmp_path / "s"
+    folder = os.open(tmp_path / "locked", os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    command = [*COMMAND, "--listen", str(first), "--listen", str(tmp_path / "locked/s")]
+    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as server:
+        try:
+            while not first.exists():
+                assert server.poll() is None
+            # It has the descriptor of the folder of the second socket: the first one is its own by now.
+            while not any("locked" in str(each) for each in opened(server.pid)):
+                assert server.poll() is None
+            server.send_signal(number)
+            _, said = server.communicate(timeout=PATIENCE_S)
+        finally:
+            server.kill()
+            os.close(folder)
+    assert (server.returncode, "Traceback" in said) == (0, False)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["locked"]
+    assert list((tmp_path / "locked").iterdir()) == []
+
+
+def opened(pid: int) -> list[str]:
+    """Return what a process has open."""
+    found = []
+    for entry in os.scandir(f"/proc/{pid}/fd"):
+        try:
+            found.append(os.readlink(entry.path))
+        except OSError:
+            pass  # It was closed meanwhile.
+    return found
 
 
 def test_reserve_that_leaves_nothing_is_said(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from scache_fast.admin.protocol import REQUEST_BYTES_MAX, VERSION, Request, RequestError, decode, encode, id_of
+from scache_fast.admin.protocol import REQUEST_BYTES_MAX, VERSION, Request, RequestError, decode, encode, id_of, shown
 from scache_fast.engine import wire
 from scache_fast.engine.log import Log
 from scache_fast.engine.poller import IN, OUT
@@ -267,7 +267,11 @@ class AdminSocket:
         until_ns = time.monotonic_ns() + SHARE_NS
         for connection in list(self._connections.values()):
             if connection.answer is not None or connection.received:
+                # The next turn begins with those that this one does not get to.
+                self._connections[connection.fd] = self._connections.pop(connection.fd)
                 self._safely(connection, lambda each: self._advance(each, until_ns), self._send, self._settle)
+                if time.monotonic_ns() >= until_ns:
+                    break
         if any(self._can_advance(connection) for connection in self._connections.values()):
             self._server.is_hurried = True
 
@@ -335,12 +339,12 @@ class AdminSocket:
         request = decode(line)
         connection.id = id_of(request)
         version = request.get("v", VERSION)
-        if version != VERSION:
-            raise RequestError(f"version {version} of the protocol is not spoken here: there is {VERSION}")
-        name = request.get("verb")
+        if type(version) is not int or version != VERSION:
+            raise RequestError(f"version {shown(version)} of the protocol is not spoken here: there is {VERSION}")
+        name = request.get("verb", "")
         verb = self._verbs.get(name) if isinstance(name, str) else None
         if verb is None:
-            raise RequestError(f"unknown verb {str(name)[:100]!r}: there are {', '.join(sorted(self._verbs))}")
+            raise RequestError(f"unknown verb {shown(name)!r}: there are {', '.join(sorted(self._verbs))}")
         yield from verb(request)
 
     def _refuse(self, connection: Connection, reason: str) -> None:

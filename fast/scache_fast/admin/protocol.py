@@ -9,6 +9,7 @@ through unchanged, and whoever reads decides how to show it. Nothing here knows 
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -17,6 +18,16 @@ VERSION: Final = 1
 
 REQUEST_BYTES_MAX: Final = 524_288
 """Longest request. The longest label has 65 536 bytes and grows sixfold where every byte is escaped."""
+
+_BARE_BYTES_MAX: Final = 4096
+"""How many bytes of a request, without blanks, may be outside of its first strings. Arbitrary. Each may be a value, and
+170 000 values take half a second to read."""
+
+_STRINGS_MAX: Final = 256
+"""How many strings at the beginning of a request are not counted as bytes of it. Arbitrary; a request has up to ten."""
+
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
+_BLANKS: Final = b" \t\r\n"
 
 _DEPTH_MAX: Final = 16
 """How deep objects and arrays are nested at most. Arbitrary; the deepest answer has four levels."""
@@ -38,6 +49,8 @@ Request = Mapping[str, object]
 
 def decode(line: bytes | bytearray) -> Request:
     """Return the object on a line; raises RequestError."""
+    if len(line) > _BARE_BYTES_MAX and len(_bare(line)) > _BARE_BYTES_MAX:
+        raise RequestError("not a request: it has too many values")
     try:
         found: object = json.loads(
             line.decode(), parse_constant=_refuse_constant, parse_float=_float, parse_int=_integer
@@ -51,6 +64,11 @@ def decode(line: bytes | bytearray) -> Request:
     if _is_deep(found):
         raise RequestError(f"not JSON that can be read: it is nested more than {_DEPTH_MAX} levels deep")
     return found
+
+
+def _bare(line: bytes | bytearray) -> bytes:
+    """Return a line without its first strings and without blanks."""
+    return _STRING.sub(b"", line, count=_STRINGS_MAX).translate(None, _BLANKS)
 
 
 def _is_deep(found: dict[str, object]) -> bool:
@@ -109,11 +127,13 @@ def bytes_of(text: str) -> bytes:
 
 
 def text_in(request: Request, name: str) -> str | None:
-    """Return a string of a request, None if it is not there; raises RequestError."""
-    found = request.get(name)
-    if found is None or isinstance(found, str):
+    """Return a string of a request, None if it is not there; raises RequestError, also for null."""
+    if name not in request:
+        return None
+    found = request[name]
+    if isinstance(found, str):
         return found
-    raise RequestError(f"{name} is not a string: {str(found)[:_SHOWN_MAX]}")
+    raise RequestError(f"{name} is not a string: {shown(found)}")
 
 
 def flag_in(request: Request, name: str) -> bool:
@@ -121,4 +141,19 @@ def flag_in(request: Request, name: str) -> bool:
     found = request.get(name, False)
     if isinstance(found, bool):
         return found
-    raise RequestError(f"{name} is neither true nor false: {str(found)[:_SHOWN_MAX]}")
+    raise RequestError(f"{name} is neither true nor false: {shown(found)}")
+
+
+def only(request: Request, *names: str) -> None:
+    """See that a request has no other keys than these and those of every request; raises RequestError.
+
+    A misspelled `label` would otherwise make a request about everything.
+    """
+    unknown = sorted(request.keys() - {"id", "v", "verb", *names})
+    if unknown:
+        raise RequestError(f"unknown key {unknown[0][:_SHOWN_MAX]!r}: there are {', '.join(names)}")
+
+
+def shown(value: object) -> str:
+    """Return the beginning of a wrong value, for an error."""
+    return str(value)[:_SHOWN_MAX]

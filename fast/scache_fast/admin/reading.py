@@ -10,7 +10,7 @@ from fnmatch import translate
 from typing import Final
 
 from scache_fast import __version__
-from scache_fast.admin.protocol import VERSION, Request, RequestError, bytes_of, flag_in, text_in, text_of
+from scache_fast.admin.protocol import VERSION, Request, RequestError, bytes_of, flag_in, only, shown, text_in, text_of
 from scache_fast.engine.client import Client
 from scache_fast.engine.counters import REUSE_AGE_BOUNDS_NS, TURN_BOUNDS_NS
 from scache_fast.engine.server import Server
@@ -34,12 +34,18 @@ _FAMILIES: Final = {int(each): each.name.removeprefix("AF_").lower() for each in
 
 
 class Chosen:
-    """Which items a request is about: `what`, and `label` (exactly that one) or `glob` (shell wildcards on bytes)."""
+    """Which items a request is about: `what`, and `label` (exactly that one) or `glob` (shell wildcards on bytes).
 
-    def __init__(self, request: Request) -> None:
-        what = text_in(request, "what") or "all"
+    `more` are the other keys that the verb has.
+    """
+
+    def __init__(self, request: Request, *more: str) -> None:
+        only(request, "what", "label", "glob", *more)
+        what = text_in(request, "what")
+        if what is None:
+            what = "all"
         if what not in KINDS:
-            raise RequestError(f"what is {what[:100]!r}: there are {', '.join(KINDS)}")
+            raise RequestError(f"what is {shown(what)!r}: there are {', '.join(KINDS)}")
         self.sessions = what != "destinations"
         self.bindings = what != "endpoints"
         label, glob = text_in(request, "label"), text_in(request, "glob")
@@ -129,7 +135,7 @@ class Reading:
 
     def list(self, request: Request) -> Iterator[Line]:
         """Tell what is parked. What is parked from the first line to the last is told exactly once."""
-        chosen, with_properties = Chosen(request), flag_in(request, "properties")
+        chosen, with_properties = Chosen(request, "properties"), flag_in(request, "properties")
         table = self._server.table
         rows = 0
         for step, item in enumerate(table.items()):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from scache_fast.admin.protocol import VERSION, Request, RequestError, text_in
+from scache_fast.admin.protocol import VERSION, Request, RequestError, only, shown, text_in
 from scache_fast.admin.reading import STEPS_PER_LINE, Chosen, Line
 from scache_fast.engine.log import Log
 from scache_fast.engine.server import Server
@@ -84,9 +84,10 @@ class Steering:
 
     def loglevel(self, request: Request) -> Iterator[Line]:
         """Have each request logged, or no more."""
+        only(request, "level")
         level = text_in(request, "level")
         if level not in LEVELS:
-            raise RequestError(f"level is {level!r}: there are {', '.join(LEVELS)}")
+            raise RequestError(f"level is {shown(level)!r}: there are {', '.join(LEVELS)}")
         self._set_verbose(LEVELS[level])
         yield {"v": VERSION, "ok": True, "level": level}
 

@@ -105,12 +105,22 @@ class SocketFile:
             pass
 
 
+def absolute(path: str) -> str:
+    """Return a path from the root; raises StartError for one from the current folder if that folder is gone."""
+    try:
+        return os.path.abspath(path)
+    except OSError as error:
+        raise StartError(
+            f"{path!r} is no path: the current folder is gone ({error.strerror}); give one from /"
+        ) from None
+
+
 def listen(path: str, mode: int, owner: Owner, log: Logger, patience_s: float = START_PATIENCE_S) -> SocketFile:
     """Make a listening socket at a path, replacing one that nobody listens on any more.
 
     Raises StartError when that is not possible.
     """
-    path = os.path.abspath(path) if path else path
+    path = absolute(path) if path else path
     length = len(os.fsencode(path))
     if not 0 < length <= PATH_BYTES_MAX:
         raise StartError(
@@ -153,7 +163,7 @@ def listen_for_operators(path: str, user: Account | None, taken: Iterable[str], 
 
     `taken` are the paths on which clients are listened to.
     """
-    if os.path.abspath(path) in map(os.path.abspath, taken):
+    if absolute(path) in map(absolute, taken):
         raise StartError(f"the admin socket and a socket for clients are both {path!r}: choose another for one")
     return listen(path, _OPERATORS_MODE, Owner(None if user is None else user.uid), log)
 

@@ -10,6 +10,7 @@ service.c.
 
 import os
 import select
+import signal
 import socket
 import time
 from typing import Final
@@ -46,6 +47,7 @@ def detach() -> int:
     reader, writer = os.pipe()
     if os.fork():
         os.close(writer)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # An end by a signal is no success.
         os._exit(0 if os.read(reader, 1) else 1)
     if os.fork():
         os._exit(0)  # systemd is the parent of what it leaves: it is told of the end of its own children at once.

@@ -56,9 +56,10 @@ class Reloading:
         self.last_s: float | None = None
         """When settings were last read again, in seconds since 1970."""
         self.was_last_ok = True
-        self._wanted: list[Outcome] = []
-        self._asked: list[Outcome] = []
-        """Those whose settings are being read."""
+        self._asked: Outcome | None = None
+        """That of the settings that are being read."""
+        self._wanted: Outcome | None = None
+        """That of the reading after it, for everybody who has asked since it began."""
         self._found: Settings | ConfigurationError = settings
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         server.watch(self._wake, self._read_is_done)
@@ -69,14 +70,15 @@ class Reloading:
 
     def reload(self) -> Outcome:
         """Read the settings again, in a thread that begins no earlier than now."""
-        outcome = Outcome()
-        self._wanted.append(outcome)
-        if not self._asked:
+        if self._asked is None:
+            outcome = self._asked = Outcome()
             self._begin()
-        return outcome
+            return outcome
+        if self._wanted is None:
+            self._wanted = Outcome()
+        return self._wanted
 
     def _begin(self) -> None:
-        self._asked, self._wanted = self._wanted, []
         self.last_s = time.time()
         thread = threading.Thread(target=self._read_aside, name="reload", daemon=True)
         try:
@@ -97,7 +99,8 @@ class Reloading:
     def _read_is_done(self) -> None:
         """Bring into force what was read; the loop calls it."""
         os.eventfd_read(self._wake)
-        asked, self._asked = self._asked, []
+        outcome = self._asked
+        assert outcome is not None
         answer: Mapping[str, object] = {}
         error = None
         if isinstance(self._found, ConfigurationError):
@@ -107,10 +110,10 @@ class Reloading:
             self._log.warning(f"the settings stay as they are: {error}")
         else:
             answer = self._apply(self._found)
-        for outcome in asked:
-            outcome.answer, outcome.error = answer, error
-            outcome.is_known.set()
-        if self._wanted:
+        outcome.answer, outcome.error = answer, error
+        outcome.is_known.set()
+        self._asked, self._wanted = self._wanted, None
+        if self._asked is not None:
             self._begin()
 
     def _apply(self, wanted: Settings) -> Mapping[str, object]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+from scache_fast.engine import wire
 from scache_fast.engine.calls import ACCELERATED, PLAIN
 from scache_fast.engine.hooks import Hooks
 from scache_fast.engine.server import Server
@@ -145,6 +146,8 @@ def serve(
             raise StartError(f"cannot wait for operators: {error.strerror}") from error
         supervisor.after_turn.append(administration.after_turn)
         supervisor.turn_s_max = min(supervisor.turn_s_max, administration.turn_s_max)
+    if succession is None:
+        _see_that_clients_fit(listeners[0], descriptors)
     with Watch(server, closing, log):
         try:
             with signals:
@@ -172,9 +175,26 @@ def _hooks(settings: Settings, log: Logger, descriptors: int, closing: ClosingTh
         # The kernel gives out the lowest number that is free: one this high means that all below it are in use.
         first_reserved=descriptors - settings.descriptors_reserve,
         is_alive=health_check(settings),
-        clients_below=descriptors - min(_KEPT_FROM_CLIENTS, descriptors // 4),
+        clients_below=_clients_below(descriptors),
         closer=closing,
     )
+
+
+def _clients_below(descriptors: int) -> int:
+    return descriptors - min(_KEPT_FROM_CLIENTS, descriptors // 4)
+
+
+def _see_that_clients_fit(sock: socket.socket, descriptors: int) -> None:
+    """Raise StartError if the server has so few descriptors that no client could ever be let in."""
+    try:
+        next_one = wire.lowest_free(sock)
+    except OSError:
+        next_one = descriptors
+    if next_one >= _clients_below(descriptors):
+        raise StartError(
+            f"no client can be served: the server itself takes {next_one} descriptors, and it may have {descriptors}; "
+            "raise the limit of open files (ulimit -n, LimitNOFILE=)"
+        )
 
 
 def _make_room(settings: Settings, descriptors: int) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from scache_fast.engine.server import Server
 from scache_fast.process.administration import Holdings
 from scache_fast.process.errors import StartError
-from scache_fast.process.listening import SocketFile
+from scache_fast.process.listening import SocketFile, absolute
 from scache_fast.process.logger import Logger
 from scache_fast.settings.accounts import Account
 from scache_fast.takeover.predecessor import LAST_S, PATIENCE_S, Place
@@ -38,8 +38,8 @@ class Succession:
     ) -> None:
         self._starter = starter
         self._log = log
-        self._listen = [os.path.abspath(each) for each in listen]
-        self._admin = None if admin is None else os.path.abspath(admin)
+        self._listen = [absolute(each) for each in listen]
+        self._admin = None if admin is None else absolute(admin)
         try:
             users = {0, os.geteuid() if user is None else user.uid}
             self._successor = Successor(path, users, starter is not None, log)

@@ -24,7 +24,7 @@ from typing import Final, NoReturn
 from scache_fast import __version__
 from scache_fast.settings import journal
 from scache_fast.settings.table import SETTINGS, Setting, Settings, settings_from
-from scache_fast.settings.toml_file import DEFAULT, FLAGS, ConfigurationError, Texts, read_file, show
+from scache_fast.settings.toml_file import CHARACTERS_MAX, DEFAULT, FLAGS, ConfigurationError, Texts, read_file, show
 
 __all__ = ["ConfigurationError", "Texts", "complain", "merge", "read", "read_again", "takeover_in"]
 
@@ -147,6 +147,8 @@ def _value(setting: Setting, texts: Sequence[str], origin: str) -> object:
 
 def _plain(text: str) -> str:
     """Return a text that can be a path, a name or a number; raises ValueError."""
+    if len(text) > CHARACTERS_MAX:
+        raise ValueError(f"it has {len(text)} characters, and {CHARACTERS_MAX} at most are read")
     if "\0" in text:
         raise ValueError(f"{text!r} has a NUL character, which no path and no name can have: remove it")
     if any("\ud800" <= each <= "\udfff" for each in text):
@@ -166,7 +168,8 @@ def _from_environment(environment: Mapping[str, str]) -> Texts:
             texts[setting.name] = FLAGS[value]
         else:
             raise ConfigurationError(
-                f"{_ENVIRONMENT}: {setting.variable}: {value!r} is neither true nor false: write one of them"
+                f"{_ENVIRONMENT}: {setting.variable}: {value[:CHARACTERS_MAX]!r} is neither true nor false: write one "
+                "of them"
             )
     return texts
 

@@ -19,6 +19,9 @@ DEFAULT: Final = "default"
 _FILE_BYTES_MAX: Final = 1_000_000
 """How much is read of a file. Arbitrary; all settings together need 2 000 bytes, and /dev/zero has no end."""
 
+CHARACTERS_MAX: Final = 1000
+"""Longest value of a setting. Arbitrary: an error shows a wrong one as a whole, and a line of the log has 2 000."""
+
 _INTEGER_MAX: Final = 2**63 - 1
 """What TOML promises; Python would take longer ones, and then refuse to write them out in decimal."""
 
@@ -52,7 +55,7 @@ def read_file(path: str) -> Texts:
     for name, value in content.items():
         setting = known.get(name)
         if setting is None:
-            raise ConfigurationError(f"{path!r}: unknown key {name!r}: {_hint(name, known)}")
+            raise ConfigurationError(f"{path!r}: unknown key {name[:CHARACTERS_MAX]!r}: {_hint(name, known)}")
         try:
             texts[name] = _texts(setting, value)
         except ValueError as error:
