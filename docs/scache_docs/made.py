@@ -1,10 +1,10 @@
-"""`python -m scache_docs.made`: write every file of the tree that is made from the code.
+"""`python -m scache_docs.made`: write every file of the tree that is made from the code, or has figures from elsewhere.
 
 They are committed: packages ship them, and they are read without the tools that build the site.
 """
 
 from scache_ctl import manual as scachectl
-from scache_docs import manual, messages, metrics
+from scache_docs import figures, manual, messages, metrics
 from scache_docs.published import ROOT
 from scache_fast.settings import manual as scached
 from scache_spec import render
@@ -19,6 +19,7 @@ def files() -> dict[str, str]:
         **{f"deploy/man/{name}": text for name, text in manual.pages().items()},
         "docs/reference/messages.md": messages.page(),
         "docs/reference/metrics.md": metrics.page(),
+        figures.PAGE: figures.page(),
     }
 
 
