@@ -118,6 +118,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit with its status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if sys.stdout is None:  # descriptor 1 is closed, as by >&-
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # not where a caller has put something else in its place
             stream.reconfigure(errors="backslashreplace")

@@ -75,6 +75,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
+    exits.keep_output()
     parser = parser_of_all()
     options = parser.parse_args(arguments)
     try:

@@ -65,6 +65,12 @@ def complain(error: Exception) -> int:
     return status
 
 
+def keep_output() -> None:
+    """Have standard output discarded if descriptor 1 is closed, as in `scachectl resume >&-`."""
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
+
+
 def leave_output() -> int:
     """Have nothing written to standard output any more, also not at the end of the interpreter."""
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -331,6 +331,12 @@ def test_reader_who_has_seen_enough_gets_no_traceback() -> None:
     assert done.stderr == b""
 
 
+def test_closed_output_is_no_failure() -> None:
+    command = f"exec {sys.executable} -m scache_conformance --list >&-"
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_log_of_a_server_that_died_cannot_control_the_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -80,6 +81,12 @@ def test_nobody_reads_the_output(house: Path, verb: str) -> None:
     finally:
         os.close(write)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_closed_output_is_no_failure(house: Path) -> None:
+    command = shlex.join([*CTL, "--admin", str(house / "a"), "stats"])
+    done = subprocess.run(["sh", "-c", f"exec {command} >&-"], stderr=subprocess.PIPE, env=environment(), check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_parked_connection_is_shown_with_both_addresses(house: Path) -> None:
