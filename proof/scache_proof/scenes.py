@@ -4,7 +4,7 @@ A scene is a server of `scache_spec` and what an observer wrote down about it. `
 Nothing here knows a formula.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -147,32 +147,14 @@ def made_up(random: Random, state: State, *, handles: Sequence[int] = range(12))
         )
     }
     clients: dict[ClientId, Client] = {}
-    sending = set()
-    unconfirmed = set()
     for number in range(1, random.randint(2, 4)):
-        id_ = ClientId(number)
         now = state if number == 1 else random.choice(list(State))
-        if now is State.CLOSED:
-            continue
-        since_ns = NOW_NS - random.choice([0, 1, limit_s * NS_PER_S, 3600 * NS_PER_S])
-        client = Client(id_, now, step_since_ns=None if now is State.REQUEST else since_ns)
-        if now is State.DESCRIPTOR:
-            saving = SaveEndp(random.randint(1, 4), random.choice(ENDPOINTS), Properties(random.choice([b"", b"p"])))
-            client = replace(client, saving=saving)
-        elif now in (State.READY, State.SENDING):
-            client = replace(client, held=some_session(-1 if random.random() < 0.6 else -2 * NS_PER_S))
-            assert client.held is not None
-            if random.random() < 0.2:
-                client = replace(client, held=replace(client.held, expiry_ns=NOW_NS))
-            if now is State.SENDING:
-                assert client.held is not None
-                sending.add((id_, client.held.handle))
-        elif now is State.RECEIVED:
-            client = replace(client, in_flight=random.random() < 0.5)
-            unconfirmed.add(id_)
-        clients[id_] = client
+        if now is not State.CLOSED:
+            client = _made_up_client(random, ClientId(number), now, limit_s, some_session)
+            clients[client.id] = client
     cache = Cache(cached, tuple(bindings.values()))
-    owned = [*cached, *(client.held for client in clients.values() if client.held is not None)]
+    held = {client.id: client.held for client in clients.values() if client.held is not None}
+    owned = [*cached, *held.values()]
     gone = [free.pop() for _ in range(random.randint(0, 2))]
     counters = {name: random.randint(0, 3) for name in COUNTERS}
     few = [0, 1, 2, 3, 99, 99, 99]
@@ -188,8 +170,8 @@ def made_up(random: Random, state: State, *, handles: Sequence[int] = range(12))
     notes = Notes(
         connected=frozenset(clients),
         owed=tuple((id_, int(client.state is State.DESCRIPTOR)) for id_, client in clients.items()),
-        unconfirmed=frozenset(unconfirmed),
-        sending=frozenset(sending),
+        unconfirmed=frozenset(id_ for id_, client in clients.items() if client.state is State.RECEIVED),
+        sending=frozenset((id_, held[id_].handle) for id_ in held if clients[id_].state is State.SENDING),
         came=frozenset([*(session.handle for session in owned), *gone]),
         closes=tuple(gone),
         passes=tuple(handle for handle in gone if random.random() < 0.5),
@@ -200,6 +182,23 @@ def made_up(random: Random, state: State, *, handles: Sequence[int] = range(12))
         endp_missed=counters["endp_misses"],
     )
     return Scene(server, notes)
+
+
+def _made_up_client(
+    random: Random, id_: ClientId, state: State, limit_s: int, some_session: Callable[[int], Session]
+) -> Client:
+    """Return a client in this state; `some_session` is given after how many nanoseconds a session may end."""
+    since_ns = NOW_NS - random.choice([0, 1, limit_s * NS_PER_S, 3600 * NS_PER_S])
+    client = Client(id_, state, step_since_ns=None if state is State.REQUEST else since_ns)
+    if state is State.DESCRIPTOR:
+        saving = SaveEndp(random.randint(1, 4), random.choice(ENDPOINTS), Properties(random.choice([b"", b"p"])))
+        return replace(client, saving=saving)
+    if state in (State.READY, State.SENDING):
+        held = some_session(-1 if random.random() < 0.6 else -2 * NS_PER_S)
+        return replace(client, held=replace(held, expiry_ns=NOW_NS) if random.random() < 0.2 else held)
+    if state is State.RECEIVED:
+        return replace(client, in_flight=random.random() < 0.5)
+    return client
 
 
 _MALFORMED: Final = (

@@ -40,8 +40,8 @@ STEPS = 13
 GIVEN = 4
 """After so many steps the victim's own connection was sent."""
 
-ASKED, TAKEN = 7, 11
-"""The steps after which e may be held by the victim, and after which it has it."""
+TAKEN = 11
+"""After so many steps the victim has the session of e."""
 
 
 @pytest.mark.parametrize("steps", range(STEPS + 1))

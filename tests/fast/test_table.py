@@ -9,7 +9,7 @@ from scache_fast.engine.table import Session, Sizes, Table
 from scache_spec.vocabulary import NS_PER_S, Label, Limit, Limits, Properties
 
 A, B, C = Label(b"a"), Label(b"b"), Label(b"c")
-P, Q = Properties(b"p"), Properties(b"q")
+P = Properties(b"p")
 T0 = 7 * NS_PER_S
 
 

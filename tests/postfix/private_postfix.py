@@ -118,7 +118,6 @@ class PrivatePostfix:
         self, cache: str | None = "scache", *, chroot: bool = True, settings: str = "", services: str = ""
     ) -> None:
         """Touch nothing yet. Takes root. Raises Unavailable where Postfix is missing."""
-        self._daemon_directory: Final = Path(postfix_parameter("daemon_directory"))
         self._cache: Final = cache
         self._chroot: Final = chroot
         self._settings: Final = settings

@@ -10,20 +10,16 @@ from contextlib import ExitStack
 import pytest
 from tests.support.descriptors import is_hung_up, none_left_open, open_descriptors, room_for
 from tests.support.messages import (
-    DONE,
     DUMMY,
     FAILED,
     GREETING,
     MISSED,
-    find_dest,
     find_endp,
-    found,
-    save_dest,
     save_endp,
 )
 from tests.support.servers import SERVERS, InProcessServer
 
-from scache_spec.vocabulary import Limit, Limits
+from scache_spec.vocabulary import Limits
 
 Start = Callable[[Limits], InProcessServer]
 
@@ -77,42 +73,6 @@ def test_LIMIT_8_client_that_finds_the_descriptor_table_full_is_accepted_later(s
 # Counts.
 
 
-@pytest.mark.parametrize("step", [1, 3, 1000])
-@pytest.mark.parametrize(("count", "is_closed"), [(4, False), (5, True)])
-def test_LIMIT_9_list_of_too_many_attributes_closes_its_client(
-    start: Start, count: int, is_closed: bool, step: int
-) -> None:
-    server = start(Limits(attributes_max=4))
-    client = server.peer()
-    data = b"x\0\0" * count
-    for at in range(0, len(data), step):
-        if server.client_count:
-            client.send(data[at : at + step])
-            server.turn()
-    assert client.is_closed() is is_closed
-    assert server.take_limits() == [Limit.ATTRIBUTES] * is_closed
-
-
-@pytest.mark.parametrize("state", ["request", "ready", "received"])
-def test_LIMIT_9_holds_in_any_state(server: InProcessServer, state: str) -> None:
-    client = server.peer()
-    with client.park(b"e"):
-        if state != "request":
-            assert client.say(find_endp(b"e")) == found(b"p")
-        if state == "received":
-            os.close(client.take())
-        client.send(b"x\0\0" * 65)
-        server.turn()
-        assert client.is_closed()
-
-
-def test_LIMIT_10_one_binding_more_is_refused_and_a_renewal_is_not(start: Start) -> None:
-    client = start(Limits(bindings_per_destination_max=2)).peer()
-    assert client.say(save_dest(b"d", b"1", b"e") + save_dest(b"d", b"2", b"e")) == DONE * 2
-    assert client.say(save_dest(b"d", b"3", b"e") + save_dest(b"d", b"1", b"e")) == FAILED + DONE
-    assert client.say(save_dest(b"another", b"3", b"e")) == DONE
-
-
 @pytest.mark.parametrize("privileged", [True, False])
 def test_LIMIT_12_users_have_so_many_clients_and_privileged_ones_more(start: Start, privileged: bool) -> None:
     server = start(Limits(clients_per_user_max=1))
@@ -126,30 +86,7 @@ def test_LIMIT_12_users_have_so_many_clients_and_privileged_ones_more(start: Sta
     server.peer()
 
 
-def test_FD_1_descriptors_that_nobody_awaits_are_closed(server: InProcessServer) -> None:
-    pairs = [socket.socketpair() for _ in range(3)]
-    client = server.peer()
-    client.send(find_endp(b"e"), *(near.fileno() for near, _ in pairs))
-    for near, _ in pairs:
-        near.close()
-    assert client.hear() == MISSED
-    for _, far in pairs:
-        with far:
-            assert is_hung_up(far)
-
-
 # A descriptor in flight.
-
-
-def test_FD_14_nothing_is_served_until_the_descriptor_has_been_read(server: InProcessServer) -> None:
-    client = server.peer()
-    with client.park(b"e"), client.park(b"e"):
-        client.send(find_endp(b"e") + DUMMY + DUMMY + find_endp(b"e") + DUMMY)
-        for _ in range(2):
-            server.turn(4)
-            assert client.unread_bytes() == len(found(b"p")) + 1
-            client.take_found()
-        assert client.say(DUMMY + find_endp(b"e")) == MISSED
 
 
 def counts_one_byte(descriptor: int, request: int, answer: bytes | MutableSequence[int]) -> bytes | int:
@@ -185,16 +122,6 @@ def test_FD_14_client_that_does_not_read_is_too_slow_in_the_end(server: InProces
         assert server.client_count == 0
 
 
-def test_LIMIT_7_client_at_rest_stays_while_another_is_too_slow(server: InProcessServer) -> None:
-    rests, stalls = server.peer(), server.peer()
-    assert rests.say(find_endp(b"zz")) == MISSED
-    stalls.send(b"request")
-    server.turn()
-    server.advance(10)
-    assert server.client_count == 1
-    assert rests.say(find_endp(b"zz")) == MISSED
-
-
 @pytest.mark.parametrize("how", [socket.SHUT_WR, socket.SHUT_RDWR])
 def test_FD_14_client_that_shuts_its_end_keeps_its_place_until_it_has_read(server: InProcessServer, how: int) -> None:
     client = server.peer()
@@ -221,29 +148,4 @@ def test_FD_14_client_that_dies_with_its_descriptor_unread_is_forgotten(server: 
         assert is_hung_up(far)
 
 
-def test_CONN_11_all_that_a_client_sent_is_served_though_it_reads_no_reply(server: InProcessServer) -> None:
-    client, bindings = server.peer(), 2000
-    client.send(b"".join(save_dest(b"d%d" % number, b"q", b"e") for number in range(bindings)))
-    client.close()
-    server.turn(100)  # each serves a share
-    assert server.client_count == 0
-    with server.peer().park(b"e"):
-        assert server.peer().say(find_dest(b"d%d" % (bindings - 1))) == found(b"q", b"p")
-
-
 # A turn that comes late.
-
-
-def test_LIMIT_7_client_that_answered_in_time_is_served_after_a_late_turn(server: InProcessServer) -> None:
-    client = server.peer()
-    assert client.say(find_endp(b"e")[:-1]) == b""
-    client.send(b"\0")
-    server.advance(100)
-    assert client.read() == MISSED
-
-
-def test_LIMIT_7_client_that_said_nothing_is_disconnected(server: InProcessServer) -> None:
-    client = server.peer()
-    assert client.say(find_endp(b"e")[:-1]) == b""
-    server.advance(100)
-    assert client.is_closed()

@@ -2,14 +2,13 @@
 
 import pytest
 from tests.spec.driver import Driver, closed, sent
-from tests.support.messages import DONE, DUMMY, FAILED, find_endp, found, save_dest, save_endp
+from tests.support.messages import DUMMY, FAILED, find_endp, found, save_endp
 
-from scache_spec import events
 from scache_spec.attributes import encode
 from scache_spec.conversation import TRANSITIONS, Action, Input, State, reply
-from scache_spec.effects import CloseDescriptor, SendDescriptor
+from scache_spec.effects import SendDescriptor
 from scache_spec.events import Reading, reading
-from scache_spec.vocabulary import FIND_DEST, FIND_ENDP, SAVE_DEST, SAVE_ENDP, ClientId, Handle, Limits, Status
+from scache_spec.vocabulary import FIND_DEST, FIND_ENDP, SAVE_DEST, SAVE_ENDP, ClientId, Handle, Status
 
 
 @pytest.fixture
@@ -78,10 +77,6 @@ def test_CONN_13_failed_replies_have_their_properties_empty(name: bytes | None, 
         assert encode(reply(name, value)) == b"status\0%d\0" % value + b"property\0\0" * count + b"\0"
 
 
-def test_CONN_13_properties_of_destination_come_before_those_of_endpoint() -> None:
-    assert encode(reply(FIND_DEST, Status.DONE, b"d", b"e")) == b"status\x000\0property\0d\0property\0e\0\0"
-
-
 # Descriptors.
 
 
@@ -96,13 +91,6 @@ def test_FD_1_descriptors_pass_only_where_they_are_awaited(driver: Driver) -> No
     assert reading(driver.server, ClientId(1)) is expected
     driver.feed(DUMMY)
     assert reading(driver.server, ClientId(1)) is expected
-
-
-def test_FD_1_descriptors_on_any_other_byte_are_closed(driver: Driver) -> None:
-    driver.park(7)
-    effects = driver.do(events.on_unsolicited(driver.server, (Handle(8), Handle(9))))
-    assert effects == (CloseDescriptor(Handle(8)), CloseDescriptor(Handle(9)))
-    assert driver.parked() == [7]
 
 
 @pytest.mark.parametrize("handles", [(), (7,), (7, 8)], ids=len)
@@ -169,52 +157,3 @@ def test_FD_14_other_clients_are_served_meanwhile(driver: Driver) -> None:
     driver.feed(find_endp(b"e") + DUMMY)
     driver.clients_read = True
     assert driver.take(find_endp(b"e"), client=2) == (found(b"p"), 8)
-
-
-@pytest.mark.parametrize(
-    ("limits", "endpoint"),
-    [
-        (Limits(sessions_max=1), b"f"),
-        (Limits(sessions_per_endpoint_max=1), b"e"),
-        (Limits(cached_bytes_max=3), b"f"),
-    ],
-    ids=["LIMIT-2", "LIMIT-3", "LIMIT-11"],
-)
-def test_LIMIT_2_and_3_and_11_refusal_comes_after_the_descriptor(limits: Limits, endpoint: bytes) -> None:
-    driver = Driver(limits)
-    driver.connect()
-    assert driver.park(7) == DONE
-    assert driver.say(save_endp(endpoint)) == DUMMY
-    effects = driver.descriptors(8)
-    assert (sent(effects), closed(effects), driver.parked()) == (FAILED, [8], [7])
-
-
-def test_LIMIT_4_refusal_is_status_2_and_renewal_is_not_refused() -> None:
-    driver = Driver(Limits(bindings_max=1))
-    driver.connect()
-    assert driver.say(save_dest(b"d", b"q", b"e")) == DONE
-    assert driver.say(save_dest(b"d", b"q", b"f")) == FAILED
-    assert driver.say(save_dest(b"d", b"q", b"e")) == DONE
-
-
-@pytest.mark.parametrize(
-    "limits", [Limits(bindings_per_destination_max=1), Limits(cached_bytes_max=4)], ids=["LIMIT-10", "LIMIT-11"]
-)
-def test_LIMIT_10_and_11_refusal_is_status_2_and_renewal_is_not_refused(limits: Limits) -> None:
-    driver = Driver(limits)
-    driver.connect()
-    assert driver.say(save_dest(b"d", b"q", b"e")) == DONE
-    assert driver.say(save_dest(b"d", b"q", b"f")) == FAILED
-    assert driver.say(save_dest(b"d", b"q", b"e")) == DONE
-
-
-def test_LIMIT_11_session_that_is_held_does_not_count_and_comes_back_all_the_same() -> None:
-    driver = Driver(Limits(cached_bytes_max=2))
-    driver.connect(1)
-    driver.connect(2)
-    assert driver.park(7) == DONE
-    driver.say(find_endp(b"e"))
-    assert driver.park(8, client=2) == DONE
-    driver.gone(1)
-    assert driver.parked() == [7, 8]
-    assert driver.park(9, client=2) == FAILED

@@ -1,11 +1,11 @@
 """LIFE and the limits of the server: events, time, and what is left at the end."""
 
 import pytest
-from tests.spec.driver import Driver, closed, disconnected, limits_hit, sent
-from tests.support.messages import DONE, DUMMY, FAILED, MISSED, find_endp, save_dest, save_endp
+from tests.spec.driver import Driver, disconnected, limits_hit, sent
+from tests.support.messages import DUMMY, MISSED, find_endp, save_endp
 
 from scache_spec import events
-from scache_spec.effects import Disconnect, Effects, Exit, LimitHit, PrintStatistics
+from scache_spec.effects import Disconnect, Exit, LimitHit, PrintStatistics
 from scache_spec.events import GREETING, Reading, reading
 from scache_spec.statistics import Counters
 from scache_spec.vocabulary import NS_PER_S, ClientId, Limit, Limits
@@ -23,21 +23,6 @@ def test_LIFE_2_idleness_counts_from_the_last_leaving(now_ns: int, exits: bool) 
     driver.tick_s(5)
     driver.gone()
     assert (Exit() in driver.tick(now_ns)) is exits
-
-
-def test_LIFE_2_without_max_idle_it_stays() -> None:
-    assert Exit() not in Driver().tick_s(10**9)
-
-
-def test_LIFE_3_parked_session_keeps_the_server() -> None:
-    driver = Driver(Limits(max_idle_s=1, ttl_limit_s=5))
-    driver.connect()
-    driver.park(7, ttl=b"5")
-    driver.gone()
-    assert Exit() not in driver.tick(5 * NS_PER_S - 1)
-    effects = driver.tick_s(5)
-    assert closed(effects) == [7]
-    assert effects[-1] == Exit()
 
 
 def test_LIMIT_12_one_client_too_many_of_a_user_is_disconnected_without_a_greeting() -> None:
@@ -85,24 +70,6 @@ STATES = {
     "ready awaited": find_endp(b"held"),
     "received awaited": find_endp(b"held") + DUMMY,
 }
-
-
-@pytest.mark.parametrize("pieces_bytes_max", [1, 1000])
-@pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize(("count", "gone"), [(3, []), (4, [1])])
-def test_LIMIT_9_list_of_too_many_attributes_closes_its_client_in_any_state(
-    state: str, count: int, gone: list[int], pieces_bytes_max: int
-) -> None:
-    driver = Driver(Limits(attributes_max=4))
-    driver.connect()
-    driver.park(7, b"held")
-    driver.feed(STATES[state])
-    data = b"dummy\0\0" + b"x\0\0" * count + b"\0"
-    effects: Effects = ()
-    for at in range(0, len(data), pieces_bytes_max):
-        if ClientId(1) in driver.server.clients:
-            effects += driver.feed(data[at : at + pieces_bytes_max])
-    assert (disconnected(effects), limits_hit(effects)) == (gone, ["attributes_max"] * len(gone))
 
 
 STEPS = {
@@ -167,25 +134,6 @@ def test_LIMIT_7_what_has_come_is_served_before_its_client_is_timed_out() -> Non
     assert [client.id for client in events.overdue(driver.server)] == [1, 2]
     assert driver.say(b"\0", client=1) == MISSED
     assert disconnected(driver.do(events.on_timeouts(driver.server))) == [2]
-
-
-def test_TTL_5_what_is_due_expires_before_what_has_come() -> None:
-    driver = Driver()
-    driver.connect()
-    driver.park(7, ttl=b"1")
-    assert closed(driver.tick_s(1)) == [7]
-    assert driver.say(find_endp(b"e")) == MISSED
-
-
-def test_TTL_5_what_is_due_takes_no_room() -> None:
-    driver = Driver(Limits(sessions_max=1, bindings_max=1))
-    driver.connect()
-    driver.park(7, ttl=b"1")
-    driver.say(save_dest(b"d", b"q", b"e", ttl=b"1"))
-    driver.tick(NS_PER_S - 1)
-    assert (driver.park(8), driver.say(save_dest(b"D", b"q", b"e"))) == (FAILED, FAILED)
-    driver.tick_s(1)
-    assert (driver.park(9), driver.say(save_dest(b"D", b"q", b"e"))) == (DONE, DONE)
 
 
 @pytest.mark.parametrize(("now_ns", "printed"), [(5 * NS_PER_S - 1, 0), (5 * NS_PER_S, 1), (60 * NS_PER_S, 1)])

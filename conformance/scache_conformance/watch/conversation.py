@@ -112,12 +112,6 @@ class Conversation:
         """Since when an answer is due, if one is."""
         self._is_passed_over: Callable[[], bool] = lambda: self._judge.turns.is_passed_over(self._asked_ns)
         """Whether the server answered others meanwhile; as it was when one side left."""
-        self._is_served = True
-        """Whether the server is still there, as far as this connection tells."""
-        self._asked_ns = 0
-        """Since when the server is to answer."""
-        self._was_passed_over = False
-        """Whether the client was passed over when it left."""
         self._is_followed = True
 
     # What the relay tells.

@@ -56,7 +56,6 @@ class Chosen:
         self._label = None if label is None else bytes_of(label)
         # As text of one code point a byte, because translate knows no bytes; it never takes exponential time.
         self._glob = None if glob is None else re.compile(translate(text_of(bytes_of(glob))).encode("latin-1"))
-        self.is_everything = what == "all" and label is None and glob is None
 
     def has(self, item: Session | Binding) -> bool:
         """Say whether an item is meant."""
