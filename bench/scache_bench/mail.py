@@ -21,7 +21,6 @@ from scache_conformance.servers.unavailable import Unavailable
 CACHES: Final = ("compiled", "fast", "scache")
 """The servers that master(8) can start."""
 
-MESSAGES: Final = 3_000
 AT_ONCE: Final = 20
 BATCH: Final = 200
 """The log of so many messages fits the pipe through which it comes."""

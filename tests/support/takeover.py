@@ -1,17 +1,25 @@
-"""Either side of a takeover, played by a test step by step: the process that takes over, and the one that gives."""
+"""Takeovers: servers that take over from each other, what is asked of them, and either side played step by step.
+
+The process that takes over is played by `Heir`, the one that gives by `Giver`.
+"""
 
 import os
+import pwd
 import signal
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
 
-from tests.support.client import PATIENCE_S
+from tests.support.client import PATIENCE_S, Client
+from tests.support.messages import DONE
+from tests.support.processes import COMMAND, Running, run, running
 
+from scache_fast.admin.client import AdminClient
 from scache_fast.admin.protocol import decode, encode
 from scache_fast.engine import wire
 from scache_fast.takeover import snapshot
@@ -19,6 +27,68 @@ from scache_fast.takeover.channel import Channel, Message
 from scache_fast.takeover.snapshot import FORMAT, Kind, Listener
 
 _LINE_BYTES_MAX: Final = 65_536
+
+OPTIONS = ("--ttl-limit", "600", "--busy-poll", "0")
+
+
+@contextmanager
+def old_server(folder: Path, *options: str) -> Iterator[Running]:
+    with running("--listen", folder / "s", "--admin", folder / "admin", *OPTIONS, *options) as server:
+        yield server
+
+
+@contextmanager
+def new_server(folder: Path, *options: str) -> Iterator[Running]:
+    with running("--takeover", folder / "admin", *OPTIONS, *options) as server:
+        yield server
+
+
+def stats(folder: Path) -> dict[str, object]:
+    with AdminClient(str(folder / "admin")) as admin:
+        return admin.ask("stats")
+
+
+def listed(folder: Path) -> list[dict[str, object]]:
+    """Return what is parked and bound, without ages, which change."""
+    with AdminClient(str(folder / "admin")) as admin:
+        rows = [row | {"age_s": 0, "ttl_s": 0} for row in admin.rows("list", properties=True)]
+    return sorted(rows, key=str)
+
+
+def fails(folder: Path, *options: str | Path, command: Sequence[str] = COMMAND, **env: str) -> str:
+    """Try to take over; return why it failed."""
+    ended = run("--takeover", folder / "admin", *OPTIONS, *options, command=command, env=env)
+    assert ended.returncode == 1, ended.stderr
+    return ended.stderr
+
+
+def is_served(peer: Client, far: socket.socket) -> None:
+    """See that a parked connection is found, and park it again."""
+    with peer.pick_up(b"e") as taken:
+        taken.send(b"x")
+        assert far.recv(1) == b"x"
+        assert peer.save(b"e", taken.fileno()) == DONE
+
+
+IN_FLIGHT = """
+import os, socket, sys
+os.setuid(int(sys.argv[1]))
+ours, theirs = socket.socketpair()
+for _ in range(int(sys.argv[2]) // 10):
+    socket.send_fds(ours, [b"x"], [0] * 10)
+print("sent", flush=True)
+sys.stdin.read()
+"""
+"""Has descriptors under way as a user, until its standard input ends."""
+
+
+@contextmanager
+def in_flight(user: str, count: int) -> Iterator[None]:
+    command = [sys.executable, "-c", IN_FLIGHT, str(pwd.getpwnam(user).pw_uid), str(count)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"sent\n"
+        yield
 
 
 def deadline_s() -> float:
