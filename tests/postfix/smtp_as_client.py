@@ -90,6 +90,39 @@ def is_told_of(conversation: Conversation, parked: Parked, *, pieces: int = 0) -
     conversation.expects_ready()
 
 
+def asked_to_find(mail: Mail) -> Conversation:
+    """Hand a message in, up to its find_dest."""
+    mail.hand_in()
+    conversation = mail.accept_greeted()
+    asks(conversation, FindDest)
+    return conversation
+
+
+def nothing_found(mail: Mail) -> Conversation:
+    """Hand a message in, for which nothing is found."""
+    mail.hand_in()
+    conversation = mail.accept_greeted()
+    finds_nothing(conversation)
+    return conversation
+
+
+def asked_to_park(mail: Mail) -> Conversation:
+    """Hand a message in, up to its save_endp."""
+    conversation = nothing_found(mail)
+    asks(conversation, SaveDest)
+    conversation.sends(status(0))
+    asks(conversation, SaveEndp)
+    return conversation
+
+
+def told(mail: Mail) -> tuple[Conversation, Parked]:
+    """Have a message's connection parked, and a second message told of it, up to ready."""
+    conversation, parked = first_message(mail)
+    mail.hand_in()
+    is_told_of(conversation, parked)
+    return conversation, parked
+
+
 def takes(conversation: Conversation, parked: Parked) -> None:
     """Hand out what was parked, whose only other copy is smtp(8)'s then."""
     conversation.sends(b"\0", [parked.fd])
@@ -121,9 +154,7 @@ def save_endp(mail: Mail) -> None:
 @play("save-dest")
 def save_dest(mail: Mail) -> None:
     """The binding leads to the endpoint that is saved then."""
-    mail.hand_in()
-    conversation = mail.accept_greeted()
-    finds_nothing(conversation)
+    conversation = nothing_found(mail)
     binding = asks(conversation, SaveDest)
     conversation.sends(status(0))
     session = asks(conversation, SaveEndp)
@@ -136,9 +167,7 @@ def save_dest(mail: Mail) -> None:
 @play("find-dest")
 def find_dest(mail: Mail) -> None:
     """A second message goes over the connection of the first."""
-    conversation, parked = first_message(mail)
-    mail.hand_in()
-    is_told_of(conversation, parked)
+    conversation, parked = told(mail)
     takes(conversation, parked)
     mail.arrives(reused=True)
 
@@ -207,12 +236,7 @@ def find_malformed(mail: Mail) -> None:
 @play("save-refused-at-once")
 def save_refused_at_once(mail: Mail) -> None:
     """Status 1 in place of the invitation."""
-    mail.hand_in()
-    conversation = mail.accept_greeted()
-    finds_nothing(conversation)
-    asks(conversation, SaveDest)
-    conversation.sends(status(0))
-    asks(conversation, SaveEndp)
+    conversation = asked_to_park(mail)
     conversation.sends(status(1))
     conversation.insists_on_quiet("no descriptor after status 1")
     mail.arrives(reused=False)
@@ -221,12 +245,7 @@ def save_refused_at_once(mail: Mail) -> None:
 @play("save-refused-afterwards")
 def save_refused_afterwards(mail: Mail) -> None:
     """Status 2 after the descriptor: a second message goes over a new connection."""
-    mail.hand_in()
-    conversation = mail.accept_greeted()
-    finds_nothing(conversation)
-    asks(conversation, SaveDest)
-    conversation.sends(status(0))
-    asks(conversation, SaveEndp)
+    conversation = asked_to_park(mail)
     conversation.sends(DUMMY_LIST)
     mail.passes(conversation.expects_descriptor())
     conversation.sends(status(2))
@@ -236,9 +255,7 @@ def save_refused_afterwards(mail: Mail) -> None:
 @play("bind-refused")
 def bind_refused(mail: Mail) -> None:
     """Status 2 of save_dest."""
-    mail.hand_in()
-    conversation = mail.accept_greeted()
-    finds_nothing(conversation)
+    conversation = nothing_found(mail)
     asks(conversation, SaveDest)
     conversation.sends(status(2))
     mail.arrives(reused=False)
@@ -265,9 +282,7 @@ def ends_before_greeting(mail: Mail) -> None:
 @play("ends-after-request")
 def ends_after_request(mail: Mail) -> None:
     """The cache closes the connection after the request."""
-    mail.hand_in()
-    conversation = mail.accept_greeted()
-    asks(conversation, FindDest)
+    conversation = asked_to_find(mail)
     conversation.hangs_up()
     mail.arrives(reused=False)
 
@@ -275,9 +290,7 @@ def ends_after_request(mail: Mail) -> None:
 @play("ends-in-reply")
 def ends_in_reply(mail: Mail) -> None:
     """The cache closes the connection in the middle of a reply."""
-    mail.hand_in()
-    conversation = mail.accept_greeted()
-    asks(conversation, FindDest)
+    conversation = asked_to_find(mail)
     conversation.sends(status(0, b"properties", b"properties")[:-3])
     conversation.hangs_up()
     mail.arrives(reused=False)
@@ -286,9 +299,7 @@ def ends_in_reply(mail: Mail) -> None:
 @play("ends-after-ready")
 def ends_after_ready(mail: Mail) -> None:
     """The cache closes the connection in place of sending the descriptor."""
-    conversation, parked = first_message(mail)
-    mail.hand_in()
-    is_told_of(conversation, parked)
+    conversation, _ = told(mail)
     conversation.hangs_up()
     mail.arrives(reused=False)
 
@@ -296,9 +307,7 @@ def ends_after_ready(mail: Mail) -> None:
 @play("ends-after-descriptor")
 def ends_after_descriptor(mail: Mail) -> None:
     """The cache closes the connection right after it sent the descriptor."""
-    conversation, parked = first_message(mail)
-    mail.hand_in()
-    is_told_of(conversation, parked)
+    conversation, parked = told(mail)
     conversation.sends(b"\0", [parked.fd])
     conversation.hangs_up()
     mail.arrives()
@@ -307,12 +316,7 @@ def ends_after_descriptor(mail: Mail) -> None:
 @play("ends-after-parked")
 def ends_after_parked(mail: Mail) -> None:
     """The cache closes the connection after the descriptor was sent."""
-    mail.hand_in()
-    conversation = mail.accept_greeted()
-    finds_nothing(conversation)
-    asks(conversation, SaveDest)
-    conversation.sends(status(0))
-    asks(conversation, SaveEndp)
+    conversation = asked_to_park(mail)
     conversation.sends(DUMMY_LIST)
     mail.passes(conversation.expects_descriptor())
     conversation.hangs_up()
@@ -346,9 +350,7 @@ def silent_after_request(mail: Mail) -> None:
 @play("silent-before-descriptor")
 def silent_before_descriptor(mail: Mail) -> None:
     """The cache says found and never sends the descriptor."""
-    conversation, parked = first_message(mail)
-    mail.hand_in()
-    is_told_of(conversation, parked)
+    conversation, _ = told(mail)
     conversation.expects_end()
     mail.arrives(reused=False)
 
@@ -356,9 +358,7 @@ def silent_before_descriptor(mail: Mail) -> None:
 @play("no-descriptor")
 def no_descriptor(mail: Mail) -> None:
     """The byte comes without a descriptor."""
-    conversation, parked = first_message(mail)
-    mail.hand_in()
-    is_told_of(conversation, parked)
+    conversation, _ = told(mail)
     conversation.sends(b"\0")
     conversation.expects_end()
     mail.arrives(reused=False)
@@ -367,9 +367,7 @@ def no_descriptor(mail: Mail) -> None:
 @play("two-descriptors")
 def two_descriptors(mail: Mail) -> None:
     """Two descriptors come with the byte."""
-    conversation, parked = first_message(mail)
-    mail.hand_in()
-    is_told_of(conversation, parked)
+    conversation, parked = told(mail)
     other = Line()
     try:
         mail.passes(other.far.fileno())
@@ -383,9 +381,7 @@ def two_descriptors(mail: Mail) -> None:
 @play("not-a-socket")
 def not_a_socket(mail: Mail) -> None:
     """A pipe is handed out."""
-    conversation, parked = first_message(mail)
-    mail.hand_in()
-    is_told_of(conversation, parked)
+    conversation, _ = told(mail)
     reading, writing = os.pipe()
     try:
         mail.passes(writing)
