@@ -193,6 +193,27 @@ def test_thread_can_be_waited_for_as_soon_as_it_is_listed(monkeypatch: pytest.Mo
     assert closing.finish(PATIENCE_S)
 
 
+def test_without_any_thread_everything_is_closed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RLIMIT_NPROC, or TasksMax= of a unit, may allow no other thread."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    closing = ClosingThreads(Silence())
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        closing.start()
+    for is_unwanted in (False, True):
+        reader, writer = pipe()
+        job = Job([writer], HOSTILE, is_unwanted=is_unwanted)
+        closing.close(job)
+        assert job.is_done
+        assert select.select([reader], [], [], 0)[0], "the other end is closed"
+        os.close(reader)
+    assert not closing.crowded_users
+    assert closing.finish(PATIENCE_S)
+
+
 def test_user_of_whom_much_is_waiting_is_crowded_until_it_is_closed() -> None:
     closing = ClosingThreads(Silence())  # its threads are not started yet
     readers, writers = zip(*(pipe() for _ in range(CROWDED_MAX // 253 + 1)), strict=True)

@@ -75,6 +75,25 @@ def test_usr1_prints_statistics_and_goes_on(tmp_path: Path) -> None:
         assert "domain" not in " ".join(server.end())
 
 
+FAILING = """
+import sys
+from scache_fast.process.socket_watch import SocketWatch
+def fail(watch, server):
+    raise ValueError("nobody foresaw this")
+SocketWatch.after_turn = fail
+from scache_fast.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_LIFE_5_what_fails_after_a_turn_does_not_end_the_server(tmp_path: Path) -> None:
+    with running("--listen", tmp_path / "s", command=[sys.executable, "-c", FAILING]) as server:
+        with Client(tmp_path / "s") as client:
+            assert client.say(find_endp(b"zz")) == MISSED
+        server.line("after each turn .*ValueError: nobody foresaw this at ")
+        server.end()
+
+
 def test_two_sockets_share_one_cache_and_nothing_is_imported_late(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     command = [sys.executable, "-c", NO_LATE_IMPORT]

@@ -23,7 +23,7 @@ from collections import deque
 from queue import SimpleQueue
 from typing import Final
 
-from scache_fast.engine.closing import Farewell, Job, part_with
+from scache_fast.engine.closing import CloseAtOnce, Farewell, Job, part_with
 from scache_fast.engine.log import Log
 
 WORKERS: Final = 2
@@ -65,6 +65,7 @@ class ClosingThreads:
         self._stuck: list[_Worker] = []
         self._held: list[Job] = []
         self._is_ending = False
+        self._has_threads = True
         self.refused_users: frozenset[int] = frozenset()
         self.crowded_users: frozenset[int] = frozenset()
         self.wake_watch = threading.Event()
@@ -78,9 +79,13 @@ class ClosingThreads:
         return self._reader.fileno()
 
     def start(self) -> None:
-        """Start the threads; after the privileges are dropped, so that no thread hangs while they are."""
+        """Start the threads; after the privileges are dropped, so that no thread hangs while they are.
+
+        Where no thread can be started, `close` closes by itself: waiting is better than to keep everything open.
+        """
         for _ in range(WORKERS):
             self._start_worker()
+        self._has_threads = bool(self._workers)
 
     @property
     def stuck(self) -> int:
@@ -91,6 +96,9 @@ class ClosingThreads:
 
     def close(self, job: Job) -> None:
         """Close what the job names, later."""
+        if not self._has_threads:
+            CloseAtOnce(self._log, self.farewell).close(job)
+            return
         if job.is_unwanted:
             count = self._waiting[job.user] = self._waiting.get(job.user, 0) + len(job.descriptors)
             if count > CROWDED_MAX:

@@ -221,7 +221,10 @@ def _run(server: Server, log: Logger, supervisor: Supervisor) -> int:
     while server.is_running:
         server.step(min(supervisor.turn_s_max, supervisor.holdings.turn_s_max))
         for call in supervisor.after_turn:
-            call(server)
+            try:
+                call(server)
+            except Exception as error:
+                server.faults.contain("what is done after each turn is tried again after the next", error)
         if not server.listeners and not server.exchange.is_left:
             log.fatal("no listening socket is left: another process has shut it down")
             status = 1
