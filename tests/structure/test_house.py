@@ -76,6 +76,7 @@ EDGES = {
     "conformance/scache_conformance/watch/relay.py",
     "fast/scache_fast/admin/connections.py",
     "fast/scache_fast/process/reloading.py",
+    "fast/scache_fast/process/serving.py",
     "fast/scache_fast/takeover/predecessor.py",
     *(
         f"fast/scache_fast/engine/{name}.py"
