@@ -467,3 +467,50 @@ def test_listening_socket_that_somebody_else_shuts_down_is_left(house: Fast) -> 
     assert house.server.listeners == 0
     assert "another process shut a listening socket down" in house.log.warnings[0]
     assert peer.say(find_endp(b"zz")) == MISSED
+
+
+def test_busy_clients_are_served_for_some_turns_in_a_row() -> None:
+    with Fast(Limits(), share=1) as house:
+        one, other = house.peer(), house.peer()
+        for peer in (one, other):
+            peer.sock.sendall(find_endp(b"zz"))
+        turns = house.server.turns
+        house.server.step(9.0, turns_max=5)
+        assert house.server.turns == turns + 1  # then nobody is ready, and the wait is left to the next call
+        assert (one.read(), other.read()) == (MISSED, MISSED)
+
+
+@pytest.mark.parametrize("turns_max", [1, 2, 3])
+def test_turns_in_a_row_end_at_their_maximum(turns_max: int) -> None:
+    with Fast() as house:
+        peers = [house.peer() for _ in range(2)]
+        for peer in peers:
+            assert peer.say(save_endp(b"e")) == DUMMY
+            peer.sock.sendall(b"\0" + 2 * find_endp(b"zz"))  # The byte is read alone, so this takes two turns.
+        turns = house.server.turns
+        house.server.step(9.0, turns_max)
+        assert house.server.turns == turns + min(turns_max, 2)
+
+
+@pytest.mark.parametrize("what", ["one client alone", "a watched descriptor", "a stop", "work of somebody else"])
+def test_turns_in_a_row_end_where_anything_else_is_to_be_done(what: str) -> None:
+    near, far = socket.socketpair()
+    with Fast() as house, near, far:
+        peers = [house.peer() for _ in range(1 if what == "one client alone" else 2)]
+        for peer in peers:
+            assert peer.say(save_endp(b"e")) == DUMMY
+            peer.sock.sendall(b"\0" + find_endp(b"zz"))
+        if what == "a watched descriptor":
+            house.server.watch(near.fileno(), lambda: None)
+            far.sendall(b"x")
+        elif what == "a stop":
+            house.server.on_turn = house.server.stop
+        elif what == "work of somebody else":
+
+            def hurry() -> None:
+                house.server.is_hurried = True
+
+            house.server.on_turn = hurry
+        turns = house.server.turns
+        house.server.step(9.0, turns_max=5)
+        assert house.server.turns == turns + 1

@@ -2,6 +2,7 @@
 
 import array
 import errno
+import fcntl
 import os
 import select
 import signal
@@ -248,6 +249,37 @@ def test_closing_what_is_known_not_to_wait_is_told_from_the_rest(
     assert calls.may_wait(near.fileno(), socket.AF_PACKET) is True
     with open("/dev/null", "rb") as file:
         assert calls.may_wait(file.fileno(), -1) is True
+
+
+def test_descriptor_is_closed_at_once_unless_that_may_wait(
+    calls: Calls, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    far, near = pair
+    far.send(b"queued")
+    assert calls.close_at_once(near.fileno(), socket.AF_UNIX) is False
+    assert not is_hung_up(far)
+    near.recv(100)
+    assert calls.close_at_once(near.fileno(), socket.AF_UNIX) is True
+    assert is_hung_up(far)
+    near.detach()
+
+
+def test_events_of_descriptors_whose_numbers_have_much_in_common_are_told_apart(calls: Calls) -> None:
+    with select.epoll() as epoll, ExitStack() as stack:
+        poll = calls.poller(epoll)
+        for _ in range(3):
+            near, far = map(stack.enter_context, socket.socketpair())
+            first = near.fileno()
+            numbers = [first, *(fcntl.fcntl(first, fcntl.F_DUPFD_CLOEXEC, first + 1024 * n) for n in (1, 2))]
+            for number in numbers:
+                epoll.register(number, select.EPOLLIN)
+            far.send(b"x")
+            for _ in range(2):
+                assert sorted(poll(5.0, 64)) == [(number, select.EPOLLIN) for number in numbers]
+            for number in numbers:
+                epoll.unregister(number)
+            for number in numbers[1:]:
+                os.close(number)
 
 
 LISTS = (

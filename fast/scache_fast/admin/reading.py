@@ -11,7 +11,7 @@ from typing import Final
 
 from scache_fast import __version__
 from scache_fast.admin.protocol import VERSION, Request, RequestError, bytes_of, flag_in, only, shown, text_in, text_of
-from scache_fast.engine.client import Client
+from scache_fast.engine.client import AT_REST, Client
 from scache_fast.engine.counters import REUSE_AGE_BOUNDS_NS, TURN_BOUNDS_NS
 from scache_fast.engine.server import Server
 from scache_fast.engine.table import Binding, Session
@@ -198,7 +198,9 @@ def _client_row(client: Client, now_ns: int) -> Line:
         "uid": client.user,
         "pid": client.pid,
         "state": client.state.name.lower(),
-        "unfinished_s": None if client.step_since_ns is None else round((now_ns - client.step_since_ns) / NS_PER_S, 3),
+        "unfinished_s": None
+        if client.step_since_ns == AT_REST
+        else round((now_ns - client.step_since_ns) / NS_PER_S, 3),
         "unread_bytes": len(client.output),
         "held": None if held is None else text_of(held.endpoint),
     }

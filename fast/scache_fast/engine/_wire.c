@@ -1,9 +1,9 @@
 /* The twin of wire.py in C: the functions that the engine calls for each request. Optional; wire.py is complete.
 
    Each function takes and returns what the function of its name in wire.py does, and raises OSError where that one does.
-   None but poll releases the interpreter lock: every other call here is told not to wait, and giving the lock away and
-   back costs as much as some of the calls. Closing may wait, so it is not here. The interface of CPython is its stable
-   one. */
+   Two release the interpreter lock: poll, and close_at_once, whose close may wait after all (stalls.py). Every other call
+   here is told not to wait, and giving the lock away and back costs as much as some of the calls. The interface of
+   CPython is its stable one. */
 
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030B0000
@@ -25,6 +25,10 @@
 #define READ_BYTES_MAX 16384  /* of conversation.py; who asks for more gets no more */
 #define DESCRIPTORS_MAX 253   /* the kernel's SCM_MAX_FD */
 #define EVENTS_MAX 64         /* of poller.py; who asks for more gets no more */
+#define EVENTS_KEPT 1024      /* pairs that are made once; the default for how many clients there may be */
+#define ATTRIBUTES_MAX 32     /* of attributes.py; lists of more are not whole ones */
+#define SHORT_FIELD_MAX 16    /* longer than all names, requests and ttls */
+#define SHORT_FIELDS_KEPT 64
 #define FREED_BYTES_MAX 64    /* of wire.py */
 #define DROPPED (-1)          /* of wire.py */
 #ifndef SCM_PIDFD
@@ -85,6 +89,25 @@ static bool append(PyObject *list, long number)
     return is_appended;
 }
 
+/* The pair of a descriptor and EPOLLIN, which nearly every event is. A pair does not change, so it can be returned again. */
+static PyObject *readable(int fd)
+{
+    static struct {
+        PyObject *pair;
+        int fd;
+    } last[EVENTS_KEPT];
+    unsigned place = (unsigned)fd % EVENTS_KEPT;
+    if (last[place].pair == NULL || last[place].fd != fd) {
+        PyObject *pair = Py_BuildValue("iI", fd, (unsigned)EPOLLIN);
+        if (pair == NULL)
+            return NULL;
+        Py_XDECREF(last[place].pair);
+        last[place].pair = pair;
+        last[place].fd = fd;
+    }
+    return Py_NewRef(last[place].pair);
+}
+
 /* What `poller` returns; it is bound to the number of the epoll. Waiting gives the interpreter lock away. */
 static PyObject *poll_events(PyObject *number, PyObject *const *arguments, Py_ssize_t count)
 {
@@ -107,18 +130,12 @@ static PyObject *poll_events(PyObject *number, PyObject *const *arguments, Py_ss
         return PyErr_SetFromErrno(PyExc_OSError);  /* of EINTR: handlers of signals are called first */
     PyObject *list = PyList_New(ready);
     for (int i = 0; list != NULL && i < ready; i++) {
-        PyObject *pair = PyTuple_New(2), *one = PyLong_FromLong(events[i].data.fd);
-        PyObject *other = PyLong_FromUnsignedLong(events[i].events);
-        if (pair == NULL || one == NULL || other == NULL) {
-            Py_XDECREF(pair);
-            Py_XDECREF(one);
-            Py_XDECREF(other);
+        int fd = events[i].data.fd;
+        PyObject *pair = events[i].events == EPOLLIN ? readable(fd) : Py_BuildValue("iI", fd, events[i].events);
+        if (pair == NULL)
             Py_CLEAR(list);
-        } else {
-            PyTuple_SetItem(pair, 0, one);  /* takes the reference, as the next ones do */
-            PyTuple_SetItem(pair, 1, other);
-            PyList_SetItem(list, i, pair);
-        }
+        else
+            PyList_SetItem(list, i, pair);  /* takes the reference */
     }
     return list;
 }
@@ -265,6 +282,15 @@ static bool has_path(int fd)
     return size > offsetof(struct sockaddr_un, sun_path) && name.sun_path[0] != '\0';
 }
 
+static bool close_may_wait(int fd, long domain)
+{
+    struct pollfd queue = {fd, POLLIN, 0};
+    if (domain == AF_UNIX)
+        return poll(&queue, 1, 0) != 0 || has_path(fd);
+    return (domain != AF_INET && domain != AF_INET6) || option(fd, SO_PROTOCOL) != IPPROTO_TCP ||
+           option(fd, SO_LINGER) != 0 || option(fd, SO_ACCEPTCONN) != 0;
+}
+
 static PyObject *may_wait(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
 {
     (void)module;
@@ -274,30 +300,45 @@ static PyObject *may_wait(PyObject *module, PyObject *const *arguments, Py_ssize
     long domain = PyLong_AsLong(arguments[1]);
     if ((fd < 0 || domain < 0) && PyErr_Occurred())
         return NULL;
-    struct pollfd queue = {fd, POLLIN, 0};
-    if (domain == AF_UNIX)
-        return PyBool_FromLong(poll(&queue, 1, 0) != 0 || has_path(fd));
-    return PyBool_FromLong((domain != AF_INET && domain != AF_INET6) || option(fd, SO_PROTOCOL) != IPPROTO_TCP ||
-                           option(fd, SO_LINGER) != 0 || option(fd, SO_ACCEPTCONN) != 0);
+    return PyBool_FromLong(close_may_wait(fd, domain));
 }
 
-/* Add the bytes up to the next NUL to the list, and move past that NUL. Returns how many bytes, -1: there is no NUL, -2:
-   there is no memory. An empty name is not added. */
-static Py_ssize_t add_field(PyObject *fields, const char **at, const char *end, bool is_name)
+static PyObject *close_at_once(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
 {
-    const char *nul = memchr(*at, '\0', (size_t)(end - *at));
-    if (nul == NULL)
-        return -1;
-    Py_ssize_t length = nul - *at;
-    if (length > 0 || !is_name) {
-        PyObject *field = PyBytes_FromStringAndSize(*at, length);
-        int status = field == NULL ? -1 : PyList_Append(fields, field);
-        Py_XDECREF(field);
-        if (status < 0)
-            return -2;
+    (void)module;
+    if (!has_arguments("close_at_once", count, 2))
+        return NULL;
+    int fd = to_fd(arguments[0]);
+    long domain = PyLong_AsLong(arguments[1]);
+    if ((fd < 0 || domain < 0) && PyErr_Occurred())
+        return NULL;
+    if (close_may_wait(fd, domain))
+        Py_RETURN_FALSE;
+    PyThreadState *state = PyEval_SaveThread();
+    int status = close(fd);
+    PyEval_RestoreThread(state);  /* keeps errno */
+    if (status < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_TRUE;
+}
+
+/* A field. Names, requests and ttls are the same in nearly every list, so the last short one of its length and its first
+   and last bytes is kept, and returned again if it is this one. */
+static PyObject *to_field(const char *data, Py_ssize_t length)
+{
+    static PyObject *kept[SHORT_FIELDS_KEPT];
+    if (length == 0 || length > SHORT_FIELD_MAX)
+        return PyBytes_FromStringAndSize(data, length);
+    unsigned first = (unsigned char)data[0], last = (unsigned char)data[length - 1];
+    PyObject **place = &kept[((unsigned)length + 5 * first + 3 * last) % SHORT_FIELDS_KEPT];
+    if (*place == NULL || PyBytes_Size(*place) != length || memcmp(PyBytes_AsString(*place), data, (size_t)length) != 0) {
+        PyObject *field = PyBytes_FromStringAndSize(data, length);
+        if (field == NULL)
+            return NULL;
+        Py_XDECREF(*place);
+        *place = field;
     }
-    *at = nul + 1;
-    return length;
+    return Py_NewRef(*place);
 }
 
 static PyObject *whole_list(PyObject *module, PyObject *const *arguments, Py_ssize_t count)
@@ -308,24 +349,32 @@ static PyObject *whole_list(PyObject *module, PyObject *const *arguments, Py_ssi
     if (!has_arguments("whole_list", count, 2) || PyBytes_AsStringAndSize(arguments[0], &data, &length) < 0)
         return NULL;
     Py_ssize_t attributes_max = PyLong_AsSsize_t(arguments[1]);
-    PyObject *fields = PyErr_Occurred() ? NULL : PyList_New(0);
-    if (fields == NULL)
+    if (attributes_max < 0 && PyErr_Occurred())
         return NULL;
-    const char *at = data, *end = data + length;
-    for (Py_ssize_t attributes = 0; at < end; attributes++) {
-        Py_ssize_t name = add_field(fields, &at, end, true);
-        if (name == 0 && at == end)
-            return fields;  /* the empty name that ends a list, and nothing behind it */
-        Py_ssize_t value = name > 0 && attributes < attributes_max ? add_field(fields, &at, end, false) : -1;
-        if (name == -2 || value == -2) {
-            Py_DECREF(fields);
-            return NULL;
-        }
-        if (name <= 0 || value < 0)
-            break;
+    if (attributes_max > ATTRIBUTES_MAX)
+        attributes_max = ATTRIBUTES_MAX;
+    const char *starts[2 * ATTRIBUTES_MAX + 1], *end = data + length;
+    Py_ssize_t fields = 0;
+    for (starts[0] = data; starts[fields] < end; fields++) {
+        const char *start = starts[fields];
+        if (fields % 2 == 0 && *start == '\0')
+            break;  /* the empty name that ends a list */
+        const char *nul = fields < 2 * attributes_max ? memchr(start, '\0', (size_t)(end - start)) : NULL;
+        if (nul == NULL)
+            Py_RETURN_NONE;
+        starts[fields + 1] = nul + 1;
     }
-    Py_DECREF(fields);
-    Py_RETURN_NONE;
+    if (starts[fields] + 1 != end)
+        Py_RETURN_NONE;  /* something is behind it, or it does not end */
+    PyObject *list = PyList_New(fields);
+    for (Py_ssize_t i = 0; list != NULL && i < fields; i++) {
+        PyObject *field = to_field(starts[i], starts[i + 1] - starts[i] - 1);
+        if (field == NULL)
+            Py_CLEAR(list);
+        else
+            PyList_SetItem(list, i, field);  /* takes the reference */
+    }
+    return list;
 }
 
 static PyMethodDef functions[] = {
@@ -336,6 +385,7 @@ static PyMethodDef functions[] = {
     {"unread_bytes", unread_bytes, METH_O, "See wire.unread_bytes."},
     {"domain_of", domain_of, METH_O, "See wire.domain_of."},
     {"may_wait", (PyCFunction)(void (*)(void))may_wait, METH_FASTCALL, "See wire.may_wait."},
+    {"close_at_once", (PyCFunction)(void (*)(void))close_at_once, METH_FASTCALL, "See wire.close_at_once."},
     {"whole_list", (PyCFunction)(void (*)(void))whole_list, METH_FASTCALL, "See attributes.whole_list."},
     {NULL, NULL, 0, NULL},
 };

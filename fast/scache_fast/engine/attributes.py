@@ -28,10 +28,15 @@ def encode(*fields: bytes) -> bytes:
     return _NUL.join(fields) + b"\0\0" if fields else _NUL  # WIRE-1
 
 
+ATTRIBUTES_AT_ONCE_MAX: Final = 32
+"""How many attributes `whole_list` may be asked for: its twin in C has room for so many. Real requests have five."""
+
+
 def whole_list(data: bytes, attributes_max: int) -> list[bytes] | None:
     """Return the fields of the list that data is, or None when data is anything but exactly one whole list.
 
-    None also for a list of more attributes: `Decoder` says where it breaks the limit.
+    None also for a list of more attributes than `attributes_max`, which is at most `ATTRIBUTES_AT_ONCE_MAX`: `Decoder`
+    takes it, or says where it breaks the limit.
     """
     fields = data.split(_NUL, 2 * attributes_max + 2)
     # The closing NUL leaves an empty last name and, behind it, the empty rest; names and values come in pairs.

@@ -36,6 +36,9 @@ class Calls(Protocol):
     def may_wait(self, descriptor: int, domain: int, /) -> bool:
         """See wire.may_wait."""
 
+    def close_at_once(self, descriptor: int, domain: int, /) -> bool:
+        """See wire.close_at_once."""
+
     def whole_list(self, data: bytes, attributes_max: int, /) -> list[bytes] | None:
         """See attributes.whole_list."""
 

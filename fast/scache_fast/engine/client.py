@@ -43,6 +43,9 @@ SENDING: Final = State.SENDING
 RECEIVED: Final = State.RECEIVED
 CLOSED: Final = State.CLOSED
 
+AT_REST: Final = -1
+"""Stands for an instant, so that the compiled form keeps a plain number: None in its place is an object each time."""
+
 
 class Client:
     """A client's socket and the conversation on it.
@@ -89,8 +92,8 @@ class Client:
         """Endpoint, properties and ttl of the save_endp whose descriptor is awaited."""
         self.session: Session | None = None
         """The session that was found for this client and is not handed over yet."""
-        self.step_since_ns: int | None = None
-        """When its unfinished step began (LIMIT-7), None while it is at rest. Set by the loop alone."""
+        self.step_since_ns = AT_REST
+        """When its unfinished step began (LIMIT-7), `AT_REST` while there is none. Set by the loop alone."""
         self.is_backlogged = False
         """Whole lists may be left that were read and not served, because the client used up its share of a turn or its
         socket was full. They are served before more is read."""

@@ -43,7 +43,7 @@ import socket
 from typing import Final
 
 from scache_fast.engine import wire
-from scache_fast.engine.attributes import Decoder, encode
+from scache_fast.engine.attributes import ATTRIBUTES_AT_ONCE_MAX, Decoder, encode
 from scache_fast.engine.client import CLOSED, DESCRIPTOR, READY, RECEIVED, REQUEST, SENDING, Client
 from scache_fast.engine.closing import Job
 from scache_fast.engine.context import Context
@@ -105,7 +105,7 @@ class Conversations:
         self._send = calls.send
         self._pass_on = calls.send_descriptor
         self._unread_bytes = calls.unread_bytes
-        self._may_wait = calls.may_wait
+        self._close_at_once = calls.close_at_once
         self._whole_list = calls.whole_list
         self._passed: list[int] = []
         self._statistics = context.statistics
@@ -124,6 +124,7 @@ class Conversations:
         """Have other limits from now on; lists that have begun keep theirs."""
         self._list_bytes_max = limits.attribute_list_bytes_max
         self._attributes_max = limits.attributes_max
+        self._attributes_at_once_max = min(limits.attributes_max, ATTRIBUTES_AT_ONCE_MAX)
         self._output_bytes_max = limits.output_bytes_max
 
     def postpone(self) -> None:
@@ -181,7 +182,7 @@ class Conversations:
                 if not data:
                     return
             # LIMIT-1
-            fields = self._whole_list(data, self._attributes_max) if len(data) <= self._list_bytes_max else None
+            fields = self._whole_list(data, self._attributes_at_once_max) if len(data) <= self._list_bytes_max else None
             if fields is not None:
                 self._on_list(client, fields)
                 client.is_backlogged = client.pending is not None
@@ -381,10 +382,13 @@ class Conversations:
         client.session = None  # FD-8, FD-11
         known = self._privileged
         is_safe = session.domain != _UNIX or (client.user in known and session.user in known)  # Race 5
-        if not is_safe or self._may_wait(session.descriptor, session.domain):  # FD-15
-            self._context.let_go(Job([session.descriptor], session.user))
-        else:
-            wire.close(session.descriptor, self._log)  # FD-8
+        try:
+            is_closed = is_safe and self._close_at_once(session.descriptor, session.domain)  # FD-8, FD-15
+        except OSError as error:
+            self._log.warning(f"closing a descriptor: {error.strerror}")
+            return
+        if not is_closed:
+            self._context.let_go(Job([session.descriptor], session.user))  # FD-15
 
     # Failures.
 

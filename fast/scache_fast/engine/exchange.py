@@ -149,7 +149,7 @@ class Exchange:
         sock.setblocking(False)
         client = Client(sock, descriptor, IN, user, pid)
         client.state = State(state)
-        client.step_since_ns = None if step_since_ns < 0 else step_since_ns
+        client.step_since_ns = step_since_ns
         client.is_in_flight = is_in_flight
         client.saving = saving
         client.output = output

@@ -97,3 +97,10 @@ class Poller:
             return []
         self._waits_failed = 0
         return events
+
+    def ready(self) -> list[tuple[int, int]]:
+        """Return the events that there are. A failure is left to the next wait, which reports it."""
+        try:
+            return self._poll(0, _EVENTS_PER_TURN_MAX)
+        except OSError:
+            return []

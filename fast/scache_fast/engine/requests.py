@@ -31,9 +31,9 @@ _SAVE_ENDP: Final = words.SAVE_ENDP
 _FIND_ENDP: Final = words.FIND_ENDP
 _SAVE_DEST: Final = words.SAVE_DEST
 _FIND_DEST: Final = words.FIND_DEST
-_SAVE_ENDP_NAMES: Final = list(words.REQUEST_ATTRIBUTES[words.SAVE_ENDP])
-_SAVE_DEST_NAMES: Final = list(words.REQUEST_ATTRIBUTES[words.SAVE_DEST])
-_LABEL_NAME: Final = [words.LABEL]
+_TTL: Final = words.TTL
+_LABEL: Final = words.LABEL
+_PROPERTY: Final = words.PROPERTY
 
 
 def _status(status: Status, *properties: bytes) -> bytes:
@@ -79,7 +79,7 @@ class Requests:
         self.is_alive = context.hooks.is_alive
         self._faults = context.faults
         self._last_ttl = b""
-        self._last_ttl_s: int | None = None  # what that spells
+        self._last_ttl_s = 0  # what that spells
 
     def carry_out(self, client: Client, fields: list[bytes]) -> None:
         """Carry out a request, or leave it pending when the client's share of the turn is used up."""
@@ -102,8 +102,10 @@ class Requests:
             self._log.detail(f"{client.name}: {shown}: {_outcome(client)}")
 
     def _save_endp(self, client: Client, fields: list[bytes]) -> None:
-        ttl_s = self._ttl_of(fields[3]) if fields[2:8:2] == _SAVE_ENDP_NAMES else None  # WIRE-6, WIRE-7
-        if ttl_s is None:  # CONN-7
+        # WIRE-6, WIRE-7
+        is_whole = len(fields) >= 8 and fields[2] == _TTL and fields[4] == _LABEL and fields[6] == _PROPERTY
+        ttl_s = self._ttl_of(fields[3]) if is_whole else 0
+        if not ttl_s:  # CONN-7
             self._malformed(client, fields)
             return
         client.saving = fields[5], fields[7], ttl_s
@@ -111,7 +113,7 @@ class Requests:
         client.output += _INVITATION  # FD-2
 
     def _find_endp(self, client: Client, fields: list[bytes]) -> None:
-        if fields[2:3] != _LABEL_NAME:  # WIRE-6, WIRE-7, CONN-7
+        if len(fields) < 4 or fields[2] != _LABEL:  # WIRE-6, WIRE-7, CONN-7
             self._malformed(client, fields)
             return
         session = self._table.find_endp(fields[3])
@@ -130,8 +132,16 @@ class Requests:
         client.output += b"status\x000\x00property\x00%b\0\0" % session.properties  # CONN-10, CONN-13
 
     def _save_dest(self, client: Client, fields: list[bytes]) -> None:
-        ttl_s = self._ttl_of(fields[3]) if fields[2:10:2] == _SAVE_DEST_NAMES else None  # WIRE-6, WIRE-7
-        if ttl_s is None:  # CONN-7
+        # WIRE-6, WIRE-7
+        is_whole = (
+            len(fields) >= 10
+            and fields[2] == _TTL
+            and fields[4] == _LABEL
+            and fields[6] == _PROPERTY
+            and fields[8] == _LABEL
+        )
+        ttl_s = self._ttl_of(fields[3]) if is_whole else 0
+        if not ttl_s:  # CONN-7
             self._malformed(client, fields)
             return
         table = self._table
@@ -152,7 +162,7 @@ class Requests:
             client.output += _FAILED  # LIMIT-4
 
     def _find_dest(self, client: Client, fields: list[bytes]) -> None:
-        if fields[2:3] != _LABEL_NAME:  # WIRE-6, WIRE-7, CONN-7
+        if len(fields) < 4 or fields[2] != _LABEL:  # WIRE-6, WIRE-7, CONN-7
             self._malformed(client, fields)
             return
         table = self._table
@@ -174,10 +184,10 @@ class Requests:
         # CONN-13, DEST-4
         client.output += b"status\x000\x00property\x00%b\0property\x00%b\0\0" % (found[0], found[1].properties)
 
-    def _ttl_of(self, value: bytes) -> int | None:
-        """Return what parse_ttl returns; most clients send the same ttl again and again."""
+    def _ttl_of(self, value: bytes) -> int:
+        """Return what parse_ttl returns, 0 for None; most clients send the same ttl again and again."""
         if value != self._last_ttl:
-            self._last_ttl, self._last_ttl_s = value, parse_ttl(value)
+            self._last_ttl, self._last_ttl_s = value, parse_ttl(value) or 0
         return self._last_ttl_s
 
     def _malformed(self, client: Client, fields: list[bytes]) -> None:

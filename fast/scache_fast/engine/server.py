@@ -31,9 +31,6 @@ Races:
 
 Closing a client's socket. If its end was read, nothing is left in the socket, closing cannot block, and the loop closes
 it. The socket of any other client may hold descriptors that the client sent, and goes to the closer.
-
-A late turn. The process may be stopped for longer than `ipc_timeout_s`. What clients sent in time has arrived by then.
-The loop reads it before it closes any client for being late.
 """
 
 import socket
@@ -45,13 +42,14 @@ from typing import Final
 from scache_fast.engine import wire
 from scache_fast.engine.accepting import Accepting
 from scache_fast.engine.calls import PLAIN, Calls
-from scache_fast.engine.client import CLOSED, REQUEST, SENDING, Client
+from scache_fast.engine.client import AT_REST, CLOSED, REQUEST, SENDING, Client
 from scache_fast.engine.closing import CloseAtOnce, Closer, Job
 from scache_fast.engine.context import Context
 from scache_fast.engine.conversation import WHOLE_SHARES, Conversations
 from scache_fast.engine.exchange import Exchange
 from scache_fast.engine.faults import Faults
 from scache_fast.engine.hooks import Hooks
+from scache_fast.engine.lateness import NEVER_NS, Lateness
 from scache_fast.engine.log import Log, Silence
 from scache_fast.engine.poller import IN, NOBODY, OUT, Poller
 from scache_fast.engine.requests import Requests
@@ -118,14 +116,13 @@ class Server:
         self._backlog: dict[Client, None] = {}
         self._paused: dict[Client, None] = {}
         parts = self.table, self._requests, self._conversations, self._accepting, context, self._poller, self._clients
+        self._lateness = Lateness(context, self._clients, self._conversations, self._safely, self._settle, self._drop)
         self.exchange = Exchange(*parts, self._forget, self._drop)
         self._last: int = NOBODY  # or the state of the client that was served last
         self._now_ns = self._idle_since_ns = clock()
         self._statistics_due_ns = self._now_ns + limits.status_update_time_s * NS_PER_S
         self._max_idle_ns = None if limits.max_idle_s is None else limits.max_idle_s * NS_PER_S
         self._due_ns = self._now_ns  # before that instant nothing has to be done unasked
-        self._steps_due_ns: int | None = None  # no unfinished step is too old before; None: there is none
-        self._ipc_timeout_ns = limits.ipc_timeout_s * NS_PER_S
         self.is_hurried = False
         """Set by somebody who has more work than one turn is to have: the next one then comes at once."""
         self.turns = 0
@@ -187,9 +184,22 @@ class Server:
             self._log.info(line)
         return bool(lines)
 
-    def step(self, timeout_s: float | None) -> None:
-        """Take one turn: wait for something to do, at most timeout_s (None: as long as it takes), and do it."""
-        events = self._poller.wait(self._wait_s(timeout_s), self._last)
+    def step(self, timeout_s: float | None, turns_max: int = 1) -> None:
+        """Take one turn: wait for something to do, at most timeout_s (None: as long as it takes), and do it.
+
+        As long as several clients are ready and nothing else is, up to `turns_max` turns are taken.
+        """
+        is_busy = self._take_turn(self._poller.wait(self._wait_s(timeout_s), self._last))
+        while is_busy and turns_max > 1 and self.is_running and not self.is_hurried:
+            turns_max -= 1
+            events = self._poller.ready()
+            if not events:
+                return
+            self._note_end_of_turn()
+            is_busy = self._take_turn(events)
+
+    def _take_turn(self, events: list[tuple[int, int]]) -> bool:
+        """Do what there is to do. True: several clients were ready, and nothing else was."""
         self.turns = self.turn = self.turns + 1
         if self.on_turn is not None:
             self.on_turn()
@@ -197,7 +207,7 @@ class Server:
         now_ns = self._now_ns = self._turn.now_ns = self._clock()
         if now_ns >= self._due_ns:
             self._do_what_is_due()  # TTL-6
-        clients = self._clients
+        clients, lateness = self._clients, self._lateness
         # Those that join it in this turn have had their share.
         backlog = list(islice(self._backlog, WHOLE_SHARES)) if self._backlog else ()
         served: list[Client] = []
@@ -231,17 +241,17 @@ class Server:
                 ):
                     self._settle(client)
                 elif state is REQUEST:  # the cheap way, for what was served and answered at once
-                    client.step_since_ns = None  # LIMIT-7
-                elif self._steps_due_ns is None:
-                    self._steps_due_ns = now_ns + self._ipc_timeout_ns
+                    client.step_since_ns = AT_REST  # LIMIT-7
+                elif lateness.due_ns == NEVER_NS:
+                    lateness.due_ns = now_ns + lateness.timeout_ns
             except Exception as error:
                 self._contain(client, error)  # LIFE-5
         self._last = served[-1].state if served else NOBODY
         if backlog:
             conversations.share_among(len(backlog))
             self._serve_on(backlog)  # CONN-3
-        if self._steps_due_ns is not None and now_ns >= self._steps_due_ns:
-            self._time_out()  # LIMIT-7
+        if now_ns >= lateness.due_ns:
+            lateness.close_late()  # LIMIT-7
         # Once told to end, whoever waits to be let in is left to the next process behind the same sockets.
         if self._accepting.is_wanted and self.is_running:
             try:
@@ -251,32 +261,36 @@ class Server:
         if not clients and self._is_idle_too_long():
             self.is_running = False
         self.turn = None
+        return 1 < len(served) == len(events)
 
     def _set_limits(self, limits: Limits) -> None:
         self._conversations.set_limits(limits)
         self._limits = limits
         self._max_idle_ns = None if limits.max_idle_s is None else limits.max_idle_s * NS_PER_S
-        self._ipc_timeout_ns = limits.ipc_timeout_s * NS_PER_S
+        self._lateness.timeout_ns = limits.ipc_timeout_s * NS_PER_S
         self._statistics_due_ns = min(self._statistics_due_ns, self._now_ns + limits.status_update_time_s * NS_PER_S)
-        self._steps_due_ns = self._now_ns  # Each step is judged anew, in the next turn.
+        self._lateness.due_ns = self._now_ns  # Each step is judged anew, in the next turn.
 
-    def _wait_s(self, timeout_s: float | None) -> float:
-        """Read the clock; return how long to wait from now on, given how long at most."""
+    def _note_end_of_turn(self) -> int:
+        """Read the clock; return the instant at which something has to be done unasked."""
         turn_ns = self._now_ns
         self._now_ns = self._clock()
         if self.turns:
             self.counters.took_turn(self._now_ns - turn_ns)
-        due_ns = self._statistics_due_ns
+        due_ns = min(self._statistics_due_ns, self._lateness.due_ns)
         expiry_ns = self.table.next_expiry_ns
         if expiry_ns is not None and expiry_ns < due_ns:
             due_ns = expiry_ns  # TTL-6
-        if self._steps_due_ns is not None:
-            due_ns = min(due_ns, self._steps_due_ns)
         if self._accepting.again_ns is not None:
             due_ns = min(due_ns, self._accepting.again_ns)
         if self._max_idle_ns is not None and not self._clients and not self.table.sessions:
             due_ns = min(due_ns, self._idle_since_ns + self._max_idle_ns)
         self._due_ns = due_ns
+        return due_ns
+
+    def _wait_s(self, timeout_s: float | None) -> float:
+        """Return how long to wait from now on, given how long at most."""
+        due_ns = self._note_end_of_turn()
         if self._backlog or self.is_hurried:
             self.is_hurried = False
             return 0.0
@@ -298,37 +312,6 @@ class Server:
             and not self.table.sessions  # LIFE-3
             and self._now_ns - self._idle_since_ns >= self._max_idle_ns  # LIFE-2
         )
-
-    def _time_out(self) -> None:
-        """Close clients whose step is too old, once what they did meanwhile has been read."""
-        oldest_ns = None
-        for client in list(self._clients.values()):
-            if self._is_late(client):
-                self._catch_up(client)
-            if self._is_late(client):
-                self.statistics.limit_hits[Limit.IPC_TIMEOUT] += 1
-                self._log.warning(
-                    f"{client.name} closed: unfinished in {client.state.name} for "
-                    f"{Limit.IPC_TIMEOUT.value}={self._limits.ipc_timeout_s}"
-                )
-                self._drop(client)
-            elif client.step_since_ns is not None:
-                oldest_ns = client.step_since_ns if oldest_ns is None else min(oldest_ns, client.step_since_ns)
-        self._steps_due_ns = None if oldest_ns is None else oldest_ns + self._ipc_timeout_ns
-
-    def _is_late(self, client: Client) -> bool:
-        return (
-            client.step_since_ns is not None
-            and client.state is not CLOSED
-            and self._now_ns - client.step_since_ns >= self._ipc_timeout_ns  # LIMIT-7
-        )
-
-    def _catch_up(self, client: Client) -> None:
-        """Do for a client what an event would have done, had it been among this turn's."""
-        self._safely(client, self._conversations.writable)
-        if client.interest & IN and client.state is not SENDING and client.state is not CLOSED:
-            self._safely(client, self._conversations.readable, self._conversations.answer)
-        self._safely(client, self._settle)
 
     # Clients.
 
@@ -356,12 +339,12 @@ class Server:
             return
         is_output_full = len(client.output) > self._limits.output_bytes_max  # LIMIT-6
         if client.is_at_rest:
-            client.step_since_ns = None  # LIMIT-7: it may stay so for ever
+            client.step_since_ns = AT_REST  # LIMIT-7: it may stay so for ever
         else:
-            if client.step_since_ns is None:
+            if client.step_since_ns == AT_REST:
                 client.step_since_ns = self._now_ns
-            if self._steps_due_ns is None:
-                self._steps_due_ns = self._now_ns + self._ipc_timeout_ns
+            if self._lateness.due_ns == NEVER_NS:
+                self._lateness.due_ns = self._now_ns + self._lateness.timeout_ns
             if is_output_full and client.interest != OUT:
                 self.statistics.limit_hits[Limit.OUTPUT_BYTES] += 1
                 self._log.warning(

@@ -162,6 +162,17 @@ def may_wait(descriptor: int, domain: int) -> bool:
     )
 
 
+def close_at_once(descriptor: int, domain: int) -> bool:
+    """Close a descriptor, unless `may_wait` says that closing may wait; return whether it was closed.
+
+    Raises OSError of close(2). Whatever it reports, Linux has let go of the descriptor.
+    """
+    if may_wait(descriptor, domain):
+        return False
+    os.close(descriptor)
+    return True
+
+
 def _has_path(descriptor: int) -> bool:
     """Say whether a UNIX socket is bound to a path. For this family, unlike others, the kernel takes no lock for it."""
     _name_size.value = _FAMILY_BYTES + 1

@@ -379,7 +379,7 @@ def _connected(client: Client) -> Connected:
     endpoint, properties, ttl_s = client.saving
     is_in_flight = client.is_in_flight and wire.unread_bytes(client.fd) > 0
     return Connected(
-        client.user, client.pid, int(client.state), -1 if client.step_since_ns is None else client.step_since_ns,
+        client.user, client.pid, int(client.state), client.step_since_ns,
         is_in_flight, ttl_s, endpoint, properties, client.unserved, client.output,
     )  # fmt: skip
 
