@@ -12,6 +12,14 @@ _ENOUGH_BYTES: Final = 1 << 22
 """More than any buffer of a connection takes. Arbitrary."""
 
 
+_CHAIN: Final = 4
+"""How many sockets carry each other in a row: older kernels allow no more."""
+
+_SOL_PACKET: Final = 263
+_PACKET_RX_RING: Final = 5
+_UDP_CORK: Final = 1  # <linux/socket.h>, <linux/if_packet.h>, <linux/udp.h>: the socket module names none of these
+
+
 def deaf(near: socket.socket, far: socket.socket) -> int:
     """Return the far end, with its buffers full: nobody reads."""
     far.setblocking(False)
@@ -84,6 +92,21 @@ def urgent(shop: Workshop) -> int:
     return far.detach()
 
 
+def unix_urgent(shop: Workshop) -> int:
+    near, far = shop.pair()
+    near.send(b"x")
+    near.send(b"x", socket.MSG_OOB)  # Linux 5.15
+    return far.detach()
+
+
+def corked_datagram(shop: Workshop) -> int:
+    far = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    far.connect((LOOPBACK, 9))
+    far.setsockopt(socket.IPPROTO_UDP, _UDP_CORK, 1)
+    far.send(b"never sent")
+    return far.detach()
+
+
 def half_closed(shop: Workshop) -> int:
     near, far = shop.tcp()
     near.shutdown(socket.SHUT_WR)
@@ -134,6 +157,30 @@ def packet_bound(shop: Workshop) -> int:
     far = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
     far.bind(("lo", 3))  # ETH_P_ALL: every packet is put into its queue
     return far.detach()
+
+
+def packet_ring(shop: Workshop) -> int:
+    far = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    far.setsockopt(_SOL_PACKET, _PACKET_RX_RING, struct.pack("4I", 65_536, 4, 2048, 128))
+    far.bind(("lo", 3))
+    return far.detach()
+
+
+def netlink_list(shop: Workshop) -> int:
+    """Return a socket that was asked for all routes: the kernel goes on with the list as it is read."""
+    far = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    far.send(struct.pack("=IHHII12x", 28, 26, 0x301, 1, 0))  # RTM_GETROUTE; NLM_F_REQUEST, NLM_F_DUMP
+    return far.detach()
+
+
+def carrying_a_chain(shop: Workshop) -> int:
+    carried = shop.pair()[1]
+    for _ in range(_CHAIN):
+        near, far = socket.socketpair()
+        with near, carried:
+            socket.send_fds(near, [b"x"], [carried.fileno()])
+        carried = far
+    return carried.detach()
 
 
 def netlink_group(shop: Workshop) -> int:

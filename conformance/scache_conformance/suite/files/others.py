@@ -57,6 +57,22 @@ def terminal(shop: Workshop, *, master: bool, alone: bool = False, stopped: bool
     return ends[0] if master else ends[1]
 
 
+def packet_terminal(shop: Workshop) -> int:
+    master, terminal = os.openpty()
+    shop.keep_fd(terminal)
+    fcntl.ioctl(master, termios.TIOCPKT, struct.pack("i", 1))
+    termios.tcflow(terminal, termios.TCOOFF)  # which the master reads as a packet of one byte
+    return master
+
+
+def notifying(shop: Workshop) -> int:
+    fd = os.open(shop.folder, os.O_RDONLY)
+    fcntl.fcntl(
+        fd, fcntl.F_NOTIFY, fcntl.DN_ATTRIB | fcntl.DN_MULTISHOT
+    )  # Nobody changes an attribute: no signal comes.
+    return fd
+
+
 def pidfd(shop: Workshop, *, alive: bool) -> int:
     with processes.STARTING:
         child = subprocess.Popen(["sleep", "60" if alive else "0"])
@@ -74,6 +90,13 @@ def epoll(shop: Workshop, *watched: int) -> int:
         for fd in watched:
             made.register(fd)
         return os.dup(made.fileno())
+
+
+def epoll_chain(shop: Workshop) -> int:
+    last = shop.keep_fd(epoll(shop))
+    for _ in range(3):
+        last = shop.keep_fd(epoll(shop, last))
+    return epoll(shop, last)
 
 
 def timer(shop: Workshop) -> int:
