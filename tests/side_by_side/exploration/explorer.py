@@ -15,14 +15,10 @@ from typing import Final
 from tests.side_by_side.exploration.breadth_first import reachable
 from tests.side_by_side.exploration.operations import (
     ComparedTable,
-    FindDest,
-    FindEndp,
     HandOver,
     NextExpiry,
     Operation,
     PutBack,
-    SaveDest,
-    SaveEndp,
     Tick,
     apply,
     call,
@@ -30,6 +26,7 @@ from tests.side_by_side.exploration.operations import (
     new_handle,
 )
 
+from scache_spec.conversation import FindDest, FindEndp, SaveDest, SaveEndp
 from scache_spec.statistics import Counters
 from scache_spec.vocabulary import Handle, Label, Limits, Properties
 
@@ -60,12 +57,12 @@ class Scope:
         endpoints = [Label(label) for label in self.endpoints]
         return (
             *(
-                SaveEndp(e, Properties(p), ttl)
+                SaveEndp(ttl, e, Properties(p))
                 for e in endpoints
                 for p in self.endpoint_properties
                 for ttl in self.ttls_s
             ),
-            *(SaveDest(Label(d), Properties(p), Label(e), ttl) for d, p, e in self.bindings for ttl in self.ttls_s),
+            *(SaveDest(ttl, Label(d), Properties(p), Label(e)) for d, p, e in self.bindings for ttl in self.ttls_s),
             *(FindEndp(endpoint) for endpoint in endpoints),
             *(FindDest(Label(destination)) for destination in dict.fromkeys(each[0] for each in self.bindings)),
         )

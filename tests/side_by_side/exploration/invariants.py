@@ -5,11 +5,12 @@ It compares the tables before and after a step, and the reply.
 """
 
 from tests.side_by_side.exploration.explorer import Scope
-from tests.side_by_side.exploration.operations import FindDest, FindEndp, HandOver, Operation, PutBack, SaveEndp, Tick
+from tests.side_by_side.exploration.operations import HandOver, Operation, PutBack, Tick
 from tests.side_by_side.exploration.server_table import ServerTable
 from tests.side_by_side.exploration.spec_table import SpecTable
 
 from scache_spec.cache import Session
+from scache_spec.conversation import FindDest, FindEndp, SaveEndp
 from scache_spec.vocabulary import NS_PER_S, Handle, Status
 
 InspectedTable = SpecTable | ServerTable

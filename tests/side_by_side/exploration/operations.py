@@ -6,9 +6,11 @@ not known here.
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, Self, assert_never
+from inspect import signature
+from typing import Final, Protocol, Self
 
 from scache_spec.cache import Sizes
+from scache_spec.conversation import REQUESTS, Request
 from scache_spec.statistics import Counters
 from scache_spec.vocabulary import NS_PER_S, Handle, Label, Properties, Status
 
@@ -77,31 +79,6 @@ class ComparedTable(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class SaveEndp:
-    endpoint: Label
-    properties: Properties
-    ttl_s: int
-
-
-@dataclass(frozen=True, slots=True)
-class FindEndp:
-    endpoint: Label
-
-
-@dataclass(frozen=True, slots=True)
-class SaveDest:
-    destination: Label
-    properties: Properties
-    endpoint: Label
-    ttl_s: int
-
-
-@dataclass(frozen=True, slots=True)
-class FindDest:
-    destination: Label
-
-
-@dataclass(frozen=True, slots=True)
 class PutBack:
     handle: Handle
 
@@ -121,7 +98,18 @@ class NextExpiry:
     """A question, but one that makes a lazy heap tidy up."""
 
 
-Operation = SaveEndp | FindEndp | SaveDest | FindDest | PutBack | HandOver | Tick | NextExpiry
+Operation = Request | PutBack | HandOver | Tick | NextExpiry
+
+_VERBS: Final[dict[type[Operation], str]] = {
+    **{made: name.decode() for name, made in REQUESTS.items() if isinstance(made, type)},
+    PutBack: "put_back",
+    HandOver: "hand_over",
+    Tick: "expire",
+    NextExpiry: "next_expiry_ns",
+}
+"""The method of a table that does each operation. Its parameters are fields of the operation, `handle` and `now_ns`."""
+
+_PARAMETERS: Final = {verb: tuple(signature(getattr(ComparedTable, verb)).parameters)[1:] for verb in _VERBS.values()}
 
 
 def new_handle(table: ComparedTable) -> Handle:
@@ -137,46 +125,18 @@ def instant_after(operation: Operation, now_ns: int) -> int:
 
 def apply(table: ComparedTable, operation: Operation, now_ns: int, handle: Handle) -> Hashable:
     """Do one operation to a table at an instant; return its reply and the handles it closed."""
-    match operation:
-        case SaveEndp(endpoint, properties, ttl_s):
-            return table.save_endp(endpoint, properties, handle, ttl_s, now_ns)
-        case FindEndp(endpoint):
-            return table.find_endp(endpoint)
-        case SaveDest(destination, properties, endpoint, ttl_s):
-            return table.save_dest(destination, properties, endpoint, ttl_s, now_ns)
-        case FindDest(destination):
-            return table.find_dest(destination)
-        case PutBack(held):
-            return table.put_back(held, now_ns)
-        case HandOver(held):
-            table.hand_over(held)
-            return None
-        case Tick():
-            return table.expire(now_ns)
-        case NextExpiry():
-            return table.next_expiry_ns()
-        case _:
-            assert_never(operation)
+    verb, given = _call(operation, now_ns, handle)
+    outcome: Hashable = getattr(table, verb)(**given)
+    return outcome
 
 
 def call(operation: Operation, now_ns: int, handle: Handle) -> str:
     """Return the operation as a line of Python that calls a table."""
-    match operation:
-        case SaveEndp(endpoint, properties, ttl_s):
-            return f"save_endp({endpoint!r}, {properties!r}, handle={handle}, ttl_s={ttl_s}, now_ns={now_ns})"
-        case FindEndp(endpoint):
-            return f"find_endp({endpoint!r})"
-        case SaveDest(destination, properties, endpoint, ttl_s):
-            return f"save_dest({destination!r}, {properties!r}, {endpoint!r}, ttl_s={ttl_s}, now_ns={now_ns})"
-        case FindDest(destination):
-            return f"find_dest({destination!r})"
-        case PutBack(held):
-            return f"put_back({held}, now_ns={now_ns})"
-        case HandOver(held):
-            return f"hand_over({held})"
-        case Tick():
-            return f"expire(now_ns={now_ns})"
-        case NextExpiry():
-            return "next_expiry_ns()"
-        case _:
-            assert_never(operation)
+    verb, given = _call(operation, now_ns, handle)
+    return f"{verb}({', '.join(f'{name}={value!r}' for name, value in given.items())})"
+
+
+def _call(operation: Operation, now_ns: int, handle: Handle) -> tuple[str, dict[str, object]]:
+    verb = _VERBS[type(operation)]
+    known = {"handle": handle, "now_ns": now_ns}
+    return verb, {name: getattr(operation, name, known.get(name)) for name in _PARAMETERS[verb]}

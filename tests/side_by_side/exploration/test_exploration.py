@@ -11,12 +11,13 @@ from tests.side_by_side.exploration.explorer import Pair, Scope, enabled, explor
 from tests.side_by_side.exploration.fast_table import ALL, FastTable
 from tests.side_by_side.exploration.invariants import InspectedTable, check_state, check_step
 from tests.side_by_side.exploration.late_table import LateTable
-from tests.side_by_side.exploration.operations import FindEndp, Operation, SaveEndp, apply, instant_after, new_handle
+from tests.side_by_side.exploration.operations import Operation, apply, instant_after, new_handle
 from tests.side_by_side.exploration.scopes import COMMITTED, ORDER, PEAKS, QUEUE, SMALL
 from tests.side_by_side.exploration.server_table import ServerTable
 from tests.side_by_side.exploration.spec_table import SpecTable
 from tests.wrong.registry import Layer, Rule, caught_by, right_server, rules
 
+from scache_spec.conversation import FindEndp, SaveEndp
 from scache_spec.vocabulary import Label, Properties
 
 OPERATIONS_MAX = 8
@@ -131,5 +132,5 @@ def differs_when_run(program: str) -> bool:
 def test_right_table_shows_no_difference() -> None:
     rule = right_server()
     assert explore(PEAKS, SpecTable(PEAKS.limits), wrong_table(rule)(PEAKS.limits)).difference is None
-    way = (SaveEndp(Label(b"a"), Properties(b"p"), 1), FindEndp(Label(b"a")))
+    way = (SaveEndp(1, Label(b"a"), Properties(b"p")), FindEndp(Label(b"a")))
     assert not differs_when_run(script(PEAKS, SpecTable, ServerTable, way))
