@@ -269,8 +269,10 @@ def test_LIFE_11_drained_server_waits_for_what_may_come_back(tmp_path: Path) -> 
         admin.ask("drain")
         with new_server(tmp_path) as new:
             old.line("2 clients finish here")
-            leaver.close()
             with Client(tmp_path / "s") as finder:
+                for _ in range(2):  # A turn has ended when the second is answered.
+                    assert finder.say(find_endp(b"back")) == MISSED
+                leaver.close()
                 deadline_s = time.monotonic() + PATIENCE_S
                 while (answer := finder.say(find_endp(b"back"))) == MISSED:
                     assert time.monotonic() < deadline_s, "it does not come back"
