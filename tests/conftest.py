@@ -10,7 +10,7 @@ import pytest
 from tests.support.servers import CALLS
 
 from scache_fast.engine import server
-from scache_fast.engine.calls import PLAIN
+from scache_fast.engine.calls import ACCELERATED
 
 pytest_plugins = ["tests.support.needs"]
 
@@ -52,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what only works on plain Python, where a part of the engine is not."""
-    if config.getoption("--compiled") or CALLS is not PLAIN:
+    if config.getoption("--compiled") or CALLS is ACCELERATED:
         plain = [item for item in items if item.get_closest_marker("plain")]
         config.hook.pytest_deselected(items=plain)
         items[:] = [item for item in items if item not in plain]

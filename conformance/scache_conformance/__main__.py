@@ -13,7 +13,6 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
@@ -305,7 +304,7 @@ def parser_of_runs() -> argparse.ArgumentParser:
 
 
 def _limits() -> str:
-    defaults = {**asdict(DEFAULTS), "ttl_limit_s": "what --ttl-limit says"}
+    defaults = {**DEFAULTS._asdict(), "ttl_limit_s": "what --ttl-limit says"}
     return "\n".join(f"  {{{name}}}".ljust(34) + str(value) for name, value in defaults.items())
 
 

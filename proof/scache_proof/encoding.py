@@ -7,7 +7,7 @@ a difference, too.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import cycle, product
 from random import Random
 from typing import Final
@@ -131,7 +131,7 @@ def happening_scenes(
             client = ClientId(7)
         later_ns = NOW_NS + random.choice([0, 1, random.randint(0, 4 * NS_PER_S), NS_PER_S])
         few = random.randint(0, 3)
-        limits = replace(Limits(), ttl_limit_s=few + 1, sessions_max=few, bindings_max=few, cached_bytes_max=few)
+        limits = Limits(ttl_limit_s=few + 1, sessions_max=few, bindings_max=few, cached_bytes_max=few)
         flushed = frozenset(label for label in (*ENDPOINTS, *DESTINATIONS) if random.random() < 0.5)
         yield scene, Stimulus(None, client, happening=name, now_ns=later_ns, limits=limits, flushed=flushed)
 

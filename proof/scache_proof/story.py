@@ -15,7 +15,7 @@ from scache_proof.invariants import INVARIANTS
 from scache_proof.pictures import act
 from scache_proof.scenes import Scene, Stimulus, table_with
 from scache_spec.conversation import Input, State, Transition
-from scache_spec.vocabulary import NS_PER_S
+from scache_spec.vocabulary import NS_PER_S, Limits
 
 TRIED: Final = 3000
 """Concrete states that are looked through for a small example. Arbitrary: a second's work."""
@@ -113,6 +113,8 @@ def source(value: object) -> str:
     if is_dataclass(value):
         named = (f"{each.name}={source(getattr(value, each.name))}" for each in fields(value))
         return f"{type(value).__name__}({', '.join(named)})"
+    if isinstance(value, Limits):
+        return f"Limits({', '.join(f'{name}={limit}' for name, limit in value._asdict().items())})"
     if isinstance(value, tuple):
         return "(" + "".join(f"{source(each)}, " for each in value) + ")"
     if isinstance(value, dict):

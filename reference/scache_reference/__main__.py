@@ -12,7 +12,6 @@ import signal
 import socket
 import stat
 import sys
-from dataclasses import fields, replace
 from typing import Final
 
 from scache_reference.shell import Shell
@@ -62,15 +61,14 @@ def parser_of_all() -> argparse.ArgumentParser:
         "statistics and end the server. SIGUSR1 prints statistics. 'scached --help' explains each limit.",
     )
     parser.add_argument("--listen", metavar="PATH", required=True, help="path of the UNIX socket to listen on")
-    defaults = replace(Limits(), ipc_timeout_s=60)
-    for field in fields(Limits):
-        value = getattr(defaults, field.name)
-        name = "--" + field.name.removesuffix("_s").replace("_", "-")
-        is_time = field.name.endswith("_s")
+    defaults = Limits(ipc_timeout_s=60)
+    for field, value in defaults._asdict().items():
+        name = "--" + field.removesuffix("_s").replace("_", "-")
+        is_time = field.endswith("_s")
         shown = "no limit" if value is None else f"{value}s" if is_time else value
         parser.add_argument(
             name,
-            dest=field.name,
+            dest=field,
             metavar="TIME" if is_time else "N",
             type=seconds if is_time else int,
             default=value,

@@ -56,7 +56,7 @@ def on_pause(server: Server) -> Outcome:
     is answered with status 2 after its descriptor was invited and has come. A save_dest is answered with status 2,
     unless it renews a binding. Finds are served, and a held session can still be put back. [BEYOND]
     """
-    return on_limits(server, replace(server.limits, sessions_max=0, bindings_max=0))
+    return on_limits(server, server.limits._replace(sessions_max=0, bindings_max=0))
 
 
 def is_drained(server: Server) -> bool:

@@ -5,7 +5,6 @@ diagram from TRANSITIONS, examples from running the specification.
 """
 
 import re
-from dataclasses import fields
 from inspect import cleandoc
 from typing import Final, assert_never
 
@@ -208,10 +207,9 @@ def _owed() -> str:
 def _limits() -> str:
     meaning = {where.rpartition(".")[2]: " ".join(text.split()) for where, text in docstrings(vocabulary)}
     rows = []
-    for each in fields(Limits):
-        value = getattr(Limits(), each.name)
+    for name, value in Limits()._asdict().items():
         shown = "none" if value is None else str(value)
-        rows.append(f"| `{each.name}` | {shown} | {meaning[each.name].replace('None:', 'With none:')} |")
+        rows.append(f"| `{name}` | {shown} | {meaning[name].replace('None:', 'With none:')} |")
     return "\n".join(
         [
             "## Limits and periods",

@@ -5,9 +5,8 @@ There is no function here. A server that imports nothing but this module is stil
 Sources: names of attributes and requests from mail_proto.h, defaults of limits from postconf(5).
 """
 
-from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import Final, NewType
+from typing import Final, NamedTuple, NewType
 
 Label = NewType("Label", bytes)
 """Name of a destination or of an endpoint: any bytes but NUL, possibly empty. Those of smtp(8) contain newlines."""
@@ -91,8 +90,7 @@ class Limit(Enum):
     IPC_TIMEOUT = "ipc_timeout_s"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(NamedTuple):
     """Every bound and every period of a server."""
 
     ttl_limit_s: int = 2

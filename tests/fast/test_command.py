@@ -23,6 +23,7 @@ from tests.support.messages import (
 from tests.support.processes import run, running
 
 from scache_fast import __version__
+from scache_fast.admin.client import AdminClient
 from scache_fast.engine import server
 from scache_fast.engine.calls import ACCELERATED
 from scache_fast.settings.sources import read
@@ -51,6 +52,22 @@ def from_here_on(*arguments):
 standalone.listen = from_here_on
 sys.exit(__main__.main())
 """
+
+
+IMPORTED = """
+import sys
+before = set(sys.modules)
+from scache_fast import __main__
+status = __main__.main()
+print("imported:", *sorted(set(sys.modules) - before), file=sys.stderr)
+sys.exit(status)
+"""
+NOT_AT_EVERY_START = {
+    "argparse", "dataclasses", "inspect", "json", "tomllib", "zlib",
+    "scache_fast.admin", "scache_fast.takeover", "scache_fast.process.administration",
+    "scache_fast.process.descriptor_store", "scache_fast.process.succession", "scache_fast.settings.command_line",
+}  # fmt: skip
+"""What a plain start would pay for in milliseconds and memory without using it."""
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -111,6 +128,23 @@ def test_two_sockets_share_one_cache_and_nothing_is_imported_late(tmp_path: Path
         printed = "\n".join(server.end())
     assert "'find_dest' 'd': found" in printed
     assert ": unknown request 'nonsense'" in printed
+
+
+def test_nothing_is_imported_late_with_an_admin_socket(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", NO_LATE_IMPORT]
+    with running("--listen", tmp_path / "s", "--admin", tmp_path / "a", command=command) as server:
+        with AdminClient(str(tmp_path / "a")) as operator:
+            assert operator.ask("stats")["pid"] == server.pid
+        assert "late import" not in "\n".join(server.end())
+
+
+def test_plain_start_imports_what_it_needs_and_no_more(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", IMPORTED]
+    with running("--listen", tmp_path / "s", "--ttl-limit=1m", "-v", command=command) as server:
+        *_, last = server.end()
+    imported = set(last.removeprefix("imported:").split())
+    assert "scache_fast.engine.server" in imported
+    assert imported & NOT_AT_EVERY_START == set()
 
 
 def test_idle_server_ends_by_itself(tmp_path: Path) -> None:
@@ -182,7 +216,7 @@ def test_wrong_usage_is_status_2(tmp_path: Path, operand: list[str]) -> None:
 def test_help_names_every_limit() -> None:
     ended = run("--help")
     assert ended.returncode == 0
-    for name in Limits.__dataclass_fields__:
+    for name in Limits._fields:
         assert f"--{name.removesuffix('_s').replace('_', '-')} " in ended.stdout
 
 

@@ -3,14 +3,16 @@
 import os
 import re
 import tomllib
-from dataclasses import fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.support.processes import run
 
-from scache_fast.settings.sources import ConfigurationError, merge, read
+from scache_fast.settings.command_line import parser_of_all
+from scache_fast.settings.sources import ConfigurationError, merge, plainly_given, read
 from scache_fast.settings.table import SETTINGS, Setting, Settings
 from scache_fast.settings.toml_file import read_file, show
 from scache_spec.vocabulary import Limits
@@ -157,7 +159,27 @@ def test_wrong_value_names_its_origin_and_what_to_do(
 
 def test_every_setting_is_tried_here_and_every_limit_is_a_setting() -> None:
     assert set(VALUES) == {setting.name for setting in SETTINGS}
-    assert {field.name.removesuffix("_s") for field in fields(Limits)} < set(VALUES)
+    assert {name.removesuffix("_s") for name in Limits._fields} < set(VALUES)
+
+
+_OPTIONS: Final = [setting.option for setting in SETTINGS]
+_WORDS: Final = st.sampled_from(
+    [*_OPTIONS, "-v", "--config", "--takeover", "--version", "--check-config", "--print-config", "--", "--lis", "-x"]
+)
+
+
+@given(st.lists(_WORDS | st.builds("{}={}".format, _WORDS, st.text("-=a ")) | st.text("-=a "), max_size=6))
+def test_plain_command_line_means_what_argparse_takes_it_for(arguments: list[str]) -> None:
+    given = plainly_given(arguments)
+    if given is not None:
+        assert given == vars(parser_of_all().parse_args(arguments))
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_plain_command_line_needs_no_argparse(setting: Setting) -> None:
+    arguments = [setting.option] if setting.parse is None else [setting.option, "a", f"{setting.option}=b"]
+    value = True if setting.parse is None else ["a", "b"] if setting.many else "b"
+    assert plainly_given(arguments) == {setting.name: value}
 
 
 def test_wrong_value_counts_where_it_is_overruled(capfd: pytest.CaptureFixture[str]) -> None:

@@ -23,9 +23,9 @@ from tests.support.service_manager import ServiceManager
 
 from scache_fast.admin.client import AdminClient
 from scache_fast.engine.table import Session
-from scache_fast.process.descriptor_store import NAME, DescriptorStore
+from scache_fast.process.descriptor_store import DescriptorStore
 from scache_fast.process.logger import Logger
-from scache_fast.process.main_process import Notices
+from scache_fast.process.main_process import STORE_NAME, Notices
 from scache_fast.takeover import snapshot, volume
 from scache_fast.takeover.snapshot import Kind
 from scache_fast.takeover.volume import Volume
@@ -84,7 +84,7 @@ def test_LIFE_13_everything_is_back_after_a_restart(service: Service) -> None:
         assert holder.is_closed()
     assert any("5 parked connections are left with systemd, for the next process" in line for line in said), said
     assert not any("closed, because the server ends" in line for line in said), said
-    assert [name for name, _ in service.manager.stored] == [NAME]
+    assert [name for name, _ in service.manager.stored] == [STORE_NAME]
     for far in (*fars, tcp):
         far.setblocking(False)
         with pytest.raises(BlockingIOError):
@@ -108,7 +108,7 @@ def test_LIFE_13_everything_is_back_after_a_restart(service: Service) -> None:
         service.manager.work()
         assert service.manager.stored == []
         service.manager.end(new)
-    assert [each for each in service.manager.stored if each[0] == NAME] != [], "the binding"
+    assert [each for each in service.manager.stored if each[0] == STORE_NAME] != [], "the binding"
 
 
 def test_LIFE_13_what_expired_meanwhile_expires_at_the_start(service: Service) -> None:
@@ -215,7 +215,7 @@ def restored(readers: Sequence[socket.socket | BinaryIO], room: int = 1000) -> t
         store = store_of(notices, lines, carriers)
         store.restore(house.server, room + max(carriers, default=0), 2000)
         if carriers:
-            assert _other.recv(100) == f"FDSTOREREMOVE=1\nFDNAME={NAME}".encode()
+            assert _other.recv(100) == f"FDSTOREREMOVE=1\nFDNAME={STORE_NAME}".encode()
         return [each.properties for each in house.server.table.parked()], lines
 
 

@@ -25,6 +25,7 @@ from tests.support.errnos import ERRNOS
 from tests.support.messages import DONE, DUMMY, GREETING, MISSED, find_dest, find_endp, save_dest, save_endp
 from tests.support.servers import Fast, Lines
 
+from scache_fast.engine import plain as in_python
 from scache_fast.engine import poller, wire
 from scache_fast.engine.accepting import ACCEPT_PAUSE_NS
 from scache_fast.engine.closing import CloseAtOnce, Job
@@ -284,8 +285,9 @@ def playing(edge: Edge) -> Iterator[tuple[Play, Client]]:
         epoll = FaultyEpoll(current)
         patch.setattr(poller, "select", SimpleNamespace(epoll=lambda: epoll, **constants))
         patch.setattr(wire, "os", SimpleNamespace(close=close, dup=os.dup))
-        patch.setattr(wire, "unread_bytes", passing("unread_bytes", wire.unread_bytes))
-        patch.setattr(wire, "domain_of", passing("domain_of", wire.domain_of))
+        patch.setattr(in_python, "os", SimpleNamespace(close=close))
+        patch.setattr(in_python, "unread_bytes", passing("unread_bytes", in_python.unread_bytes))
+        patch.setattr(in_python, "domain_of", passing("domain_of", in_python.domain_of))
         closer = FaultyCloser(Silence())
         hooks = Hooks(
             may_connect=passing("may_connect", lambda sock: True),

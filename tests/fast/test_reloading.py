@@ -5,7 +5,6 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,7 +28,7 @@ class Slow:
     def __init__(self) -> None:
         self.reads: list[threading.Event] = []
         self.began = threading.Semaphore(0)
-        self.result: Settings | Exception = replace(merge({}), verbose=True)
+        self.result: Settings | Exception = merge({})._replace(verbose=True)
         self.said: list[str] = []
         self.house = Fast()
         log = Logger(lambda priority, line: self.said.append(line))

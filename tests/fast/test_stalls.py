@@ -4,16 +4,25 @@ import os
 import signal
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.support.client import Client
+from tests.support.client import PATIENCE_S, Client
 from tests.support.messages import DONE, DUMMY, FAILED, MISSED, find_endp, save_endp
 from tests.support.processes import Running, running
+from tests.support.servers import Fast
+
+from scache_fast.engine.log import Silence
+from scache_fast.process.closing import ClosingThreads
+from scache_fast.process.stalls import Watch
 
 LINGER = struct.pack("ii", 1, 3600)
+
+LINGERS_S = 20
+"""How long a close takes that nobody interrupts. Arbitrary: far longer than a watch needs on a busy machine."""
 
 
 @contextmanager
@@ -72,3 +81,27 @@ def test_CONN_2_close_that_lingers_holds_up_nobody(where: str, tmp_path: Path) -
                 assert far.recv(1) == b""
         assert other.say(find_endp(b"zz")) == MISSED
         server.end()
+
+
+def test_CONN_2_turn_that_hangs_in_a_close_is_interrupted() -> None:
+    closing = ClosingThreads(Silence())
+    with Fast() as house, lingering() as near, Watch(house.server, closing, Silence()):
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, LINGERS_S))
+        began_s = time.monotonic()
+        house.server.turns = house.server.turn = house.server.turns + 1
+        if house.server.on_turn is not None:
+            house.server.on_turn()
+        os.close(near.detach())
+        house.server.turn = None
+        assert time.monotonic() - began_s < LINGERS_S
+    assert closing.finish(PATIENCE_S)
+
+
+def test_turn_without_events_wakes_no_watch() -> None:
+    with Fast() as house:
+        seen: list[None] = []
+        house.server.on_turn = lambda: seen.append(None)
+        house.server.step(0)
+        assert seen == []
+        with house.peer():
+            assert seen != []

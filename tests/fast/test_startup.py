@@ -22,7 +22,8 @@ from scache_fast.__main__ import main
 def started_by_nobody(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run the command as a user without privileges, who cannot read the folders of the sources: they are open first."""
     program = (
-        "import locale, os, sys; from scache_fast.process import standalone; from scache_fast.__main__ import main;"
+        "import os, sys; from scache_fast.engine import plain; from scache_fast.process import standalone;"
+        "from scache_fast.settings import command_line; from scache_fast.__main__ import main;"
         "os.setgid(65534); os.setuid(65534); sys.exit(main())"
     )
     return run(*arguments, command=[COMMAND[0], "-c", program])
@@ -117,7 +118,8 @@ def test_file_that_may_not_be_read_is_said(tmp_path: Path) -> None:
 def test_too_few_descriptors_are_said(count: int, tmp_path: Path) -> None:
     """However few there are; with so few that the interpreter itself starts, but hardly."""
     command = [COMMAND[0], "-c", (
-        "import resource, sys; from scache_fast.process import standalone; from scache_fast.__main__ import main;"
+        "import resource, sys; from scache_fast.engine import plain; from scache_fast.process import standalone;"
+        "from scache_fast.__main__ import main;"
         f"resource.setrlimit(resource.RLIMIT_NOFILE, ({count}, {count})); sys.exit(main())"
     )]  # fmt: skip
     ended = run("--listen", tmp_path / "s", "--max-idle", "1", command=command)

@@ -1,4 +1,4 @@
-"""The functions of wire.py and of their twin in C, held to the same facts: what is read, sent, refused and counted."""
+"""The functions of plain.py and of their twin in C, held to the same facts: what is read, sent, refused and counted."""
 
 import array
 import errno
@@ -18,12 +18,13 @@ import pytest
 from tests.support.descriptors import is_hung_up
 from tests.support.messages import find_dest, find_endp, save_dest, save_endp
 
+from scache_fast.engine import plain
 from scache_fast.engine.attributes import whole_list
-from scache_fast.engine.calls import ACCELERATED, PLAIN, Calls
+from scache_fast.engine.calls import ACCELERATED, Calls
 from scache_fast.engine.conversation import READ_BYTES_MAX
 from scache_fast.engine.wire import DESCRIPTORS_MAX, DROPPED
 
-TWINS = [pytest.param(PLAIN, id="Python"), *([pytest.param(ACCELERATED, id="C")] if ACCELERATED else [])]
+TWINS = [pytest.param(plain, id="Python"), *([pytest.param(ACCELERATED, id="C")] if ACCELERATED else [])]
 
 pytestmark = pytest.mark.parametrize("calls", TWINS)
 

@@ -8,7 +8,7 @@ server which has nothing to do. What clients have not read is in the kernel and 
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +17,7 @@ from tests.support.messages import DONE, MISSED, find_endp, save_dest
 from tests.support.processes import Running, running
 from tests.support.servers import Fast
 
-from scache_fast.engine import wire
+from scache_fast.engine import plain
 from scache_fast.settings.sizing import ROWS
 from scache_spec.vocabulary import Limits
 
@@ -123,8 +123,7 @@ IN_THE_KERNEL: Final = "clients: unread replies, in the kernel"
 def scaled(scale: int) -> Limits:
     """Return the default limits, with so many times less of everything that can be counted."""
     limits = Limits()
-    return replace(
-        limits,
+    return limits._replace(
         sessions_max=limits.sessions_max // scale,
         bindings_max=limits.bindings_max // scale,
         cached_bytes_max=limits.cached_bytes_max // scale,
@@ -159,7 +158,7 @@ def unread_bytes_of_a_client(limits: Limits) -> int:
         except BlockingIOError:
             house.turn(8)
         (client,) = house.server._clients.values()
-        return wire.unread_bytes(client.fd)
+        return plain.unread_bytes(client.fd)
 
 
 def _server(path: Path, limits: Limits) -> AbstractContextManager[Running]:

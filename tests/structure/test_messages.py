@@ -12,7 +12,7 @@ PASSED_ON = {
     "process/master.py": 2,
     "process/serving.py": 1,
     "process/standalone.py": 1,
-    "settings/sources.py": 3,
+    "settings/sources.py": 1,
 }
 """Where a text is passed on to the log as a whole, by how many calls: it is collected from where it is made."""
 

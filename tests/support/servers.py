@@ -9,13 +9,13 @@ from typing import ClassVar, Final, Self
 
 from tests.support.client import Client
 
-from scache_fast.engine.calls import ACCELERATED, PLAIN, Calls
+from scache_fast.engine.calls import Calls, choose
 from scache_fast.engine.hooks import Hooks
 from scache_fast.engine.server import SHARE, Server
 from scache_reference.shell import Shell
 from scache_spec.vocabulary import NS_PER_S, Limit, Limits
 
-CALLS: Final[Calls] = (os.environ.get("SCACHED_ACCELERATOR") != "off" and ACCELERATED) or PLAIN
+CALLS: Final[Calls] = choose(may_accelerate=os.environ.get("SCACHED_ACCELERATOR") != "off")
 """What servers in this process make their system calls with: what a process of its own would choose."""
 
 START_NS: Final = 1_000_000_000_000

@@ -42,7 +42,7 @@ Kind = TypeVar("Kind")
 
 CLAUSES: Final = gather()
 UNDER_CLOCK: Final = f"{sys.executable} {ROOT}/tests/conformance/under_virtual_clock.py {{clock}}"
-LIMITS: Final = " ".join(f"--{name.removesuffix('_s').replace('_', '-')} {{{name}}}" for name in Limits.__annotations__)
+LIMITS: Final = " ".join(f"--{name.removesuffix('_s').replace('_', '-')} {{{name}}}" for name in Limits._fields)
 
 
 class Layer(Enum):

@@ -15,7 +15,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
@@ -46,7 +46,7 @@ _STUCK_S: Final = 0.05
 DEFAULTS: Final = Limits(max_idle_s=36_000, clients_per_user_max=Limits().clients_max)
 """What a server is started with where nothing else was declared. All are numbers, for every command to take."""
 
-LIMIT_NAMES: Final = tuple(field.name for field in fields(Limits))
+LIMIT_NAMES: Final = Limits._fields
 """What may stand in braces in a command, and be declared with `--limit`."""
 
 PLACEHOLDERS: Final = ("socket", "clock", *LIMIT_NAMES)

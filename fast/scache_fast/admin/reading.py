@@ -5,7 +5,6 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
 from fnmatch import translate
 from typing import Final
 
@@ -188,7 +187,7 @@ class Reading:
 
 def limits_of(limits: Limits) -> dict[str, int | None]:
     """Return limits by name."""
-    return asdict(limits)
+    return limits._asdict()
 
 
 def _client_row(client: Client, now_ns: int) -> Line:

@@ -25,12 +25,8 @@
 #define READ_BYTES_MAX 16384  /* of conversation.py; who asks for more gets no more */
 #define DESCRIPTORS_MAX 253   /* the kernel's SCM_MAX_FD */
 #define EVENTS_MAX 64         /* of poller.py; who asks for more gets no more */
-#define EVENTS_KEPT 1024      /* pairs that are made once; the default for how many clients there may be */
-#define ATTRIBUTES_MAX 32     /* of attributes.py; lists of more are not whole ones */
-#define SHORT_FIELD_MAX 16    /* longer than all names, requests and ttls */
-#define SHORT_FIELDS_KEPT 64
-#define FREED_BYTES_MAX 64    /* of wire.py */
-#define DROPPED (-1)          /* of wire.py */
+#define FREED_BYTES_MAX 64    /* of plain.py */
+#define DROPPED (-1)          /* of plain.py */
 #ifndef SCM_PIDFD
 #define SCM_PIDFD 4
 #endif
@@ -382,10 +378,10 @@ static PyMethodDef functions[] = {
     {"receive", (PyCFunction)(void (*)(void))receive, METH_FASTCALL, "See wire.receive."},
     {"send", (PyCFunction)(void (*)(void))send_bytes, METH_FASTCALL, "See wire.send."},
     {"send_descriptor", (PyCFunction)(void (*)(void))send_descriptor, METH_FASTCALL, "See wire.send_descriptor."},
-    {"unread_bytes", unread_bytes, METH_O, "See wire.unread_bytes."},
-    {"domain_of", domain_of, METH_O, "See wire.domain_of."},
-    {"may_wait", (PyCFunction)(void (*)(void))may_wait, METH_FASTCALL, "See wire.may_wait."},
-    {"close_at_once", (PyCFunction)(void (*)(void))close_at_once, METH_FASTCALL, "See wire.close_at_once."},
+    {"unread_bytes", unread_bytes, METH_O, "See plain.unread_bytes."},
+    {"domain_of", domain_of, METH_O, "See plain.domain_of."},
+    {"may_wait", (PyCFunction)(void (*)(void))may_wait, METH_FASTCALL, "See plain.may_wait."},
+    {"close_at_once", (PyCFunction)(void (*)(void))close_at_once, METH_FASTCALL, "See plain.close_at_once."},
     {"whole_list", (PyCFunction)(void (*)(void))whole_list, METH_FASTCALL, "See attributes.whole_list."},
     {NULL, NULL, 0, NULL},
 };

@@ -1,6 +1,6 @@
-"""The calls that the engine makes for each request, and the choice of their form: wire.py, or its twin in C.
+"""The calls that the engine makes for each request, and the choice of their form: plain.py, or its twin in C.
 
-wire.py has all of them and is always there. `_wire.c` has the same functions in C, to make requests cheaper; it is
+plain.py has all of them and is always there. `_wire.c` has the same functions in C, to make requests cheaper; it is
 there if a C compiler was. The engine gets one of the two forms when it is made, so the tests can try both.
 """
 
@@ -9,11 +9,9 @@ import socket
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from scache_fast.engine import wire
-
 
 class Calls(Protocol):
-    """The functions, which are described in wire.py and attributes.py."""
+    """The functions, which are described in wire.py, plain.py and attributes.py."""
 
     def poller(self, epoll: select.epoll, /) -> Callable[[float, int], list[tuple[int, int]]]:
         """See wire.poller."""
@@ -28,16 +26,16 @@ class Calls(Protocol):
         """See wire.send_descriptor."""
 
     def unread_bytes(self, fd: int, /) -> int:
-        """See wire.unread_bytes."""
+        """See plain.unread_bytes."""
 
     def domain_of(self, descriptor: int, /) -> int:
-        """See wire.domain_of."""
+        """See plain.domain_of."""
 
     def may_wait(self, descriptor: int, domain: int, /) -> bool:
-        """See wire.may_wait."""
+        """See plain.may_wait."""
 
     def close_at_once(self, descriptor: int, domain: int, /) -> bool:
-        """See wire.close_at_once."""
+        """See plain.close_at_once."""
 
     def whole_list(self, data: bytes, attributes_max: int, /) -> list[bytes] | None:
         """See attributes.whole_list."""
@@ -51,7 +49,17 @@ def _twin() -> Calls | None:
     return _wire
 
 
-PLAIN: Final[Calls] = wire
-
 ACCELERATED: Final = _twin()
-"""The twin in C; None: it was not built. It is imported with this module, as later the process may be in a chroot."""
+"""The twin in C; None: it was not built."""
+
+
+def choose(*, may_accelerate: bool) -> Calls:
+    """Return the twin in C if it may be used and was built, and otherwise the functions in Python.
+
+    They are imported here: before the process is in a chroot.
+    """
+    if may_accelerate and ACCELERATED is not None:
+        return ACCELERATED
+    from scache_fast.engine import plain
+
+    return plain

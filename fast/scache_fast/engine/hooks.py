@@ -6,14 +6,13 @@ session that the hook was asked about is closed.
 
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from scache_fast.engine.closing import Closer
 from scache_fast.engine.table import Session
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hooks:
+class Hooks(NamedTuple):
     """What the loop asks and tells."""
 
     may_connect: Callable[[socket.socket], bool] | None = None

@@ -41,7 +41,7 @@ from typing import Final
 
 from scache_fast.engine import wire
 from scache_fast.engine.accepting import Accepting
-from scache_fast.engine.calls import PLAIN, Calls
+from scache_fast.engine.calls import Calls, choose
 from scache_fast.engine.client import AT_REST, CLOSED, REQUEST, SENDING, Client
 from scache_fast.engine.closing import CloseAtOnce, Closer, Job
 from scache_fast.engine.context import Context
@@ -86,7 +86,7 @@ class Server:
         hooks: Hooks | None = None,
         busy_poll_us: int = 0,
         share: int = SHARE,
-        calls: Calls = PLAIN,
+        calls: Calls | None = None,
     ) -> None:
         self._limits = limits
         self._clock = clock
@@ -95,6 +95,7 @@ class Server:
         self._hooks = hooks or Hooks()
         closer: Closer = self._hooks.closer or CloseAtOnce(self._log)
         self._share = share
+        self.calls = calls = calls or choose(may_accelerate=False)
         self.faults = Faults(self._log)
         self.table = Table(limits)
         self.statistics = Statistics(wall_clock())
@@ -128,7 +129,7 @@ class Server:
         self.turns = 0
         """How many turns were begun."""
         self.on_turn: Callable[[], None] | None = None
-        """Called at the beginning of a turn, for as long as somebody wants to know; must not raise."""
+        """Called at the beginning of a turn that has events, for as long as somebody wants to know; must not raise."""
         self.turn: int | None = None
         """The number of the turn that is being taken; None while the loop waits."""
         self.is_running = True
@@ -201,7 +202,7 @@ class Server:
     def _take_turn(self, events: list[tuple[int, int]]) -> bool:
         """Do what there is to do. True: several clients were ready, and nothing else was."""
         self.turns = self.turn = self.turns + 1
-        if self.on_turn is not None:
+        if events and self.on_turn is not None:
             self.on_turn()
         conversations = self._conversations
         now_ns = self._now_ns = self._turn.now_ns = self._clock()

@@ -6,37 +6,29 @@ the wall-clock time is an argument, and the lines are returned.
 """
 
 import time
-from dataclasses import dataclass, field
 
 from scache_spec.vocabulary import Limit
 
 
-def _no_hits() -> dict[Limit, int]:
-    return dict.fromkeys(Limit, 0)
-
-
-@dataclass(slots=True)
 class Statistics:
     """What happened since the interval began, and how often each limit was met since the server did."""
 
-    start_s: float
-    """Wall-clock time at which the interval began."""
-
-    dest_hits: int = 0
-    dest_misses: int = 0
-    endp_hits: int = 0
-    endp_misses: int = 0
-    destinations_max: int = 0
-    endpoints_max: int = 0
-    sessions_max: int = 0
-    limit_hits: dict[Limit, int] = field(default_factory=_no_hits)
-    """Not part of an interval: printing leaves these alone."""
-
-    lookups_before: tuple[int, int, int, int] = (0, 0, 0, 0)
-    """Hits and misses of find_dest, then of find_endp, from the start to the beginning of the interval."""
-
-    too_many_in_flight: int = 0
-    """How often the kernel refused a hand-over since the start, because too many descriptors were in flight."""
+    def __init__(self, start_s: float) -> None:
+        self.start_s = start_s
+        """Wall-clock time at which the interval began."""
+        self.dest_hits = 0
+        self.dest_misses = 0
+        self.endp_hits = 0
+        self.endp_misses = 0
+        self.destinations_max = 0
+        self.endpoints_max = 0
+        self.sessions_max = 0
+        self.limit_hits = dict.fromkeys(Limit, 0)
+        """Not part of an interval: printing leaves these alone."""
+        self.lookups_before = (0, 0, 0, 0)
+        """Hits and misses of find_dest, then of find_endp, from the start to the beginning of the interval."""
+        self.too_many_in_flight = 0
+        """How often the kernel refused a hand-over since the start, because too many descriptors were in flight."""
 
     @property
     def lookups(self) -> tuple[int, int, int, int]:

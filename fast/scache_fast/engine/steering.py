@@ -6,7 +6,6 @@ let the loop take turns between two calls.
 
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Final
 
 from scache_fast.engine.accepting import Accepting
@@ -104,5 +103,5 @@ class Steering:
     def _limit_table(self) -> None:
         limits = self._context.limits
         if self._context.refusal:
-            limits = replace(limits, sessions_max=0, bindings_max=0)  # LIFE-8
+            limits = limits._replace(sessions_max=0, bindings_max=0)  # LIFE-8
         self._table.set_limits(limits)

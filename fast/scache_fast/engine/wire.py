@@ -1,23 +1,19 @@
-"""Every system call that the engine makes on a client's socket, on a parked descriptor, and to let somebody in.
+"""The system calls that the engine makes on a client's socket, on a parked descriptor, and to let somebody in.
 
 They stand together so that all of them can be hardened, counted, made to fail, or replaced: those that every request
-takes have a twin in C (calls.py), which takes and returns the same. Functions that get a socket also get its number:
-Python uses the socket, C the number, and asking a socket for its number costs as much as a system call. Nothing here
-decides what is said or kept; errors are raised as they are, and closing alone ignores them.
+takes have a twin in C (calls.py), which takes and returns the same. Three more are in plain.py. Functions that get a
+socket also get its number: Python uses the socket, C the number, and asking a socket for its number costs as much as a
+system call. Nothing here decides what is said or kept; errors are raised as they are, and closing alone ignores them.
 """
 
 import array
-import ctypes
-import fcntl
 import os
 import select
 import socket
 import struct
-import termios
 from collections.abc import Callable
 from typing import Final
 
-from scache_fast.engine.attributes import whole_list as whole_list
 from scache_fast.engine.log import Log
 from scache_spec.vocabulary import DESCRIPTOR_BYTE
 
@@ -33,33 +29,12 @@ _CARRIER: Final = (DESCRIPTOR_BYTE,)
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
 _SHORT: Final = struct.pack("ll", 0, 1)  # struct timeval: seconds and microseconds
 _PIDFD: Final = 4  # SCM_PIDFD of <linux/socket.h>; the socket module does not name it
-_answer: Final = array.array("i", [0])
 
 # Plain numbers: the enumerations of the socket module cost more than a system call when they are combined.
 _LEVEL: Final = int(socket.SOL_SOCKET)
 _RIGHTS: Final = int(socket.SCM_RIGHTS)
-_DOMAIN: Final = int(socket.SO_DOMAIN)
-_PROTOCOL: Final = int(socket.SO_PROTOCOL)
-_LINGER: Final = int(socket.SO_LINGER)
-_LISTENS: Final = int(socket.SO_ACCEPTCONN)
-_UNIX: Final = int(socket.AF_UNIX)
-_INTERNET: Final = frozenset({int(socket.AF_INET), int(socket.AF_INET6)})
-_TCP: Final = int(socket.IPPROTO_TCP)
 _CLOSE_ON_EXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
 _TRUNCATED: Final = int(socket.MSG_CTRUNC)
-
-_getsockopt: Final = ctypes.CDLL(None).getsockopt
-_getsockname: Final = ctypes.CDLL(None).getsockname
-# Their argument types are not declared: converting an argument to a declared type costs more than the system call.
-_value: Final = ctypes.c_int(0)
-_size: Final = ctypes.c_uint(ctypes.sizeof(_value))
-_value_at: Final = ctypes.byref(_value)
-_size_at: Final = ctypes.byref(_size)
-_FAMILY_BYTES: Final = 2
-"""How long the name of a UNIX socket that has none is: the family alone."""
-_name: Final = ctypes.create_string_buffer(_FAMILY_BYTES + 1)
-_name_size: Final = ctypes.c_uint(0)
-_name_size_at: Final = ctypes.byref(_name_size)
 
 
 def accept(listener: socket.socket) -> socket.socket:
@@ -115,77 +90,10 @@ def descriptors_among(passed: list[int]) -> list[int]:
     return [each for each in passed if each != DROPPED]
 
 
-FREED_BYTES_MAX: Final = 64
-"""While the kernel frees what the peer has read, it wakes whoever waits for room, and counts one byte of it until it is
-done (sock_wfree). Whoever is quick sees that byte, and no further wake follows. What is unread counts as hundreds."""
-
-
-def unread_bytes(fd: int) -> int:
-    """Return how much of what was sent the peer has not read: 0, or what the kernel keeps for it."""
-    fcntl.ioctl(fd, termios.TIOCOUTQ, _answer)
-    return _answer[0] if _answer[0] > FREED_BYTES_MAX else 0
-
-
 def user_of(sock: socket.socket) -> tuple[int, int]:
     """Return the uid and the pid of the process that connected."""
     pid, uid, _ = _CREDENTIALS.unpack(sock.getsockopt(_LEVEL, socket.SO_PEERCRED, _CREDENTIALS.size))
     return uid, pid
-
-
-def domain_of(descriptor: int) -> int:
-    """Return the address family of a socket (AF_INET, …), -1 for what is no socket. Never waits.
-
-    Python's own socket(fileno=…) asks for the socket's name as well, which waits for as long as somebody holds the
-    lock of that socket; so does fstat for the file's owner, if it is a file of a FUSE server.
-    """
-    return _option(descriptor, _DOMAIN)
-
-
-def may_wait(descriptor: int, domain: int) -> bool:
-    """Say whether closing the last copy of a descriptor may wait; `domain` is what domain_of said. Never waits itself.
-
-    Known not to wait: a TCP connection without SO_LINGER, and a UNIX socket that has no path and in which nothing is
-    queued. What is queued in a UNIX socket is closed with it, and may be anything; so are the connections that a
-    listening TCP socket has not accepted, up to net.core.somaxconn of them, each of which takes 20 µs. The path of a
-    UNIX socket may lead into a file system that is unmounted with it. Every other family has closes that wait: one of
-    AF_PACKET takes 14 ms, a datagram socket in a multicast group waits for whoever changes the network's configuration.
-    """
-    if domain == _UNIX:
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(0)) or _has_path(descriptor)
-    return (
-        domain not in _INTERNET
-        or _option(descriptor, _PROTOCOL) != _TCP
-        or _option(descriptor, _LINGER) != 0
-        or _option(descriptor, _LISTENS) != 0
-    )
-
-
-def close_at_once(descriptor: int, domain: int) -> bool:
-    """Close a descriptor, unless `may_wait` says that closing may wait; return whether it was closed.
-
-    Raises OSError of close(2). Whatever it reports, Linux has let go of the descriptor.
-    """
-    if may_wait(descriptor, domain):
-        return False
-    os.close(descriptor)
-    return True
-
-
-def _has_path(descriptor: int) -> bool:
-    """Say whether a UNIX socket is bound to a path. For this family, unlike others, the kernel takes no lock for it."""
-    _name_size.value = _FAMILY_BYTES + 1
-    if _getsockname(descriptor, _name, _name_size_at) != 0:
-        return True
-    return _name_size.value > _FAMILY_BYTES and _name.raw[_FAMILY_BYTES] != 0  # NUL: a name that is no path
-
-
-def _option(descriptor: int, option: int) -> int:
-    """Return the first number of a socket's option, -1 if it cannot be had."""
-    if _getsockopt(descriptor, _LEVEL, option, _value_at, _size_at) != 0:
-        return -1
-    return int(_value.value)
 
 
 def take_urgent_in_line(sock: socket.socket) -> None:

@@ -10,8 +10,7 @@ import struct
 import time
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from scache_fast.engine.log import Log
 
@@ -25,8 +24,7 @@ _SAID_MAX: Final = 1000
 """How many refused users are remembered. Arbitrary; beyond it all are forgotten, and each is said once more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(NamedTuple):
     """Whose processes may connect: those of these users and members of these groups; with nobody listed, all."""
 
     uids: frozenset[int] = frozenset()

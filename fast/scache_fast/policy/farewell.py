@@ -7,16 +7,14 @@ says which connections these are.
 
 import re
 import socket
-from dataclasses import dataclass
 from fnmatch import translate
-from typing import Final
+from typing import Final, NamedTuple
 
 _ESCAPES: Final = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"0": b"\0", b"\\": b"\\"}
 _ESCAPE: Final = re.compile(rb"\\(x[0-9a-fA-F]{2}|[rnt0\\]|.|$)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Farewell:
+class Farewell(NamedTuple):
     """The last bytes for connections whose endpoint label matches."""
 
     label: re.Pattern[bytes]

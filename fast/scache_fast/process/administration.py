@@ -2,9 +2,7 @@
 
 import os
 import socket
-import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 from scache_fast.admin.connections import LOOK_S, AdminSocket
@@ -16,9 +14,10 @@ from scache_fast.engine import wire
 from scache_fast.engine.server import Server
 from scache_fast.engine.steering import DRAINING, PAUSED
 from scache_fast.process.closing import ClosingThreads
+from scache_fast.process.holdings import Holdings
 from scache_fast.process.listening import SocketFile
 from scache_fast.process.logger import Logger
-from scache_fast.process.main_process import NO_TAKEOVER, Notices, is_in_our_control_group
+from scache_fast.process.main_process import NO_TAKEOVER, is_in_our_control_group
 from scache_fast.process.reloading import Reloading
 from scache_fast.takeover.predecessor import Place, Predecessor
 
@@ -27,37 +26,6 @@ _WAIT_S: Final = 0.0005
 
 LEAVING_TURN_S_MAX: Final = 0.25
 """How long a turn waits at most after a takeover: what was begun for clients has a time limit."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Holdings:
-    """What of a process, beyond its server, goes to the next one in a takeover."""
-
-    refusal: str = ""
-    """Why there can be no takeover; nothing: there can be one."""
-
-    is_service: bool = False
-    """This is the main process of a service of systemd."""
-
-    notices: Notices = field(default_factory=Notices)
-    """What systemd is told."""
-
-    files: list[SocketFile] = field(default_factory=list)
-    """The sockets for clients that this process made, and whose files it removes at its end."""
-
-    admin_files: list[SocketFile] = field(default_factory=list)
-    """That for operators, if this process made it."""
-
-    turn_s_max: float = float("inf")
-    """How long a turn may wait at most."""
-
-    inheriting_until_s: float = 0.0
-    """Until when, on the monotonic clock, the process before this one may pass on what it held for clients."""
-
-    @property
-    def is_inheriting(self) -> bool:
-        """Say whether the process before this one may still have a session that comes back."""
-        return time.monotonic() < self.inheriting_until_s
 
 
 class Administration:

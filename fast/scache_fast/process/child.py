@@ -15,9 +15,9 @@ import socket
 import struct
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
+from scache_fast.engine.calls import choose
 from scache_fast.engine.server import Server
 from scache_fast.process import inherited
 from scache_fast.process.errors import StartError
@@ -66,7 +66,7 @@ def run(
         settings = merge(layers)
     except ConfigurationError as error:
         raise StartError(str(error)) from None
-    settings = replace(settings, verbose=settings.verbose or invocation.verbose)
+    settings = settings._replace(verbose=settings.verbose or invocation.verbose)
     facility, watchdog_s = parameters.facility(), parameters.time_s("daemon_timeout")
     _stay_in(parameters["queue_directory"])
     if any("syslog_name" in texts for texts in layers.values()):
@@ -94,13 +94,17 @@ def run(
     user = parameters.owner() if invocation.is_unprivileged else None
     admin = None
     if settings.admin is not None:
+        from scache_fast.process.administration import Administration
+
+        supervisor.administration = Administration
         try:
             admin = listen_for_operators(settings.admin, user, [], log).sock
         except StartError as error:
             # The child before this one may still be ending. Mail does not wait for that.
             log.warning(f"there is no admin socket: {error}")
+    calls = choose(may_accelerate=settings.accelerator == "auto")
     drop(Identity(user, chroot=parameters["queue_directory"] if invocation.is_chrooted else None))
-    return serve(listeners, settings, log, supervisor, descriptors, admin)
+    return serve(listeners, settings, log, supervisor, descriptors, calls, admin)
 
 
 def _no_reload() -> Settings:
@@ -124,7 +128,7 @@ class Master:
 
     def supervisor(self) -> Supervisor:
         """Return what the loop is to call."""
-        return Supervisor(ready=self._ready, after_turn=[self._after_turn], turn_s_max=self._watchdog_s / 3)
+        return Supervisor(ready=self._ready, after_turn=self._after_turn, turn_s_max=self._watchdog_s / 3)
 
     def _ready(self, server: Server) -> None:
         # An alarm that is pending from before is dropped: only then may the signal, if it was blocked, come through.

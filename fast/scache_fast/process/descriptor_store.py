@@ -22,14 +22,11 @@ from typing import Final
 from scache_fast.engine import wire
 from scache_fast.engine.server import Server
 from scache_fast.process.logger import Logger
-from scache_fast.process.main_process import PATIENCE_S, Notices, happens
+from scache_fast.process.main_process import PATIENCE_S, STORE_NAME, Notices, happens
 from scache_fast.takeover import volume
 from scache_fast.takeover.snapshot import SnapshotError
 from scache_fast.takeover.volume import Contents, Volume
 from scache_spec.vocabulary import Limits
-
-NAME: Final = "scached-parked"
-"""What the sockets are called in the store (FDNAME=)."""
 
 _REFUSAL_S: Final = 0.1
 """How long after systemd has read a notice it may close what it does not keep, if it does not tell that it has a store.
@@ -66,7 +63,7 @@ class DescriptorStore:
         found = [contents for contents in read if contents is not None]
         server.steering.let_go([*self._carriers])
         self._carriers = ()
-        self._notices.send(f"FDSTOREREMOVE=1\nFDNAME={NAME}")  # If it does not arrive: what stays there is empty.
+        self._notices.send(f"FDSTOREREMOVE=1\nFDNAME={STORE_NAME}")  # If it does not arrive: what stays there is empty.
         if found:
             self._adopt(found, server)
 
@@ -122,14 +119,14 @@ class DescriptorStore:
         if not (self._is_main_process or self._notices.is_adopted) or server.exchange.is_left:
             return
         server.exchange.give_up()  # LIFE-13
-        sessions = [each for each in server.table.parked() if not wire.may_wait(each.descriptor, each.domain)]
+        sessions = [each for each in server.table.parked() if not server.calls.may_wait(each.descriptor, each.domain)]
         bindings = server.table.bound()
         volumes: list[Volume] = []
         deadline_s = time.monotonic() + PATIENCE_S
         try:
             for each in volume.write(sessions, bindings, now_ns):
                 volumes.append(each)
-                notice = f"FDSTORE=1\nFDPOLL=0\nFDNAME={NAME}"
+                notice = f"FDSTORE=1\nFDPOLL=0\nFDNAME={STORE_NAME}"
                 self._notices.send_patiently(notice, [each.reader.fileno()], deadline_s)
         except OSError as error:
             self._log.warning(f"not all of what is parked can be left with systemd: {error.strerror}")

@@ -25,8 +25,7 @@ import stat
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from scache_fast.process.errors import StartError
 from scache_fast.process.logger import Logger
@@ -61,8 +60,7 @@ _SIOCUNIXFILE: Final = 0x89E0
 """<linux/un.h>: open the file that a socket is bound to, as with O_PATH."""
 
 
-@dataclass(frozen=True, slots=True)
-class SocketFile:
+class SocketFile(NamedTuple):
     """A listening socket and the file by which clients reach it."""
 
     path: str

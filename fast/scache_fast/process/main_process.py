@@ -21,6 +21,9 @@ NO_TAKEOVER: Final = (
     "what is parked if the unit sets FileDescriptorStoreMax="
 )
 
+STORE_NAME: Final = "scached-parked"
+"""What the sockets are called that hold what is parked, in the descriptor store (FDNAME=, descriptor_store.py)."""
+
 PATIENCE_S: Final = 5.0
 """How long the end of a process waits for systemd. Arbitrary."""
 

@@ -7,15 +7,14 @@ file may be opened by its name.
 import os
 import resource
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from scache_fast.process.errors import StartError
 from scache_fast.process.logger import Logger
 from scache_fast.settings.accounts import Account
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """Whom to become, and where. None: stay."""
 
     user: Account | None = None

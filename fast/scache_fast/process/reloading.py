@@ -10,7 +10,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from scache_fast.engine.closing import Farewell
 from scache_fast.engine.faults import described
@@ -118,8 +117,7 @@ class Reloading:
 
     def _apply(self, wanted: Settings) -> Mapping[str, object]:
         old = self._settings
-        new = replace(
-            old,
+        new = old._replace(
             access=wanted.access,
             limits=wanted.limits,
             farewells=wanted.farewells,
@@ -139,7 +137,7 @@ class Reloading:
 
     def set_verbose(self, verbose: bool) -> None:
         """Have each request logged, or no more."""
-        self._settings = replace(self._settings, verbose=verbose)
+        self._settings = self._settings._replace(verbose=verbose)
         self._log.verbose = verbose
         self._server.steering.set_verbose(verbose)
 

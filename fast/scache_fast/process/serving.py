@@ -9,26 +9,28 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from scache_fast.engine import wire
-from scache_fast.engine.calls import ACCELERATED, PLAIN
+from scache_fast.engine.calls import Calls
 from scache_fast.engine.hooks import Hooks
 from scache_fast.engine.server import Server
-from scache_fast.process.administration import Administration, Holdings
 from scache_fast.process.closing import ClosingThreads
-from scache_fast.process.descriptor_store import DescriptorStore
 from scache_fast.process.errors import StartError
+from scache_fast.process.holdings import Holdings
 from scache_fast.process.logger import Logger
 from scache_fast.process.reloading import Reloading, doorkeeper, farewell, health_check
 from scache_fast.process.signals import Signals
 from scache_fast.process.stalls import Watch
-from scache_fast.process.succession import Succession
 from scache_fast.settings.sources import ConfigurationError
 from scache_fast.settings.table import Settings
 from scache_fast.settings.values import DESCRIPTORS_PASSED_MAX
+
+if TYPE_CHECKING:  # Whoever needs one of these imports it, before the chroot.
+    from scache_fast.process.administration import Administration
+    from scache_fast.process.descriptor_store import DescriptorStore
+    from scache_fast.process.succession import Succession
 
 _OWN_DESCRIPTORS: Final = 16
 """How many a server with one client needs for itself: standard ones, log, listener, epoll, signals. A bit too many."""
@@ -53,36 +55,37 @@ def _no_settings() -> Settings:
     raise ConfigurationError("settings are read at the start only")
 
 
-@dataclass(slots=True, kw_only=True)
 class Supervisor:
     """Whoever started the process, and what it wants to know about the loop; None: nothing."""
 
-    announcement: str = ""
-    """A line for the log once clients are about to be served and signals are heard."""
-
-    ready: Callable[[Server], None] | None = None
-    """Called once clients are about to be served."""
-
-    after_turn: list[Callable[[Server], None]] = field(default_factory=list)
-    """Called in this order after each turn, or after a few turns while clients alone keep the loop busy."""
-
-    stopping: Callable[[], None] | None = None
-    """Called when the loop has ended."""
-
-    read_settings: Callable[[], Settings] = _no_settings
-    """Reads the settings again, from wherever they came; raises ConfigurationError, also if that is not possible."""
-
-    turn_s_max: float = float("inf")
-    """How long a turn may wait at most."""
-
-    holdings: Holdings = field(default_factory=Holdings)
-    """What goes to the next process in a takeover."""
-
-    succession: Succession | None = None
-    """Takes over from the process before this one; None: there is none."""
-
-    store: DescriptorStore | None = None
-    """Keeps what is parked for the next process; None: nothing outlives this one."""
+    def __init__(
+        self,
+        *,
+        ready: Callable[[Server], None] | None = None,
+        after_turn: Callable[[Server], None] | None = None,
+        stopping: Callable[[], None] | None = None,
+        turn_s_max: float = float("inf"),
+    ) -> None:
+        self.announcement = ""
+        """A line for the log once clients are about to be served and signals are heard."""
+        self.ready = ready
+        """Called once clients are about to be served."""
+        self.after_turn = [] if after_turn is None else [after_turn]
+        """Called in this order after each turn, or after a few turns while clients alone keep the loop busy."""
+        self.stopping = stopping
+        """Called when the loop has ended."""
+        self.read_settings: Callable[[], Settings] = _no_settings
+        """Reads the settings again, from wherever they came; raises ConfigurationError, also where it cannot."""
+        self.turn_s_max = turn_s_max
+        """How long a turn may wait at most."""
+        self.holdings = Holdings()
+        """What goes to the next process in a takeover."""
+        self.administration: type[Administration] | None = None
+        """What serves operators; None: it was not imported, because there is no admin socket."""
+        self.succession: Succession | None = None
+        """Takes over from the process before this one; None: there is none."""
+        self.store: DescriptorStore | None = None
+        """Keeps what is parked for the next process; None: nothing outlives this one."""
 
 
 def serve(
@@ -91,11 +94,13 @@ def serve(
     log: Logger,
     supervisor: Supervisor,
     descriptors: int,
+    calls: Calls,
     admin: socket.socket | None = None,
 ) -> int:
     """Serve until told to end or idle for long enough, then print statistics and close everything.
 
-    `descriptors` is how many the process may have open, `admin` the listening socket for operators.
+    `descriptors` is how many the process may have open, `calls` what the engine makes system calls with, `admin` the
+    listening socket for operators.
     Returns the exit status: 1 if no listening socket is left.
     Raises StartError.
     """
@@ -108,7 +113,6 @@ def serve(
         closing = ClosingThreads(log, farewell(settings))
     except OSError as error:
         raise StartError(f"cannot wait for clients: {error.strerror}") from error
-    calls = ACCELERATED if settings.accelerator == "auto" else None
     try:
         server = Server(
             listeners,
@@ -117,7 +121,7 @@ def serve(
             log=log,
             hooks=_hooks(settings, log, descriptors, closing),
             busy_poll_us=settings.busy_poll,
-            calls=calls or PLAIN,
+            calls=calls,
         )
         reloading = Reloading(settings, supervisor.read_settings, server, closing, log)
         signals = Signals(server, log, reloading.hang_up)
@@ -143,8 +147,9 @@ def serve(
     if succession is not None:
         admin = succession.receive(server, descriptors, supervisor.holdings)
     if admin is not None:
+        assert supervisor.administration is not None
         try:
-            administration = Administration(
+            administration = supervisor.administration(
                 admin, server, closing, reloading, descriptors, log, _now_ns, supervisor.holdings
             )
         except OSError as error:

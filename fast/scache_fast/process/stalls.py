@@ -2,14 +2,15 @@
 
 The loop's descriptors do not block, and other threads do what may block (closing.py). One call of the loop is left. The
 loop closes our copy of a connection as soon as the connection was handed over, if it saw that closing cannot block
-(wire.may_wait). Between the two, the process that received the connection may set SO_LINGER and close its own copy.
+(plain.may_wait). Between the two, the process that received the connection may set SO_LINGER and close its own copy.
 Our close is then the last one. It blocks until the peer has acknowledged everything, for as long as that option says,
 even with O_NONBLOCK. A signal ends the wait, and the kernel then closes the connection in the background.
 
-This thread therefore looks at the loop every `LOOK_S`. If the loop is in the same turn as at the last look, this thread
-sends it signals until that turn is over. A turn may hang once for each connection that it hands over. A turn that is
-merely busy does not notice the signals, because Python takes up its own waits again (PEP 475). While the loop waits and
-nothing is being closed, this thread waits too and costs nothing.
+While the loop takes turns, this thread therefore looks at the loop every `LOOK_S`. If the loop is in a turn, this
+thread looks again after `SECOND_LOOK_S`. If the loop is still in that turn, this thread sends it signals until the turn
+is over. A turn may hang once for each connection that it hands over. A turn that is merely busy does not notice the
+signals, because Python takes up its own waits again (PEP 475). While the loop serves nobody and nothing is being
+closed, this thread waits too and costs nothing.
 """
 
 import signal
@@ -22,12 +23,13 @@ from scache_fast.engine.log import Log
 from scache_fast.engine.server import Server
 from scache_fast.process.closing import ClosingThreads
 
-LOOK_S: Final = 0.025
-"""How often the loop is looked at while it takes turns. A wait is interrupted after two looks at most. Arbitrary: forty
-looks a second cost nothing that could be measured."""
+LOOK_S: Final = 0.1
+SECOND_LOOK_S: Final = 0.02
+"""A turn is interrupted after 0.12 s at most, and not before 0.02 s. With few requests a second, looks rarely find
+the loop in a turn: this thread then wakes ten times a second. Arbitrary: no attack is to hold up others for 0.2 s."""
 
-_AGAIN_S: Final = 0.002
-"""How soon a turn that still hangs gets the next signal. Arbitrary: 64 hand-overs that all hang are over in 0.15 s."""
+_AGAIN_S: Final = 0.001
+"""How soon a turn that still hangs gets the next signal. Arbitrary: 64 hand-overs that all hang are over in 0.08 s."""
 
 
 class Watch:
@@ -36,11 +38,10 @@ class Watch:
     SIGUSR2 is taken for that; its handler does nothing.
     """
 
-    def __init__(self, server: Server, closing: ClosingThreads, log: Log, look_s: float = LOOK_S) -> None:
+    def __init__(self, server: Server, closing: ClosingThreads, log: Log) -> None:
         self._server = server
         self._closing = closing
         self._log = log
-        self._look_s = look_s
         self._loop = threading.get_ident()
         self._is_ended = False
         self._wanted = closing.wake_watch
@@ -65,18 +66,20 @@ class Watch:
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
     def _look_on(self) -> None:
-        turns_before, turn_before = -1, None
+        turns_before, suspect = -1, None
         while not self._is_ended:
             turns, turn = self._server.turns, self._server.turn
             again_s = self._closing.look(time.monotonic())
-            if turn is not None and turn == turn_before:
+            if turn is not None and turn == suspect:
                 signal.pthread_kill(self._loop, signal.SIGUSR2)
                 wait_s = _AGAIN_S
-            elif turn is not None or turns != turns_before:
-                wait_s = self._look_s
+            elif turn is not None and suspect is None:
+                suspect = turn
+                wait_s = SECOND_LOOK_S
             else:
-                wait_s = 0.0
-            turns_before, turn_before = turns, turn
+                suspect = None
+                wait_s = LOOK_S if turns != turns_before else 0.0
+            turns_before = turns
             if again_s is not None:
                 wait_s = min(wait_s, again_s) if wait_s else again_s
             if wait_s:
@@ -85,7 +88,7 @@ class Watch:
                 self._rest(turns)
 
     def _rest(self, turns: int) -> None:
-        """Wait until the loop takes a turn or a descriptor is to be closed."""
+        """Wait until the loop serves somebody or a descriptor is to be closed."""
         self._wanted.clear()
         self._server.on_turn = self._wanted.set
         if self._server.turns == turns and not self._is_ended and self._closing.look(time.monotonic()) is None:

@@ -8,19 +8,24 @@ something else by then.
 import os
 from collections.abc import Mapping, MutableMapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
+from scache_fast.engine.calls import choose
 from scache_fast.process import inherited, main_process, systemd
-from scache_fast.process.administration import Holdings
 from scache_fast.process.errors import StartError
+from scache_fast.process.holdings import Holdings
 from scache_fast.process.listening import SocketFile, listen, listen_for_operators
 from scache_fast.process.logger import Logger, Sink
 from scache_fast.process.privileges import Identity, drop, raise_descriptor_limit
 from scache_fast.process.serving import serve
 from scache_fast.process.sinks import Datagrams, to_stderr, to_syslog
 from scache_fast.process.socket_watch import LOOK_S, SocketWatch
-from scache_fast.process.succession import Succession
-from scache_fast.settings.sources import ConfigurationError, complain, read, read_again, takeover_in
+from scache_fast.settings.output import complain
+from scache_fast.settings.sources import ConfigurationError, read, read_again, takeover_in
 from scache_fast.settings.table import Settings
+
+if TYPE_CHECKING:
+    from scache_fast.process.succession import Succession
 
 
 def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int:
@@ -57,11 +62,20 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
                 "with --group or --chroot alone the process stays root: give --user as well (--user root: on purpose)"
             )
             return 2
+        calls = choose(may_accelerate=settings.accelerator == "auto")
+        notifier = systemd.Notifier(environment, ready_fd, log)
+        supervisor = notifier.supervisor()
+        holdings.notices = notifier.notices
+        supervisor.store = notifier.descriptor_store(environment, carriers, is_takeover=path_of_old is not None)
+        if admin_sock is not None or settings.admin is not None or path_of_old is not None:
+            from scache_fast.process.administration import Administration
+
+            supervisor.administration = Administration
         descriptors = raise_descriptor_limit(log)
         if path_of_old is not None:
             if passed or admin_sock is not None:
                 raise StartError(f"cannot take over: {main_process.NO_TAKEOVER}")
-            succession = Succession(path_of_old, settings.listen, settings.admin, settings.user, starter, log)
+            succession = _take_over(path_of_old, settings, starter, log)
         for path in settings.listen if succession is None else ():
             files += [listen(path, settings.mode, settings.owner, log)]
         if settings.admin is not None and succession is None:
@@ -70,10 +84,6 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
             taken = [*settings.listen, *(str(sock.getsockname()) for sock in passed)]
             holdings.admin_files += [listen_for_operators(settings.admin, settings.user, taken, log)]
             admin_sock = holdings.admin_files[0].sock
-        notifier = systemd.Notifier(environment, ready_fd, log)
-        supervisor = notifier.supervisor()
-        holdings.notices = notifier.notices
-        supervisor.store = notifier.descriptor_store(environment, carriers)
         systemd.forget(environment)
         names = [file.path for file in files] + [str(sock.getsockname()) for sock in passed]
         supervisor.read_settings = partial(_read_again, arguments, environment, settings)
@@ -90,7 +100,7 @@ def main(arguments: Sequence[str], environment: MutableMapping[str, str]) -> int
         drop(Identity(settings.user, settings.group, settings.chroot))
         is_in_chroot = settings.chroot is not None
         listeners = [*passed, *(file.sock for file in files)]
-        return serve(listeners, settings, log, supervisor, descriptors, admin_sock)
+        return serve(listeners, settings, log, supervisor, descriptors, calls, admin_sock)
     except StartError as error:
         for each in dict.fromkeys((terminal, sink)):
             Logger(each).fatal(str(error))
@@ -110,6 +120,12 @@ def _give_up(file: SocketFile, settings: Settings, log: Logger, *, is_in_chroot:
     # Whoever gave up privileges often may not remove the file.
     if reason is not None and settings.user is None:
         log.warning(f"{file.path} is left behind: {reason}")
+
+
+def _take_over(path_of_old: str, settings: Settings, starter: int | None, log: Logger) -> "Succession":
+    from scache_fast.process.succession import Succession  # Most processes take over from none.
+
+    return Succession(path_of_old, settings.listen, settings.admin, settings.user, starter, log)
 
 
 def _read_again(arguments: Sequence[str], environment: Mapping[str, str], settings: Settings) -> Settings:

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from scache_fast.engine.server import Server
-from scache_fast.process.administration import Holdings
 from scache_fast.process.errors import StartError
+from scache_fast.process.holdings import Holdings
 from scache_fast.process.listening import SocketFile, absolute
 from scache_fast.process.logger import Logger
 from scache_fast.settings.accounts import Account

@@ -8,16 +8,18 @@ import re
 import socket
 import time
 from collections.abc import Callable, Mapping, MutableMapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from scache_fast.engine import wire
 from scache_fast.engine.server import Server
-from scache_fast.process import descriptor_store, inherited
-from scache_fast.process.descriptor_store import DescriptorStore
+from scache_fast.process import inherited
 from scache_fast.process.errors import StartError
 from scache_fast.process.logger import Logger
-from scache_fast.process.main_process import Notices
+from scache_fast.process.main_process import STORE_NAME, Notices
 from scache_fast.process.serving import Supervisor
+
+if TYPE_CHECKING:
+    from scache_fast.process.descriptor_store import DescriptorStore
 
 _FIRST_FD: Final = 3
 """SD_LISTEN_FDS_START."""
@@ -36,7 +38,7 @@ def passed_sockets(environment: Mapping[str, str]) -> list[socket.socket]:
     """Return the listening sockets that were passed to this process; raises StartError if one is no such thing."""
     found: list[socket.socket] = []
     for fd, name in _passed(environment):
-        if name == descriptor_store.NAME:
+        if name == STORE_NAME:
             continue
         try:
             found.append(inherited.listening_socket(fd, name))
@@ -49,9 +51,9 @@ def passed_sockets(environment: Mapping[str, str]) -> list[socket.socket]:
 
 def passed_carriers(environment: Mapping[str, str]) -> list[int]:
     """Return what came from the descriptor store; raises StartError."""
-    found = [fd for fd, name in _passed(environment) if name == descriptor_store.NAME]
+    found = [fd for fd, name in _passed(environment) if name == STORE_NAME]
     for fd in found:
-        inherited.keep_from_children(fd, descriptor_store.NAME)
+        inherited.keep_from_children(fd, STORE_NAME)
     return found
 
 
@@ -113,16 +115,22 @@ class Notifier:
 
     def supervisor(self) -> Supervisor:
         """Return what the loop is to call."""
-        supervisor = Supervisor(ready=self._ready, after_turn=[self._after_turn], stopping=self._stopping)
+        supervisor = Supervisor(ready=self._ready, after_turn=self._after_turn, stopping=self._stopping)
         if self.notices.is_connected:
             supervisor.turn_s_max = min(_STATUS_EVERY_NS / 1e9, self.notices.turn_s_max)
         return supervisor
 
-    def descriptor_store(self, environment: Mapping[str, str], carriers: list[int]) -> DescriptorStore:
-        """Return the descriptor store of the service; it keeps nothing if this process belongs to no service.
+    def descriptor_store(
+        self, environment: Mapping[str, str], carriers: list[int], *, is_takeover: bool
+    ) -> "DescriptorStore | None":
+        """Return the descriptor store of the service; None if this process belongs to no service, and cannot come to.
 
         Only systemd knows whether the unit has a store; it says so from version 254 on (FDSTORE).
         """
+        if not (self.notices.is_connected or carriers or is_takeover):
+            return None
+        from scache_fast.process.descriptor_store import DescriptorStore  # Most processes have none.
+
         capacity = environment.get("FDSTORE", "")
         is_told = re.fullmatch(r"[0-9]{1,9}", capacity) is not None
         # NOTIFY_SOCKET alone may be that of a supervisor who never reads what comes with a descriptor.

@@ -13,65 +13,44 @@ A mistake in any source is an error, even if another source overrules it. A vari
 ignored: Kubernetes sets SCACHED_PORT and the like for every container near a service of that name.
 """
 
-import argparse
 import os
 import stat
 import sys
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
-from typing import Final, NoReturn
+from typing import Final
 
 from scache_fast import __version__
-from scache_fast.settings import journal
+from scache_fast.settings.output import PROGRAM, complain, end
 from scache_fast.settings.table import SETTINGS, Setting, Settings, settings_from
 from scache_fast.settings.toml_file import CHARACTERS_MAX, DEFAULT, FLAGS, ConfigurationError, Texts, read_file, show
 
-__all__ = ["ConfigurationError", "Texts", "complain", "merge", "read", "read_again", "takeover_in"]
-
-_EPILOG: Final = """\
-A TIME is a whole number with s, m, h, d or w (seconds, minutes, hours, days, weeks), or without a unit, in seconds.
-
-Each option --some-name is also a key some_name of the --config file (TOML) and a variable SCACHED_SOME_NAME of the
-environment. The command line overrides the file, the file overrides the environment, and the environment overrides
-the default.
-
-signals:
-  TERM, INT  log statistics, close everything, remove the sockets, and end
-  HUP        read the settings again
-  USR1       log statistics
-
-exit status:
-  0  ended by a signal, by a takeover, by 'scachectl drain', or because it was idle (--max-idle)
-  1  could not start; a line on standard error says why
-  2  the command line or another setting is wrong
-
-Under systemd, the server listens on the sockets that it is passed, and reports readiness, status and watchdog. Under
-Postfix's master(8), it accepts the options and parameters of Postfix's daemons instead. See scached(8).
-
-example:
-  scached --listen /run/scached/scached.sock --mode 0660 --ttl-limit 10m
-"""
-
-_PROGRAM: Final = "scached"
-
-_ERROR: Final = "<3>"
-"""The priority of an error where journald reads it: `journalctl -p warning` has to show why a service did not start."""
+__all__ = ["ConfigurationError", "Texts", "merge", "read", "read_again", "takeover_in"]
 
 _COMMAND_LINE: Final = "command line"
 _ENVIRONMENT: Final = "environment"
+
+_OTHERS: Final = {
+    "--config": True,
+    "--takeover": True,
+    "--version": False,
+    "--check-config": False,
+    "--print-config": False,
+}
+"""The options that are no settings, and whether they have a value."""
 
 _DEFAULTS: Final[Texts] = {setting.name: [setting.default] for setting in SETTINGS if setting.default is not None}
 
 
 def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
     """Return the settings of a process; prints and raises SystemExit for wrong ones, --help and the like."""
-    given = vars(_parser().parse_args(arguments))
+    given = _given(arguments)
     given.pop("takeover", None)
     if given.pop("version", False):
         from scache_fast.settings.form import describe
 
-        _end(f"{_PROGRAM} {__version__}\n{describe() if 'verbose' in given else ''}")
-    path: str | None = given.pop("config", None)
+        end(f"{PROGRAM} {__version__}\n{describe() if 'verbose' in given else ''}")
+    path = _text_in(given, "config")
     check, shown = given.pop("check_config", False), given.pop("print_config", False)
     try:
         layers = _layers(given, path, environment)
@@ -80,10 +59,54 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
         complain(str(error))
         sys.exit(2)
     if shown:
-        _end(show({DEFAULT: _DEFAULTS, **layers}))
+        end(show({DEFAULT: _DEFAULTS, **layers}))
     if check:
-        _end(f"{_PROGRAM}: the configuration is fine{f': {path}' if path else ''}\n")
+        end(f"{PROGRAM}: the configuration is fine{f': {path}' if path else ''}\n")
     return settings
+
+
+def _given(arguments: Sequence[str]) -> dict[str, object]:
+    """Return what the command line gives; prints and raises SystemExit for a wrong one and for --help."""
+    given = plainly_given(arguments)
+    if given is None:
+        from scache_fast.settings.command_line import parser_of_all  # 10 ms and 1 MB, and most starts do without.
+
+        given = vars(parser_of_all().parse_args(arguments))
+    return given
+
+
+def plainly_given(arguments: Sequence[str]) -> dict[str, object] | None:
+    """Return what argparse would, for known options with their values and nothing else; None: ask argparse."""
+    options = {setting.option: (setting.name, setting.parse is not None, setting.many) for setting in SETTINGS}
+    options["-v"] = options["--verbose"]
+    for option, has_value in _OTHERS.items():
+        options[option] = option[2:].replace("-", "_"), has_value, False
+    given: dict[str, object] = {}
+    left = iter(arguments)
+    for each in left:
+        option, equals, value = each.partition("=")
+        if option not in options:
+            return None
+        name, has_value, is_list = options[option]
+        if not has_value:
+            if equals:
+                return None
+            given[name] = True
+            continue
+        if not equals:
+            value = next(left, "-")
+            if value.startswith("-"):
+                return None
+        if is_list:
+            given[name] = [*_as_texts(given.get(name, [])), value]
+        else:
+            given[name] = value
+    return given
+
+
+def _text_in(given: dict[str, object], name: str) -> str | None:
+    text = given.pop(name, None)
+    return None if text is None else str(text)
 
 
 def takeover_in(arguments: Sequence[str]) -> str | None:
@@ -91,8 +114,7 @@ def takeover_in(arguments: Sequence[str]) -> str | None:
 
     It is no setting: a file with it would make every start a takeover.
     """
-    path: str | None = vars(_parser().parse_args(arguments)).get("takeover")
-    return path
+    return _text_in(_given(arguments), "takeover")
 
 
 def read_again(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
@@ -100,9 +122,9 @@ def read_again(arguments: Sequence[str], environment: Mapping[str, str]) -> Sett
 
     The file has to be a regular one: a pipe was read at the start, and would be waited for now.
     """
-    given = vars(_parser().parse_args(arguments))
+    given = _given(arguments)
     given.pop("takeover", None)
-    path: str | None = given.pop("config", None)
+    path = _text_in(given, "config")
     if path is not None:
         try:
             mode = os.stat(path).st_mode
@@ -176,96 +198,3 @@ def _from_environment(environment: Mapping[str, str]) -> Texts:
 
 def _as_texts(value: object) -> Sequence[str]:
     return value if isinstance(value, list) else FLAGS["true"] if value is True else [str(value)]
-
-
-def complain(text: str) -> None:
-    """Say on standard error why the command cannot be carried out."""
-    _say(2, f"{_PROGRAM}: error: {text}\n")
-
-
-def _end(text: str) -> NoReturn:
-    """Print what was asked for, and end; without its output the command has failed."""
-    sys.exit(0 if _say(1, text) else 1)
-
-
-def _say(fd: int, text: str) -> bool:
-    """Write to a standard descriptor at once; False: it is closed, or its disk is full.
-
-    Neither print nor sys.stderr: they are None when the descriptor was closed at the start, and keep what they could
-    not write for another try, with a traceback, when the interpreter ends.
-    """
-    try:
-        if fd == 2 and journal.reads_stderr():
-            text = "".join(f"{_ERROR}{line}\n" for line in text.splitlines())
-        data = text.encode(errors="backslashreplace")
-        while data:
-            data = data[os.write(fd, data) :]
-    except OSError as error:
-        if fd != 2:
-            complain(f"cannot write to standard output: {error.strerror}")
-        return False
-    return True
-
-
-class _Parser(argparse.ArgumentParser):
-    """An argument parser that survives a standard output or error that nothing can be written to."""
-
-    def _print_message(self, message: str, file: object = None) -> None:
-        if not _say(1 if file is sys.stdout else 2, message):
-            sys.exit(1 if file is sys.stdout else 2)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog=_PROGRAM,
-        usage="%(prog)s [--listen PATH ...] [--config FILE] [option ...]",
-        description="A shared connection cache: it keeps open connections for other processes. It speaks the protocol "
-        "of Postfix's scache(8).",
-        epilog=_EPILOG,
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=_columns() - 2),
-        allow_abbrev=False,
-        argument_default=argparse.SUPPRESS,
-    )
-    parser.add_argument(
-        "--version", action="store_true", help="print the version and end; with -v, also the form of the engine"
-    )
-    parser.add_argument(
-        "--takeover", metavar="ADMIN_SOCKET", help="replace the server that has this admin socket: take its sockets, "
-        "clients and parked connections. That server then ends. --listen and --admin may name only paths that it has"
-    )  # fmt: skip
-    source = parser.add_argument_group("configuration")
-    source.add_argument("--config", metavar="FILE", help="read settings from this TOML file")
-    source.add_argument("--check-config", action="store_true", help="check the configuration, and end")
-    source.add_argument(
-        "--print-config",
-        action="store_true",
-        help="print each setting that is in force and where it comes from, and end",
-    )
-    groups = {name: parser.add_argument_group(name) for name in dict.fromkeys(setting.group for setting in SETTINGS)}
-    for setting in SETTINGS:
-        _add(groups[setting.group], setting)
-    return parser
-
-
-def _columns() -> int:
-    """Return how wide a line of help may be; argparse would import shutil, and all it imports, to find out."""
-    try:
-        return max(40, os.get_terminal_size(1).columns)
-    except OSError:
-        return 100  # It is no terminal.
-
-
-def _add(group: argparse._ActionsContainer, setting: Setting) -> None:
-    """Add the option of a setting; it yields texts."""
-    names = ["-v", setting.option] if setting.name == "verbose" else [setting.option]
-    if setting.parse is None:
-        group.add_argument(*names, dest=setting.name, action="store_true", help=setting.help)
-        return
-    text = setting.help + (f" (default: {setting.default})" if setting.default else "")
-    group.add_argument(
-        *names,
-        dest=setting.name,
-        metavar=setting.metavar,
-        action="append" if setting.many else "store",
-        help=text.replace("%", "%%"),  # argparse has it filled in
-    )

@@ -5,9 +5,8 @@ wins is in sources.py. There is one setting for each field of `Limits`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
 from types import SimpleNamespace
-from typing import Final
+from typing import Final, NamedTuple
 
 from scache_fast.policy.access import Access
 from scache_fast.policy.farewell import Farewell, parse_farewell
@@ -33,8 +32,7 @@ from scache_fast.settings.values import (
 from scache_spec.vocabulary import Limits
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """What was asked for, from whatever source."""
 
     listen: tuple[str, ...]
@@ -58,8 +56,7 @@ class Settings:
     accelerator: str
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """One setting: option `--ttl-limit`, key `ttl_limit`, variable `SCACHED_TTL_LIMIT`."""
 
     name: str
@@ -177,12 +174,12 @@ AT_RESTART: Final = frozenset(
 
 def by_name(settings: Settings) -> dict[str, object]:
     """Return what was asked for by the name of its setting."""
-    found: dict[str, object] = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    found: dict[str, object] = settings._asdict()
     limits: Limits = settings.limits
     access, farewells = settings.access, settings.farewells
     for name in ("limits", "access", "farewells"):
         del found[name]
-    found |= {field.name.removesuffix("_s"): getattr(limits, field.name) for field in fields(limits)}
+    found |= {name.removesuffix("_s"): value for name, value in limits._asdict().items()}
     return {**found, "allow_uid": access.uids, "allow_gid": access.gids, "farewell": farewells}
 
 

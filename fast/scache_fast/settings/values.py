@@ -7,8 +7,7 @@ know those.
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from scache_fast.settings.accounts import parse_group, parse_user
 
@@ -33,8 +32,7 @@ FACILITIES: Final = (
 """syslog facilities, by the names that Postfix's syslog_facility takes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(NamedTuple):
     """A part of something that is counted."""
 
     percent: int
@@ -44,8 +42,7 @@ class Share:
         return -(-self.percent * whole // 100)
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(NamedTuple):
     """Whose a socket file is to be; None: as it is made."""
 
     uid: int | None = None

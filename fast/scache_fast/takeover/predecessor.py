@@ -19,7 +19,7 @@ from typing import Final, NamedTuple, Protocol
 
 from scache_fast.admin.connections import Passing
 from scache_fast.admin.protocol import VERSION, Request, RequestError
-from scache_fast.engine import wire
+from scache_fast.engine.calls import Calls
 from scache_fast.engine.client import Client
 from scache_fast.engine.faults import described
 from scache_fast.engine.log import Log
@@ -275,7 +275,7 @@ class Predecessor:
             self._await_confirmation(attempt)
 
     def _send_clients(self, attempt: Attempt, clients: Sequence[Client]) -> None:
-        rows = [_connected(client) for client in clients]
+        rows = [_connected(client, self._server.calls) for client in clients]
         self._send(attempt, Kind.CLIENTS, snapshot.encode_clients(rows), [client.fd for client in clients])
 
     def _send(self, attempt: Attempt, kind: Kind, payload: bytes, descriptors: list[int]) -> None:
@@ -361,7 +361,7 @@ class Predecessor:
     def _pass_on(self, attempt: Attempt, client: Client, deadline_s: float) -> None:
         self._exchange.withdraw(client)
         try:
-            payload = snapshot.encode_clients([_connected(client)])
+            payload = snapshot.encode_clients([_connected(client, self._server.calls)])
             attempt.channel.send(Kind.CLIENTS, payload, [client.fd], deadline_s)  # LIFE-11
         finally:
             self._exchange.part_with(client)
@@ -375,9 +375,9 @@ def _cannot_begin(error: OSError) -> RequestError:
     return RequestError(f"a takeover takes descriptors that cannot be had: {error.strerror}")
 
 
-def _connected(client: Client) -> Connected:
+def _connected(client: Client, calls: Calls) -> Connected:
     endpoint, properties, ttl_s = client.saving
-    is_in_flight = client.is_in_flight and wire.unread_bytes(client.fd) > 0
+    is_in_flight = client.is_in_flight and calls.unread_bytes(client.fd) > 0
     return Connected(
         client.user, client.pid, int(client.state), client.step_since_ns,
         is_in_flight, ttl_s, endpoint, properties, client.unserved, client.output,

@@ -6,7 +6,7 @@ trace is here done to a World at once, so that limits, statistics, other clients
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from tests.side_by_side.lockstep.shortest import shortest
@@ -48,7 +48,7 @@ TIGHT: Final = Limits(
     bindings_max=2,
     clients_max=3,
 )
-ONE_AT_A_TIME: Final = replace(TIGHT, output_bytes_max=1)
+ONE_AT_A_TIME: Final = TIGHT._replace(output_bytes_max=1)
 """After each reply nothing more is served until the reply has been taken."""
 NARROW: Final = Limits(
     ttl_limit_s=2,

@@ -42,7 +42,7 @@ def silently(right, server, client, *given):
 
 def more(limits, **by):
     """Raise limits by so much."""
-    return replace(limits, **{name: getattr(limits, name) + count for name, count in by.items()})
+    return limits._replace(**{name: getattr(limits, name) + count for name, count in by.items()})
 
 
 def limited(right, server, *given, **by):
