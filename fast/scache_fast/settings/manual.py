@@ -157,8 +157,11 @@ If the unit sets
 parked connections survive
 .BR "systemctl restart" .
 .B systemctl stop
-closes them.
-The old process leaves them in the descriptor store of the service, and the next process takes them from there: each
+closes them, with their farewell if
+.B ExecStop=
+of the unit runs
+.BR "scachectl flush" .
+At a restart, the old process leaves these in the descriptor store of the service for the next process: each
 binding, and each parked connection that is a TCP or UNIX socket and whose close does not block.
 Clients are disconnected.
 One entry of the store has 4048 connections or 8 MB of labels and properties.
