@@ -1,12 +1,13 @@
 /*
- * The floor: the least a server can do for the dance, in C.
+ * The floor: the least that a server can do for the dance, in C. For benchmarks only.
  *
- * Decides nothing about correctness: no limit, no expiry, no statistics, no malformed request, no client that misbehaves.
- * It makes the system calls that scached makes for the dance, those that keep clients from holding it up included: room for
- * descriptors in every read, a question for the family of a parked socket, one for whether something is queued in it when
- * it is closed, one for whether the last descriptor was taken.
- * It keeps sessions in a hash table. So the distance between it and a real server is the price of everything else. For
- * benchmarks only.
+ * It has no limits, no expiry and no statistics. It expects well-formed requests and clients that behave.
+ *
+ * It makes the system calls that scached makes for the dance. Some of them exist only to keep clients from blocking the
+ * server: room for descriptors in every read, and the questions "what is the family of the parked socket?", "is something
+ * queued in it?" before a close, and "has the client read its last descriptor?".
+ *
+ * It keeps sessions in a hash table. The difference between the floor and a real server is the price of everything else.
  *
  *     floor SOCKET
  */

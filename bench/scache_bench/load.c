@@ -1,19 +1,19 @@
 /*
- * A closed loop of clients against one connection cache server, and what it measured as one line of JSON.
+ * The load generator: clients in a closed loop on one connection cache server. It prints what it measured as a line of JSON.
  *
- * Decides what a client says and when, which answers are right, and when an operation starts and ends. Refuses to know
- * which server it talks to: nothing here is adapted to one. A wrong answer ends the run with status 1 and a message on
- * standard error: figures about wrong answers are worth nothing.
+ * Nothing here is adapted to one server. A wrong answer ends the run with status 1 and a message on standard error, because
+ * figures about wrong answers have no meaning.
  *
- * One thread and epoll, because a second thread would compete with the server for the second core. Each client has one
- * request under way at a time. Like Postfix's smtp(8), it writes its "received" and its next request at once.
+ * It has one thread and epoll, because a second thread would compete with the server for the second CPU. Each client has
+ * one request under way at a time. Like Postfix's smtp(8), a client writes its "received" and its next request at once.
  *
  *     load SOCKET MIX [--clients N] [--seconds S] [--warmup S] [--stalled N] [--patience S] [--server-pid PID] [--rate R]
  *     load SOCKET park --count N [--first N]
  *
- * --processor N keeps the generator there.
+ * --processor N keeps the generator on this CPU.
  *
- * --rate R paces the clients: all of them together do R operations a second, evenly spread. Without it, as many as can be.
+ * --rate R paces the clients: together they make R operations a second, evenly spread. Without it, they make as many as the
+ * server can serve.
  *
  * MIX: endp (save_endp, find_endp), dest (save_dest, save_endp, find_dest), accept (connect, greeting, close) or idle
  * (connect and say nothing).

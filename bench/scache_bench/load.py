@@ -1,7 +1,4 @@
-"""The load generator as a function: one scenario against one socket, and what it measured.
-
-Calls load.c and reads its answer.
-"""
+"""The load generator (load.c) as a function: it runs one scenario on one socket, and returns what was measured."""
 
 import json
 import subprocess
@@ -14,7 +11,7 @@ from scache_bench.scenarios import Scenario
 
 
 class _Said(TypedDict):
-    """What the load generator prints: the first group when it measures, the second when it parks."""
+    """What the load generator prints: the first six after a measurement, the last three after parking."""
 
     operations: int
     seconds: float
@@ -30,7 +27,7 @@ class _Said(TypedDict):
 
 
 class LoadError(Exception):
-    """The server answered wrongly, or not at all. The text is the load generator's."""
+    """The server gave a wrong answer or none. The text is that of the load generator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +38,11 @@ class Run:
     seconds: float
     server_cpu_ns: int
     own_cpu_ns: int
-    """What the load generator itself used: near `seconds` it has measured itself."""
+    """CPU time of the load generator itself. If it is near `seconds`, the load generator was the limit."""
     stalled: int
-    """How many clients the server let get as far as the middle of a dance."""
+    """How many clients reached the middle of a dance, where they stop on purpose."""
     blocked: bool
-    """The server answered nobody for the whole patience."""
+    """No client got an answer within `patience_s`."""
     latency: Histogram
 
     @property
@@ -55,18 +52,18 @@ class Run:
 
     @property
     def server_cpu_us(self) -> float:
-        """Return the server's processor time for one operation, in microseconds."""
+        """Return the server's CPU time for one operation, in microseconds."""
         return self.server_cpu_ns / 1_000 / self.operations
 
     @property
     def is_generator_limit(self) -> bool:
-        """Return whether the load generator had nothing left: the server might do more."""
+        """Say whether the load generator used all of its CPU: then the server may be faster than measured."""
         return self.own_cpu_ns > 0.95e9 * self.seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """What was parked, and how much of it the server cannot but remember."""
+    """What was parked, and the bytes of it that every server has to keep."""
 
     sessions: int
     payload_bytes: int
@@ -82,7 +79,7 @@ class Load:
     warmup_s: float
     patience_s: float = 3.0
     processor: int | None = None
-    """The one it is to run on; None: whichever the kernel thinks best."""
+    """The CPU on which it runs; None: the kernel chooses."""
 
     def run(self, socket: Path, scenario: Scenario, server_pid: int, seconds: float | None = None) -> Run:
         """Measure one scenario; `seconds` overrules the usual length. Raises LoadError."""

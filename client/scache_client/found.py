@@ -4,7 +4,7 @@ import os
 import socket as sockets
 import warnings
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from scache_spec.vocabulary import Properties
 
@@ -19,6 +19,7 @@ class Found:
       ResourceWarning, as files and sockets of the standard library do. A dropped find is a connection lost to
       everybody, which is worth knowing and not worth a crash; a program tested with warnings as errors finds it.
     * The descriptor is close-on-exec.
+    * It can be neither copied nor pickled: two objects would close one descriptor, or one of another process.
 
     >>> mine, far = sockets.socketpair()
     >>> with far, Found(mine.detach(), Properties(b"user=web")) as found:
@@ -104,6 +105,12 @@ class Found:
             fd = self._fd
             self.close()  # first: where warnings are errors, the next line raises
             warnings.warn(f"a found connection was dropped, descriptor {fd} closed", ResourceWarning, stacklevel=2)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a found connection can be neither copied nor pickled, as its descriptor has one owner in one process; "
+            "pass socket() to another thread, or park it for another process"
+        )
 
     def __repr__(self) -> str:
         where = "closed or passed on" if self.closed else f"descriptor {self._fd}"

@@ -57,6 +57,8 @@ def lease_smtp(
     ...
     ConnectionRefusedError: [Errno 111] Connection refused
     """
+    if not host:
+        raise ValueError(f"host is {host!r}; give the name or the address of a mail server")
     name = local_hostname or _own_name()
     label = f"smtplib\n{host}\n{port}\n{name}\n".encode()
     session = _Session(name, timeout_s)

@@ -1,7 +1,7 @@
-"""What a hostile client does to a server, a kind of wait or of work each. Every attack is given the server's path.
+"""What a hostile client does to a server. Each attack causes one kind of wait or work, and gets the path of the server.
 
-An attack runs in a process of its own and ends by itself after a few seconds; the measurement (__main__.py) ends it
-otherwise. Its own calls are interrupted by a timer: closing what it passed may be for it to do, and may wait.
+An attack runs in a process of its own. It ends after a few seconds; if not, the measurement (__main__.py) ends it. A
+timer interrupts its system calls: the attacker itself may have to close what it passed, and this close may block.
 """
 
 import array
@@ -21,7 +21,7 @@ from tests.support.messages import DONE, DUMMY, find_dest, find_endp, save_dest,
 from scache_conformance.suite.files.fuse import FLUSH, POLL, Fuse
 
 LASTS_S: Final = 3.0
-"""How long an attack goes on. Arbitrary."""
+"""Duration of an attack. Arbitrary."""
 
 
 def nothing(path: str) -> None:
@@ -37,7 +37,7 @@ def odd_family(path: str) -> None:
 
 
 def lingering_unwanted(path: str) -> None:
-    """Sockets that linger, passed on plain bytes."""
+    """Lingering sockets, passed with plain bytes."""
     for _ in _again():
         with _holding(250) as holder, Client(path) as client:
             client.send(find_endp(b"zz"), holder)
@@ -46,7 +46,7 @@ def lingering_unwanted(path: str) -> None:
 
 
 def lingering_expired(path: str) -> None:
-    """Sockets that linger, parked until they expire."""
+    """Lingering sockets, parked until they expire."""
     with Client(path) as client, ExitStack() as stack:
         for _ in range(3):
             holder = stack.enter_context(_holding(250))
@@ -56,7 +56,7 @@ def lingering_expired(path: str) -> None:
 
 
 def lingering_handed_over(path: str) -> None:
-    """Sockets that linger, found and closed at once, so that the server's copy is the last."""
+    """Lingering sockets, found and closed at once, so that the server has the last copy."""
     with Client(path) as client:
         for _ in _again():
             with _holding(250) as holder:
@@ -91,7 +91,7 @@ def packet_sockets_urgent(path: str) -> None:
 
 
 def much_memory(path: str) -> None:
-    """A file in memory of 2 GiB, which takes a while to give back."""
+    """A file in memory of 2 GiB. To free it takes the kernel a while."""
     file = os.memfd_create("much")
     for _ in range(2048):
         os.write(file, bytes(1 << 20))
@@ -101,7 +101,7 @@ def much_memory(path: str) -> None:
 
 
 def much_that_is_due(path: str) -> None:
-    """15 000 sessions and 50 000 bindings that are due at once."""
+    """15 000 sessions and 50 000 bindings that expire at one instant."""
     with Client(path) as client, socket.socket() as spare:
         for _ in range(15_000):
             if client.save(b"due", spare.fileno(), ttl=b"12") != DONE:
@@ -169,14 +169,14 @@ ATTACKS: Final[dict[str, Callable[[str], None]]] = {
 
 
 def attack(name: str, path: str) -> None:
-    """Carry out one attack; whatever the server answers is right."""
+    """Carry out one attack. Every answer of the server is accepted."""
     os.setpriority(os.PRIO_PROCESS, 0, 0)
     signal.signal(signal.SIGALRM, lambda number, frame: None)
     signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
     try:
         ATTACKS[name](path)
     except (OSError, AssertionError):
-        pass  # The server refused, or has gone: what became of the others is measured elsewhere.
+        pass  # The server refused, or has ended. The measurement watches what the other clients get.
     os._exit(0)
 
 
@@ -193,7 +193,7 @@ def _flood_from(path: str, count: int, data: bytes) -> None:
 
 
 def _flood(clients: list[Client], data: bytes) -> None:
-    """Write as much as the clients' sockets take, and read whatever comes back, for a while."""
+    """Write as much as the clients' sockets accept, and read all replies, for the duration of an attack."""
     poll = select.poll()
     by_fd = {client.sock.fileno(): client.sock for client in clients}
     for fd, sock in by_fd.items():
@@ -212,9 +212,9 @@ def _flood(clients: list[Client], data: bytes) -> None:
 
 @contextmanager
 def _holding(count: int) -> Iterator[int]:
-    """Yield a socket, the caller's to close, in whose queue are the only copies of so many sockets that linger.
+    """Yield a socket with so many lingering sockets in its queue, and no other copy of them. The caller closes it.
 
-    Closing it takes no time as long as somebody else has it: whoever was passed it is the one to close what it holds.
+    Closing a copy of it is quick while another process has one. Closing the last copy closes all that is queued.
     """
     near, far = socket.socketpair()
     with far, _lingering(count) as sockets:

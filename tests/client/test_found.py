@@ -1,6 +1,9 @@
 """Who owns the descriptor of a connection that was taken up."""
 
+import copy
 import os
+import pickle
+from collections.abc import Callable
 
 import pytest
 from tests.support.scripted import Pair
@@ -73,6 +76,12 @@ def test_descriptor_that_has_gone_is_a_value_error(pair: Pair, method: str) -> N
     found.close()
     with pytest.raises(ValueError, match="find another"):
         getattr(found, method)()
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_owner_of_a_descriptor_is_neither_copied_nor_pickled(pair: Pair, duplicate: Callable[[object], object]) -> None:
+    with found_at(pair) as found, pytest.raises(TypeError, match="neither copied nor pickled"):
+        duplicate(found)
 
 
 def test_repr_tells_state_and_properties(pair: Pair) -> None:

@@ -238,6 +238,11 @@ def test_reuses_are_limited(cache: FakeCache, peer: Peer) -> None:
     assert len(peer.sessions) == 2
 
 
+def test_empty_host_is_a_value_error(cache: FakeCache) -> None:
+    with pytest.raises(ValueError, match="host is ''; give the name"), lease_smtp(cache.client(), "", ttl_s=30):
+        pass
+
+
 def test_greeting_that_refuses_is_the_callers_error(cache: FakeCache, peer: Peer) -> None:
     peer.replies["greeting"] = "554 go away"
     with pytest.raises(smtplib.SMTPConnectError):

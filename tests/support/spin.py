@@ -11,7 +11,7 @@ def search(model: Path, folder: Path, *, bug: str | None = None, flags: tuple[st
     defines = [] if bug is None else [f"-DBUG_{bug}"]
     commands = [
         ["spin", *defines, "-a", model.name],
-        # pan.c is Spin's, and so are its warnings. A mistake is found early: not worth an optimizing compiler.
+        # -w: Spin wrote pan.c, so its warnings are not ours. -O0: a seeded mistake is found early, before -O2 pays.
         ["cc", "-w", "-O2" if bug is None else "-O0", "-DSAFETY", "-DNOREDUCE", "-o", "pan", "pan.c"],
         ["./pan", "-m50000", "-w20", *flags],
     ]

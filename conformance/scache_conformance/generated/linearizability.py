@@ -121,7 +121,7 @@ def _candidates(operations: Sequence[Operation], before: Sequence[int], done: in
         if not done >> number & 1:
             operation = operations[number]
             if first_return is not None and operation.invoked > first_return:
-                break  # they are in the order of invocation: so are all after it
+                break  # the operations are in the order of invocation, so all later ones were invoked too late as well
             if not before[number] & ~done:
                 found.append(number)
             first_return = operation.returned if first_return is None else min(first_return, operation.returned)

@@ -172,7 +172,7 @@ def _checksum(kind: int, descriptors: int, payload: bytes) -> int:
 
 
 def encode_rows(numbers: Sequence[int], texts: Sequence[bytes], rows: int) -> bytes:
-    """Return rows, given the integers of all of them one after the other, and the texts likewise."""
+    """Return the rows as bytes. `numbers` has the integers of all rows, row after row, and `texts` has their texts."""
     return b"".join(
         (
             _COUNT.pack(rows),
