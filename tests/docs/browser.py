@@ -35,7 +35,7 @@ KINDS: Final = ("index", "tutorial", "spec/index", "spec/what-if", "spec/play", 
                 "reference/client", "reference/messages", "explanation/dance")  # fmt: skip
 """A page of each kind, of which pictures are taken."""
 
-PATIENCE_MS: Final = 60_000
+PATIENCE_MS: Final = 120_000
 """How long a page may take on a busy machine. Arbitrary."""
 
 VIEWS: Final = {"desk": (1280, 900), "phone": (390, 844)}
@@ -140,7 +140,11 @@ def play(page: Page, address: str) -> list[str]:
     """Step through each example; return what is wrong."""
     wrong = []
     page.goto(address + "spec/play.html")
-    page.wait_for_selector("#play[data-ready=yes]", timeout=120_000)
+    page.wait_for_selector("#play[data-ready=yes]", timeout=PATIENCE_MS)
+    if "nothing has happened yet" not in page.evaluate(
+        "getComputedStyle(document.querySelector('#play ol'), '::before').content"
+    ):
+        wrong.append("play: the empty log does not say what it is")
     for title, steps in EXAMPLES.items():
         page.select_option("[data-part=example]", title)
         for _ in steps:
@@ -168,6 +172,9 @@ def take_pictures(page: Page, address: str, view: str, folder: Path) -> None:
         page.emulate_media(color_scheme=scheme)
         for name in KINDS:
             page.goto(f"{address}{name}.html")
+            if name == "spec/play":
+                page.wait_for_selector("#play[data-ready=yes]", timeout=PATIENCE_MS)
+                page.click("[data-part=next]")
             page.screenshot(path=folder / f"{name.replace('/', '-')}-{view}-{scheme}.png", full_page=True)
         for name, text in tools:
             page.set_content(text)
