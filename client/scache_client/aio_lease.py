@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
+from inspect import isawaitable
 
 from scache_client.aio import AsyncClient
 from scache_client.dialogue import check_save
@@ -47,6 +48,7 @@ async def lease_async(
     False
     True
     """
+    _check_client(client)
     check_save(endpoint, properties, ttl_s)
     bounds = Bounds(reuses_max, age_s_max, client.clock)
     leased = await _take_up(client, partial(client.find_endp, endpoint), bounds, usable)
@@ -86,6 +88,7 @@ async def lease_dest_async(
     False
     True
     """
+    _check_client(client)
     check_save(destination, properties, ttl_s)
     bounds = Bounds(reuses_max, age_s_max, client.clock)
     endpoint = b""
@@ -113,6 +116,11 @@ async def lease_dest_async(
             )
 
 
+def _check_client(client: AsyncClient) -> None:
+    if not isinstance(client, AsyncClient):
+        raise TypeError(f"{client!r} is not an AsyncClient; with a Client use lease or lease_dest")
+
+
 async def _take_up(
     client: AsyncClient,
     find: Callable[[], Awaitable[Found | None]],
@@ -134,7 +142,7 @@ async def _take_up(
                 unwinding.enter_context(leased.connection)
                 leased.connection.setblocking(False)
                 verdict = usable(leased.connection)
-                if verdict if isinstance(verdict, bool) else await verdict:
+                if await verdict if isawaitable(verdict) else verdict:
                     unwinding.pop_all()
                     return leased
     return None

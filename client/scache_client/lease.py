@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from inspect import isawaitable
 
 from scache_client.client import Client
 from scache_client.dialogue import check_save
@@ -79,6 +80,7 @@ def lease(
     False
     True
     """
+    _check_client(client)
     check_save(endpoint, properties, ttl_s)
     bounds = Bounds(reuses_max, age_s_max, client.clock)
     leased = _take_up(client, partial(client.find_endp, endpoint), bounds, usable)
@@ -117,6 +119,7 @@ def lease_dest(
     False
     True
     """
+    _check_client(client)
     check_save(destination, properties, ttl_s)
     bounds = Bounds(reuses_max, age_s_max, client.clock)
     endpoint = b""
@@ -143,6 +146,11 @@ def lease_dest(
             )
 
 
+def _check_client(client: Client) -> None:
+    if not isinstance(client, Client):
+        raise TypeError(f"{client!r} is not a Client; with an AsyncClient use lease_async or lease_dest_async")
+
+
 def _take_up(
     client: Client, find: Callable[[], Found | None], bounds: Bounds, usable: Callable[[socket.socket], bool]
 ) -> Leased | None:
@@ -159,7 +167,12 @@ def _take_up(
         if leased is not None:
             with ExitStack() as unwinding:
                 unwinding.enter_context(leased.connection)
-                if usable(leased.connection):
+                verdict: object = usable(leased.connection)
+                if isawaitable(verdict):
+                    raise TypeError(
+                        "usable returned something to await, which is true without an answer: use lease_async"
+                    )
+                if verdict:
                     unwinding.pop_all()
                     return leased
     return None

@@ -183,6 +183,59 @@ def test_connection_that_the_block_put_in_place_of_the_first_is_closed(cache: Fa
         assert is_hung_up(opening.far[0])
 
 
+def test_client_of_the_other_kind_is_a_type_error(cache: FakeCache) -> None:
+    async def use(client: Client) -> None:
+        async with lease_async(client, b"e", connect=_never_awaited, ttl_s=5):  # type: ignore[arg-type]
+            raise AssertionError("the work was begun")
+
+    with pytest.raises(TypeError, match="with a Client use lease"):
+        asyncio.run(use(cache.client()))
+    with (
+        pytest.raises(TypeError, match="with an AsyncClient use lease_async"),
+        lease(cache.async_client(), b"e", connect=_never, ttl_s=5),  # type: ignore[arg-type]
+    ):
+        raise AssertionError("the work was begun")
+
+
+async def _never_awaited() -> socket.socket:
+    return _never()
+
+
+@pytest.mark.parametrize(("said", "is_reused"), [(1, True), ("yes", True), (None, False), (0, False)])
+def test_test_of_the_caller_may_say_yes_or_no_in_any_form(cache: FakeCache, said: object, is_reused: bool) -> None:
+    def usable(_: socket.socket) -> bool:
+        return said  # type: ignore[return-value]
+
+    async def use() -> None:
+        async def connect() -> socket.socket:
+            return opening.connect()
+
+        async with lease_async(cache.async_client(), b"e", connect=connect, ttl_s=5, usable=usable) as leased:
+            assert leased.reused is is_reused
+
+    with _Opening() as opening:
+        cache.client().save_endp(b"e", b"", 5, opening.connect())
+        asyncio.run(use())
+        cache.close()
+
+
+def test_test_that_has_to_be_awaited_is_a_type_error_in_a_blocking_lease(cache: FakeCache) -> None:
+    verdict: asyncio.Future[bool]
+
+    def usable(_: socket.socket) -> bool:
+        return verdict  # type: ignore[return-value]
+
+    with _Opening() as opening, asyncio.Runner() as runner:
+        verdict = runner.get_loop().create_future()
+        cache.client().save_endp(b"e", b"", 5, opening.connect())
+        with (
+            pytest.raises(TypeError, match="use lease_async"),
+            lease(cache.client(), b"e", connect=_never, ttl_s=5, usable=usable),
+        ):
+            raise AssertionError("the work was begun")
+        assert is_hung_up(opening.far[0])
+
+
 FORKING = """
 import os, socket
 from scache_client import lease
