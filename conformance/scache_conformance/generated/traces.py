@@ -1,14 +1,15 @@
-"""Every state of a small cache, and in each of them every operation: what must come of it, as data.
+"""Traces: each operation in each state of a small cache, with the expected result, as data.
 
-The oracle supplies every outcome. TRACES.md describes the file for other languages.
+The oracle supplies every result. TRACES.md describes the file for other languages.
 
-Scope: two endpoints and a destination whose label is that of an endpoint, three bindings that may exist, two ttls of
-which one is above the limit of two seconds. At most two sessions and two bindings at once: an operation that leads
-beyond is tried, what follows it is not. A state is what is left to live of everything, in order, so states are finite.
+Scope: two endpoints, a destination that has the label of one of them, three possible bindings, and two ttls, one of
+them above the limit of two seconds. A state has at most two sessions and two bindings. An operation that leads to
+more is tried, but nothing after it. A state is the remaining time of each session and binding, in order. So there are
+finitely many states.
 
-A reply alone says little of what an operation did. So each is followed by a probe, once for every number of seconds up
-to the ttl limit: let them pass, take everything out, then park a session at every endpoint and see where the
-destination leads.
+A reply alone says little about what an operation did. Therefore a probe follows each operation, once for each number of
+seconds from 0 to the ttl limit: let these seconds pass, find everything, then park a session at each endpoint and see
+where the destination leads.
 """
 
 import json
@@ -60,7 +61,7 @@ BINDINGS_MAX: Final = 2
 ROUNDS: Final = TTL_LIMIT_S + 1
 
 FIRST_PROBE_SESSION: Final = 101
-"""Sessions of a probe count from here, those before it from 1."""
+"""The number of a probe's first session. Sessions before the probe are numbered from 1."""
 
 STALLED_S: Final = 0.5
 """A trace that took this long in real time may have met an expiry: the shortest ttl is 1 s."""
@@ -72,7 +73,7 @@ Key = tuple[tuple[tuple[bytes, int], ...], tuple[tuple[bytes, bytes, int], ...]]
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """How large what was explored is."""
+    """The size of what was explored."""
 
     states: int
     transitions: int
@@ -80,7 +81,7 @@ class Space:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A state, the number of the next session, and a shortest way there."""
+    """A state, the number of the next session, and a shortest trace that leads to the state."""
 
     server: Server
     next_session: int

@@ -1,7 +1,7 @@
-"""The matrix clauses by servers as one HTML file that needs nothing else, with the transcripts behind each cell.
+"""The matrix of clauses and servers as one HTML file without other files, with the transcripts behind each cell.
 
-`matrix.html` holds what the page looks like. Everything a server sent goes into the page as
-JSON and is shown as text: it cannot become markup.
+The template is `matrix.html`. Everything that a server sent goes into the page as JSON, and the page shows it as
+text. So it cannot become markup.
 """
 
 import json

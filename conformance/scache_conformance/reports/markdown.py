@@ -1,4 +1,4 @@
-"""The matrix clauses by servers as Markdown, with every deviation and its reason below."""
+"""The matrix of clauses and servers as Markdown, with every deviation and its reason below."""
 
 from collections.abc import Iterator, Sequence
 

@@ -31,8 +31,8 @@ ACCEPT_PAUSE_NS: Final = 50_000_000
 
 _ACCEPTS_ALONE_MAX: Final = 64
 _ACCEPTS_AMONG_OTHERS_MAX: Final = 8
-"""How many clients one listener may bring in a turn that has nothing else to do, and in one that has. Arbitrary: 8 take
-about 0.2 ms, so that those inside hardly notice when many come."""
+"""How many clients one listener may bring in a turn without other work, and in a turn with other work. Arbitrary: 8
+take about 0.2 ms, so the clients that are connected hardly notice when many others connect."""
 
 _ACCEPT_AGAIN: Final = frozenset(
     {
@@ -51,15 +51,15 @@ _ACCEPT_AGAIN: Final = frozenset(
         errno.ETIMEDOUT,
     }
 )
-"""Why a client is lost before it is in, when there may be another behind it.
+"""Errors of accept that concern one client only: the next client in the queue can still be accepted.
 
-Everything else that accept reports makes accepting pause: EMFILE, ENFILE, ENOBUFS and ENOMEM for want of room, and
-what nobody has foreseen. Those inside are served on.
+After every other error, accepting pauses: after EMFILE, ENFILE, ENOBUFS and ENOMEM for lack of room, and after errors
+that are not foreseen. Clients that are connected are served meanwhile.
 """
 
 _HUNG_UP: Final = int(select.EPOLLHUP | select.EPOLLRDHUP)
 _WANTED: Final = IN | int(select.EPOLLRDHUP)
-"""What is waited for at a listening socket. Whoever shuts it down may do so for receiving alone."""
+"""The events of a listening socket. Another process may shut it down for receiving alone."""
 
 _GREETING: Final = encode(words.PROTOCOL, words.PROTOCOL_NAME)
 
