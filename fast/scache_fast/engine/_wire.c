@@ -25,8 +25,12 @@
 #define READ_BYTES_MAX 16384  /* of conversation.py; who asks for more gets no more */
 #define DESCRIPTORS_MAX 253   /* the kernel's SCM_MAX_FD */
 #define EVENTS_MAX 64         /* of poller.py; who asks for more gets no more */
+#define EVENTS_KEPT 1024      /* pairs that are made once; the default for how many clients there may be */
+#define ATTRIBUTES_MAX 32     /* of attributes.py; lists of more are not whole ones */
+#define SHORT_FIELD_MAX 16    /* longer than all names, requests and ttls */
+#define SHORT_FIELDS_KEPT 64
 #define FREED_BYTES_MAX 64    /* of plain.py */
-#define DROPPED (-1)          /* of plain.py */
+#define DROPPED (-1)          /* of wire.py */
 #ifndef SCM_PIDFD
 #define SCM_PIDFD 4
 #endif
