@@ -18,8 +18,8 @@ WIRE: Final = ROOT / "fast/scache_fast/engine/_wire.c"
 
 RUNS: Final = 10_000_000
 
-FIELD: Final = "PyBytes_FromStringAndSize(*at, length)"
-RELEASE: Final = "        Py_XDECREF(field);\n"
+FIELD: Final = "return PyBytes_FromStringAndSize(data, length)"
+RELEASE: Final = "        Py_XDECREF(*place);\n"
 
 FAULTS: Final = {
     "overflow": (FIELD, FIELD.replace("length", "length + 64"), "AddressSanitizer: heap-buffer-overflow"),
