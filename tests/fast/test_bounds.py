@@ -335,6 +335,7 @@ def test_CONN_3_a_turn_does_a_bounded_share_of_what_many_clients_have_pipelined(
         assert turns < 150 * 100 // 16
 
 
+@pytest.mark.plain
 def test_LIMIT_7_what_came_after_the_poll_is_read_too(server: Fast) -> None:
     client = server.peer()
     assert client.say(find_endp(b"e")[:-1]) == b""
