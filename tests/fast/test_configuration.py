@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.checkout import ROOT
 from tests.support.processes import run
 
 from scache_fast.settings.command_line import parser_of_all
@@ -306,7 +307,7 @@ def test_check_config_says_so_and_makes_no_socket(tmp_path: Path) -> None:
 
 
 def test_shipped_file_is_fine() -> None:
-    path = Path(__file__).parents[2] / "deploy/systemd/scached.toml"
+    path = ROOT / "deploy/systemd/scached.toml"
     text = re.sub(r"^# (?=\w+ = )", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     settings = merge({"shipped": read_file(str(path))})
     assert settings.limits.ttl_limit_s == 30

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.checkout import ROOT
 from tests.support.client import Client
 from tests.support.descriptors import is_hung_up
 from tests.support.messages import DONE, DUMMY, FAILED, MISSED, find_endp, found, save_dest
@@ -321,7 +322,7 @@ def test_every_setting_is_told_by_its_name() -> None:
 
 
 def test_page_says_what_needs_a_restart() -> None:
-    page = (Path(__file__).parents[2] / "docs/admin.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/admin.md").read_text(encoding="utf-8")
     listed = re.search(r"^These settings need a restart: (.*?)\.$", page, re.MULTILINE | re.DOTALL)
     assert listed is not None
     assert set(re.findall(r"`(\w+)`", listed[1])) == AT_RESTART

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.activation import listeners, passing
+from tests.support.checkout import ROOT
 from tests.support.client import PATIENCE_S, Client
 from tests.support.descriptors import tcp_pair
 from tests.support.messages import DONE, MISSED, find_endp, save_dest
@@ -25,7 +26,7 @@ from scache_spec.vocabulary import NS_PER_S, Limits
 SO_TIMESTAMP, SO_PASSSEC, SO_PASSPIDFD, SO_PASSRIGHTS = 29, 34, 76, 83
 """<asm-generic/socket.h>; the socket module does not name them."""
 
-UNITS = Path(__file__).parents[2] / "deploy/systemd"
+UNITS = ROOT / "deploy/systemd"
 
 
 def run_with(

@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
+from tests.support.checkout import ROOT
 from tests.support.spin import search
 
-MODEL = Path(__file__).parents[2] / "spec" / "model" / "dance.pml"
+MODEL = ROOT / "spec" / "model" / "dance.pml"
 
 STATES_STORED = 1_037_669
 """Without partial order reduction, so that the figure counts every reachable state. Spin 6.5.2."""
