@@ -23,7 +23,7 @@ from scache_proof.world import (
     Given,
     World,
 )
-from scache_spec.conversation import Action, Input, State
+from scache_spec.conversation import INPUTS, Action, Input, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,7 @@ class Within:
 Successor = dict[str, Callable[..., Term]]
 """What each part is afterwards."""
 
-REQUESTS: Final = {
-    Input.UNKNOWN_REQUEST, Input.MALFORMED_REQUEST, Input.SAVE_ENDP, Input.SAVE_DEST, Input.FIND_HIT, Input.FIND_MISS,
-}  # fmt: skip
+REQUESTS: Final = {*INPUTS.values(), Input.FIND_HIT, Input.FIND_MISS, Input.UNKNOWN_REQUEST, Input.MALFORMED_REQUEST}
 """Inputs that are asked a status for."""
 
 LISTS: Final = {*REQUESTS, Input.EMPTY_LIST, Input.NO_REQUEST, Input.DUMMY_LIST, Input.OTHER_LIST}

@@ -14,7 +14,7 @@ from scache_proof.scenes import DESTINATIONS, ENDPOINTS, NO_BINDING, Notes, Scen
 from scache_proof.world import CODE, PARTS, Given, World
 from scache_spec import events
 from scache_spec.attributes import Decoded, decode
-from scache_spec.conversation import Input, SaveEndp, State
+from scache_spec.conversation import INPUTS, Input, SaveEndp, State
 from scache_spec.effects import CloseDescriptor, Disconnect, Effects, Send, SendDescriptor
 from scache_spec.vocabulary import (
     DUMMY,
@@ -264,4 +264,4 @@ def given(scene: Scene, stimulus: Stimulus) -> Given:
     )
 
 
-_WELL_FORMED: Final = (Input.SAVE_ENDP, Input.SAVE_DEST, Input.FIND_HIT, Input.FIND_MISS)
+_WELL_FORMED: Final = (*INPUTS.values(), Input.FIND_HIT, Input.FIND_MISS)
