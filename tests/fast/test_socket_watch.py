@@ -4,12 +4,14 @@ import os
 import shutil
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import pytest
-from tests.support.client import Client
+from tests.support.client import PATIENCE_S, Client
 from tests.support.messages import GREETING, MISSED, find_endp
 from tests.support.processes import running
 from tests.support.servers import Clock, Fast
@@ -36,7 +38,13 @@ class Watched:
         self._all: list[SocketFile] = [made]
         self._clock = Clock()
         self._watch = SocketWatch(
-            self._files, [made.sock] if is_passed else [], settings, log, is_in_chroot=is_in_chroot, clock=self._clock
+            self._files,
+            [made.sock] if is_passed else [],
+            settings,
+            log,
+            is_in_chroot=is_in_chroot,
+            clock=self._clock,
+            patience_s=PATIENCE_S,
         )
         self._all += self._watch._passed
 
@@ -178,7 +186,8 @@ def test_name_outside_of_the_file_system_is_not_watched() -> None:
 
 def test_idle_process_notices_and_removes_the_new_file_at_its_end(tmp_path: Path) -> None:
     program = (
-        "import sys; from scache_fast.process import socket_watch; socket_watch.LOOK_S = 0.05;"
+        "import sys; from scache_fast.process import socket_watch;"
+        "socket_watch.LOOK_S, socket_watch._LOOK_NS = 0.05, 50_000_000;"
         "from scache_fast.__main__ import main; sys.exit(main())"
     )
     with running("--listen", tmp_path / "s", command=[sys.executable, "-c", program]) as server:
@@ -198,7 +207,9 @@ def test_lost_socket_for_operators_is_said_once(tmp_path: Path) -> None:
         operators.bind(str(path))
         operators.listen()
         log = Logger(lambda priority, line: said.append(line))
-        watch = SocketWatch([], [], merge({}), log, is_in_chroot=False, operators=operators, clock=clock)
+        watch = SocketWatch(
+            [], [], merge({}), log, is_in_chroot=False, operators=operators, clock=clock, patience_s=PATIENCE_S
+        )
         for _ in range(3):
             clock.now_ns += LOOK_S * NS_PER_S
             watch.after_turn(house.server)
@@ -215,7 +226,9 @@ def test_file_for_operators_that_came_with_a_takeover_is_watched(tmp_path: Path)
     clock, files = Clock(), list[SocketFile]()
     log = Logger(lambda priority, line: said.append(line))
     with Fast() as house:
-        watch = SocketWatch([], [], merge({}), log, is_in_chroot=False, admin_files=files, clock=clock)
+        watch = SocketWatch(
+            [], [], merge({}), log, is_in_chroot=False, admin_files=files, clock=clock, patience_s=PATIENCE_S
+        )
         for name in ("admin", "later"):
             file = listen_for_operators(str(tmp_path / name), None, [], log)
             files.append(file)
@@ -228,3 +241,20 @@ def test_file_for_operators_that_came_with_a_takeover_is_watched(tmp_path: Path)
     (line,) = said
     assert "admin" in line
     assert "operators cannot connect any more" in line
+
+
+def test_file_system_that_does_not_answer_holds_up_nobody(tmp_path: Path) -> None:
+    """The check hangs, and nobody waits for it; when it has ended, there are checks again."""
+    with watched(tmp_path / "s") as server:
+        answer, look = threading.Event(), server._watch._check
+        with mock.patch.object(server._watch, "_check", lambda found: answer.wait(PATIENCE_S) and look(found)):
+            server._watch._patience_s = 0
+            server.path.unlink()
+            assert server.after(LOOK_S) == server.after(LOOK_S) == []
+            hanging = server._watch._look
+        assert hanging is not None
+        assert hanging.thread is not None
+        answer.set()
+        hanging.thread.join()
+        assert server.after(0) == [f"warning: somebody removed the socket '{server.path}': it is bound anew"]
+        assert server.is_reached()

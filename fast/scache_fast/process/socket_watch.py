@@ -5,12 +5,17 @@ be started beside it. All socket files are checked now and then. A file that thi
 if the process may still do that. It may not in a chroot, where a descriptor of the folder would be a way out, nor where
 its user has no right to write in the folder. In these cases, and for a socket that was passed or that is for operators,
 one line is logged.
+
+The checks and the new file are made in a thread, because a path may lead into a file system that does not answer. The
+loop waits for that thread for `_PATIENCE_S` at most. Until it has ended there are no further checks.
 """
 
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from scache_fast.engine.server import Server
@@ -22,7 +27,24 @@ from scache_fast.settings.table import Settings
 LOOK_S: Final = 10
 """How often the files are checked. Arbitrary: it costs three system calls a file."""
 
+_PATIENCE_S: Final = 0.02
+"""How long the loop waits for a check. Arbitrary: a check takes less than a millisecond where nothing hangs."""
+
 _LOOK_NS: Final = LOOK_S * 1_000_000_000
+
+
+@dataclass(slots=True)
+class _Look:
+    """One check of all files, and what came of it."""
+
+    own: list[SocketFile]
+    others: list[SocketFile]
+    thread: threading.Thread | None = None
+    lost: list[SocketFile] = field(default_factory=list)
+    made: list[tuple[SocketFile, SocketFile | StartError]] = field(default_factory=list)
+    """Own files that were lost, each with the new one, or with the reason why there is none."""
+    warnings: list[str] = field(default_factory=list)
+    error: OSError | None = None
 
 
 class SocketWatch:
@@ -43,7 +65,10 @@ class SocketWatch:
         operators: socket.socket | None = None,
         admin_files: Sequence[SocketFile] = (),
         clock: Callable[[], int] = time.monotonic_ns,
+        patience_s: float = _PATIENCE_S,
     ) -> None:
+        self._patience_s = patience_s
+        self._look: _Look | None = None
         self._files = files
         self._passed = [file for file in map(_file_of, passed) if file is not None]
         self._operators = None if operators is None else _file_of(operators)
@@ -58,44 +83,83 @@ class SocketWatch:
 
     def after_turn(self, server: Server) -> None:
         """Check the files if that is due; the loop calls it after each turn."""
+        if self._look is not None:
+            self._take_note(server)
         now_ns = self._clock()
-        if now_ns < self._due_ns:
+        if self._look is not None or now_ns < self._due_ns:
             return
         self._due_ns = now_ns + _LOOK_NS
         for file in self._replaced:  # Whoever had still connected there has been accepted since the last time.
             server.remove_listener(file.sock)
             file.close()
         self._replaced.clear()
-        for index, file in enumerate(self._files):
-            if file.is_lost(is_in_chroot=self._is_in_chroot):
-                self._replace(index, server)
-        for file in self._passed:
-            if file.is_lost(is_in_chroot=self._is_in_chroot):
-                self._say(file.path, "the process that passed the socket has to make it again")
-        for file in (*self._admin_files, *([] if self._operators is None else [self._operators])):
-            if file.is_lost(is_in_chroot=self._is_in_chroot):
-                self._say(file.path, "a restart of the server, or of its socket unit, makes it anew", "operators")
-
-    def _replace(self, index: int, server: Server) -> None:
-        old = self._files[index]
-        if self._is_in_chroot:
-            self._say(old.path, "it is out of reach in a chroot: restart the server")
-            return
-        # A line about each of many tries would say nothing new.
-        log = Logger(lambda priority, line: None) if old.path in self._lost else self._log
+        operators = [] if self._operators is None else [self._operators]
+        self._look = look = _Look(list(self._files), [*self._passed, *self._admin_files, *operators])
+        thread = threading.Thread(target=self._check, args=(look,), name="socket files", daemon=True)
         try:
-            new = listen(old.path, self._settings.mode, self._settings.owner, log, patience_s=0)
+            thread.start()
+        except RuntimeError:  # RLIMIT_NPROC
+            self._check(look)
+        else:
+            look.thread = thread
+            thread.join(self._patience_s)
+        self._take_note(server)
+
+    def _check(self, look: _Look) -> None:
+        """Find what is lost, and make anew what can be; in a thread, which may hang."""
+        try:
+            look.lost = [file for file in (*look.own, *look.others) if file.is_lost(is_in_chroot=self._is_in_chroot)]
+            for old in [] if self._is_in_chroot else look.own:
+                if old in look.lost:
+                    look.made.append((old, self._make_anew(old, look.warnings)))
+        except OSError as error:
+            look.error = error
+
+    def _make_anew(self, old: SocketFile, warnings: list[str]) -> SocketFile | StartError:
+        log = Logger(lambda priority, line: warnings.append(line.removeprefix("warning: ")))
+        try:
+            return listen(old.path, self._settings.mode, self._settings.owner, log, patience_s=0)
         except StartError as error:
-            self._say(old.path, f"{error}; this is tried again every {LOOK_S} s")
+            if old.path in self._lost:
+                warnings.clear()  # A line about each of many tries would say nothing new.
+            return error
+
+    def _take_note(self, server: Server) -> None:
+        """Bring into force what a check has found, if it has ended; raises OSError if it could not be made."""
+        look = self._look
+        if look is None or (look.thread is not None and look.thread.is_alive()):
+            return
+        self._look = None
+        for text in look.warnings:
+            self._log.warning(text)
+        for old, made in look.made:
+            self._replace(old, made, server)
+        for file in look.lost:
+            if file in self._passed:
+                self._say(file.path, "the process that passed the socket has to make it again")
+            elif file in self._admin_files or file is self._operators:
+                self._say(file.path, "a restart of the server, or of its socket unit, makes it anew", "operators")
+            elif self._is_in_chroot and file in self._files:
+                self._say(file.path, "it is out of reach in a chroot: restart the server")
+        if look.error is not None:
+            raise look.error
+
+    def _replace(self, old: SocketFile, new: SocketFile | StartError, server: Server) -> None:
+        if isinstance(new, StartError):
+            self._say(old.path, f"{new}; this is tried again every {LOOK_S} s")
+            return
+        if old not in self._files:  # Another process has taken over meanwhile.
+            new.remove(self._log)
+            new.close()
             return
         try:
             server.add_listener(new.sock)
         except OSError as error:
-            new.remove(log)
+            new.remove(self._log)
             new.close()
             self._say(old.path, f"cannot wait for clients: {error.strerror}; this is tried again every {LOOK_S} s")
             return
-        self._files[index] = new
+        self._files[self._files.index(old)] = new
         self._replaced.append(old)
         self._lost.discard(old.path)
         self._log.warning(f"somebody removed the socket {old.path!r}: it is bound anew")
