@@ -55,9 +55,8 @@ class _Rows(dict[tuple[State, Input], Transition]):
     def __getitem__(self, key: tuple[State, Input]) -> Transition:
         row = super().__getitem__(key)
         state, what = key
-        self._log.append(
-            Happened("row", f"{state.name}: {what.value} → {row.action.value} → {row.next.name}", row.clause)
-        )
+        shown = f"{state.name}: {what.value} → {row.action.value} → {row.next.name}".replace("`", '"')
+        self._log.append(Happened("row", shown, row.clause))
         return row
 
 

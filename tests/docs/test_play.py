@@ -17,6 +17,7 @@ def test_each_example_can_be_stepped_through(title: str) -> None:
     rows = [line for each in told for line in each["log"] if line["who"] == "row"]
     assert rows
     assert {line["clause"] for line in rows} <= clauses
+    assert not [line for line in rows if "`" in line["what"]], "the page shows text, not Markdown"
 
 
 def test_form_parks_and_time_ends_it() -> None:

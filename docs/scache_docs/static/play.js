@@ -111,7 +111,7 @@ async function start() {
 
 if (location.protocol === "file:") {
   part("loading").textContent =
-    "A browser starts no Python in a page that was opened as a file. `make docs-serve` serves it on this machine.";
+    "A browser starts no Python in a page that was opened as a file. The command \"make docs-serve\" serves the site on this machine.";
 } else {
   start().catch((error) => {
     part("loading").textContent = `The specification could not be started: ${error.message}`;
