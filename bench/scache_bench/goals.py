@@ -1,7 +1,7 @@
 """The goals, and whether a run met them.
 
 Each goal is about a ratio, with a bound.
-All goals but the last two are ratios within one run: they mean the same on any machine with two cores.
+All goals but those in MB, ms and bytes are ratios within one run: they mean the same on any machine with two cores.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +25,9 @@ FULL: Final = 10_000
 
 MAIL_MEMORY_MAX: Final = 2.2
 """Resident memory under real mail, in ratio to scache's."""
+
+EMPTY_MB_MAX: Final = 14.0
+START_MS_MAX: Final = 60.0
 
 CHURN_GROWTH_MAX: Final = 1.01
 """One per cent: allocators and garbage collectors breathe, a leak of 20 bytes an operation would be ten times that."""
@@ -127,6 +130,16 @@ def verdicts(results: Results) -> list[Verdict]:
         grown = [churn.after_bytes / churn.before_bytes for churn in results.churn if churn.server == name]
         return Spread.of(grown) if grown and name != FLOOR else None
 
+    def empty_mb(name: str) -> Spread | None:
+        sizes = [each.empty_bytes / 1e6 for each in results.memory if each.server == name]
+        return Spread.of(sizes) if sizes and name != FLOOR else None
+
+    def start_ms(name: str) -> Spread | None:
+        starts = [each * 1000 for each in results.starts.get(name, [])]
+        return Spread.of(starts) if starts and name != FLOOR else None
+
+    judge("MB of memory, nothing parked", EMPTY_MB_MAX, True, empty_mb, compiled)
+    judge("ms from the start to the first greeting", START_MS_MAX, True, start_ms, JUDGED)
     words = f"bytes a parked session beyond its label and properties, {most} parked"
     judge(words, MEMORY_PER_SESSION_MAX, True, session_bytes, JUDGED)
     judge("memory after a churn / before", CHURN_GROWTH_MAX, True, growth, JUDGED)

@@ -22,13 +22,14 @@ from scache_bench.mail import CACHES, MailError, mailed
 from scache_bench.probes import count_system_calls, resident_bytes
 from scache_bench.results import Churn, Memory, Paced, Results, Sample
 from scache_bench.scenarios import PACES, Plan, Scenario
-from scache_bench.servers import PACED, PARKED_MAX, PYTHON, SERVERS, SOURCES, Server, StartError, has_strace
+from scache_bench.servers import COMPILED, PACED, PARKED_MAX, PYTHON, SERVERS, SOURCES, Server, StartError, has_strace
 
 WARM: Final = Scenario("endp", 8)
 """Before the first look at a server's memory: buffers are there, code is loaded."""
 
 CHURN: Final = Scenario("endp", 64)
 CHURN_S: Final = 2.0
+STARTS: Final = 5
 TRACED: Final = Scenario("endp", 8)
 
 
@@ -60,6 +61,7 @@ class Measurement:
             for number in range(self.plan.rounds):
                 self._measure_round(number)
             for name in self._active.copy():
+                self._guarded(name, partial(self._measure_starts, name))
                 self._guarded(name, partial(self._measure_churn, name))
                 self._guarded(name, partial(self._count_system_calls, name))
         for name in PACED:
@@ -115,6 +117,17 @@ class Measurement:
         run = self.load.run(server.socket, scenario, server.pid)
         self.results.samples.append(Sample(name, scenario, number, run))
 
+    def _measure_starts(self, name: str) -> None:
+        if name == "scache":
+            return  # It is not there before its first client, because master(8) starts it for one.
+        folder = self.folder / f"starts-{name}"
+        folder.mkdir()
+        self.results.starts[name] = starts = []
+        for _ in range(STARTS):
+            with SERVERS[name](folder) as server:
+                if server.start_s is not None:
+                    starts.append(server.start_s)
+
     def _measure_churn(self, name: str) -> None:
         self._step(f"{name}: memory while sessions come and go")
         server = self._running[name, 0]
@@ -164,13 +177,14 @@ class Measurement:
         self.results.turns = [Turn(**json.loads(line)) for line in self._module_says("longest_turn")]
 
     def _module_says(self, name: str, *words: str) -> list[str]:
-        """Return the lines that a module of the benchmark prints, run as a process of its own."""
+        """Return what a module of the benchmark prints, run as a process of its own, compiled if that is measured."""
+        sources = f"{COMPILED}{os.pathsep}{SOURCES}" if "compiled" in self._active else SOURCES
         result = subprocess.run(
             [PYTHON, "-m", f"scache_bench.{name}", *words],
             capture_output=True,
             text=True,
             check=False,
-            env={**os.environ, "PYTHONPATH": SOURCES},
+            env={**os.environ, "PYTHONPATH": sources},
         )
         if result.returncode != 0:
             self.results.missing[name] = result.stderr.strip().rpartition("\n")[2]

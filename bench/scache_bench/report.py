@@ -163,9 +163,19 @@ def system_calls_table(results: Results) -> str:
 def growth_table(results: Results) -> str:
     """Lay out the table alone at growing sizes."""
     rows = [
-        [number(g.entries), number(g.save_us), number(g.find_us), number(g.bytes_per_entry)] for g in results.growth
+        [number(g.entries), number(g.save_us), number(g.find_us), number(g.expire_us), number(g.bytes_per_entry)]
+        for g in results.growth
     ]
-    return table(["entries", "save µs", "find µs", "bytes each beyond label and properties"], rows)
+    return table(["entries", "save µs", "find µs", "expiry µs", "bytes each beyond label and properties"], rows)
+
+
+def starts_table(results: Results) -> str:
+    """Lay out how long starts take."""
+    rows = [
+        [server, number(len(starts)), spread(Spread.of([each * 1000 for each in starts]))]
+        for server, starts in results.starts.items()
+    ]
+    return table(["server", "starts", "ms"], rows)
 
 
 def turns_table(results: Results) -> str:
@@ -221,6 +231,7 @@ def sections(results: Results) -> list[tuple[str, str, str]]:
         ("Paces", PACES_FIGURES, paces_table(results)),
         ("Real mail", MAIL_FIGURES, mail_table(results)),
         ("Accepting", "Connect, greeting, close, eight at a time.", accept_table(results)),
+        ("Start", "From the command to the first client's greeting.", starts_table(results)),
         ("Memory", "Resident memory, from the kernel.", memory_table(results)),
         ("Churn", "Memory while sessions come and go and none stays.", churn_table(results)),
         ("System calls", "For one operation, endp with 8 clients, counted by strace.", system_calls_table(results)),

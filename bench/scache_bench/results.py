@@ -91,6 +91,8 @@ class Results:
     samples: list[Sample] = field(default_factory=list)
     memory: list[Memory] = field(default_factory=list)
     churn: list[Churn] = field(default_factory=list)
+    starts: dict[str, list[float]] = field(default_factory=dict)
+    """Seconds from the start of the process to the first client's greeting, by server."""
     system_calls: dict[str, dict[str, float]] = field(default_factory=dict)
     """By server and name, for one operation of the endp mix with 8 clients."""
     growth: list[Grown] = field(default_factory=list)
