@@ -9,16 +9,13 @@ from scache_conformance.cases.limits import timeouts
 from scache_conformance.cases.ttl import sessions
 from scache_conformance.suite.lab import Lab
 from scache_conformance.suite.registry import Function, Schedule, add
-from scache_conformance.suite.verdicts import Level
-
-MUST, SHOULD = Level.MUST, Level.SHOULD
 
 
-def _in_real_time(slug: str, title: str, clauses: tuple[str, ...], function: Function, level: Level = MUST) -> None:
+def _in_real_time(slug: str, title: str, clauses: tuple[str, ...], function: Function) -> None:
     def try_in_real_time(lab: Lab) -> str | None:
         return function(lab)
 
-    add(f"timers/{slug}", title, clauses, try_in_real_time, level=level, schedule=Schedule.REAL_TIME)
+    add(f"timers/{slug}", title, clauses, try_in_real_time, schedule=Schedule.REAL_TIME)
 
 
 _in_real_time(
@@ -39,15 +36,15 @@ _in_real_time(
 )  # fmt: skip
 _in_real_time(
     "unfinished-list", "In real time, a client that leaves a list unfinished for ipc_timeout_s is disconnected.",
-    ("LIMIT-7",), timeouts.unfinished_list, SHOULD,
+    ("LIMIT-7",), timeouts.unfinished_list,
 )  # fmt: skip
 _in_real_time(
     "unfinished-find", 'In real time, a client that does not send "ready" for ipc_timeout_s is disconnected.',
-    ("LIMIT-7",), timeouts.unfinished_find, SHOULD,
+    ("LIMIT-7",), timeouts.unfinished_find,
 )  # fmt: skip
 _in_real_time(
     "two-unfinished", "In real time, two clients that stop one after the other are each disconnected.",
-    ("LIMIT-7",), timeouts.two_unfinished, SHOULD,
+    ("LIMIT-7",), timeouts.two_unfinished,
 )  # fmt: skip
 _in_real_time(
     "idle-exit", "In real time, a server without a client exits when max_idle_s is over.",

@@ -124,7 +124,7 @@ def as_many_as_the_kernel_passes(lab: Lab) -> None:
     peer.finds_endp("e", b"p", parked)
 
 
-@case("fd/table-full", "FD-5", "LIMIT-8", level=Level.SHOULD, schedule=Schedule.OWN_SERVERS)
+@case("fd/table-full", "FD-5", "LIMIT-8", schedule=Schedule.OWN_SERVERS)
 def table_full(lab: Lab) -> None:
     """A server that has no descriptor left refuses a save_endp with status 2, and goes on."""
     with lab.server() as server, lab.peer(target=server) as peer:

@@ -10,7 +10,6 @@ from scache_conformance.servers.unavailable import Unavailable
 from scache_conformance.suite.lab import Lab
 from scache_conformance.suite.registry import Schedule, add, case
 from scache_conformance.suite.requirements import require
-from scache_conformance.suite.verdicts import Level
 from scache_conformance.wire import lists
 from scache_conformance.wire.lists import DONE, DUMMY_LIST, FAILED
 from scache_conformance.wire.unmet import Unmet
@@ -25,7 +24,7 @@ _MAY_HAVE_ANY_IN_FLIGHT = 1 << 21 | 1 << 24
 """CAP_SYS_ADMIN and CAP_SYS_RESOURCE: the kernel does not limit a process that has one of them."""
 
 
-@case("fd/one-in-flight", "FD-14", "CONN-3", level=Level.SHOULD)
+@case("fd/one-in-flight", "FD-14", "CONN-3")
 def one_in_flight(lab: Lab) -> None:
     """While a client has not read its descriptor, nothing more that it sends is served; after that it is."""
     peer, other = lab.peer(), lab.peer("B", deadline_s=lab.patience_s)

@@ -21,7 +21,6 @@ from scache_conformance.suite.files.fuse import FILE_BYTES, FLUSH, READ, Fuse
 from scache_conformance.suite.lab import Lab
 from scache_conformance.suite.registry import Schedule, add
 from scache_conformance.suite.requirements import require
-from scache_conformance.suite.verdicts import Level
 from scache_conformance.wire import lists, processes
 from scache_conformance.wire.lists import DUMMY_LIST
 
@@ -204,8 +203,7 @@ def _at_exit(kind: str) -> None:
 
     title = f"A server that exits closes all other descriptors while it waits for {WHAT[kind]}."
     clauses = "FD-15", "LIFE-4"
-    # SHOULD: nobody needs a server that exits, and the kernel closes all in the end.
-    add(f"fd/{kind}-at-exit", title, clauses, function, level=Level.SHOULD, schedule=Schedule.OWN_SERVERS)
+    add(f"fd/{kind}-at-exit", title, clauses, function, schedule=Schedule.OWN_SERVERS)
 
 
 for _kind in WAITING:

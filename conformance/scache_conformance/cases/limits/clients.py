@@ -7,10 +7,9 @@ from scache_conformance.suite import places
 from scache_conformance.suite.client import Client
 from scache_conformance.suite.lab import STRANGER, Lab
 from scache_conformance.suite.registry import Schedule, case
-from scache_conformance.suite.verdicts import Level
 from scache_conformance.wire.unmet import Unmet
 
-_case = partial(case, level=Level.SHOULD, schedule=Schedule.OWN_SERVERS)
+_case = partial(case, schedule=Schedule.OWN_SERVERS)
 
 
 @_case("limits/clients", "LIMIT-5")

@@ -5,15 +5,13 @@ from functools import partial
 from scache_conformance.cases.splits import send_byte_by_byte
 from scache_conformance.suite.lab import Lab
 from scache_conformance.suite.registry import Schedule, case
-from scache_conformance.suite.verdicts import Level
 from scache_conformance.wire import lists
 from scache_conformance.wire.lists import DUMMY_LIST, FAILED, Attribute
 
 SILENCE_S = 0.05
 """How long nothing must come where nothing is due. Arbitrary: servers that say too much say it at once."""
 
-_case = partial(case, level=Level.SHOULD)
-_with_own_servers = partial(_case, schedule=Schedule.OWN_SERVERS)
+_with_own_servers = partial(case, schedule=Schedule.OWN_SERVERS)
 
 
 def _find_of(byte_count: int) -> bytes:
@@ -26,7 +24,7 @@ def _dummy_of(byte_count: int) -> bytes:
     return lists.encode((b"dummy", b"x" * (byte_count - len(DUMMY_LIST))))
 
 
-@_case("limits/longest-list", "LIMIT-1")
+@case("limits/longest-list", "LIMIT-1")
 def longest_list(lab: Lab) -> None:
     """A list of exactly attribute_list_bytes_max bytes is served."""
     peer, data = lab.peer(), _find_of(lab.target.limit("attribute_list_bytes_max"))
@@ -47,7 +45,7 @@ def longest_list_and_more(lab: Lab) -> None:
             peer.receives_status(1, FAILED)
 
 
-@_case("limits/too-long-list", "LIMIT-1")
+@case("limits/too-long-list", "LIMIT-1")
 def too_long_list(lab: Lab) -> None:
     """One byte more than attribute_list_bytes_max: the client is disconnected without a reply, others served."""
     peer, data = lab.peer(), _find_of(lab.target.limit("attribute_list_bytes_max") + 1)
@@ -56,7 +54,7 @@ def too_long_list(lab: Lab) -> None:
     lab.peer("B").misses_endp()
 
 
-@_case("limits/endless-list", "LIMIT-1")
+@case("limits/endless-list", "LIMIT-1")
 def endless_list(lab: Lab) -> None:
     """A list that is too long disconnects its client before the client has sent its end."""
     peer = lab.peer()

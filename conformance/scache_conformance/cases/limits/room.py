@@ -8,10 +8,9 @@ from scache_conformance.suite.client import Client
 from scache_conformance.suite.lab import Lab, Skipped
 from scache_conformance.suite.registry import Schedule, add, case
 from scache_conformance.suite.requirements import require
-from scache_conformance.suite.verdicts import Level
 from scache_conformance.wire.lists import FAILED
 
-_case = partial(case, level=Level.SHOULD, schedule=Schedule.OWN_SERVERS)
+_case = partial(case, schedule=Schedule.OWN_SERVERS)
 
 
 @_case("limits/sessions", "LIMIT-2")
@@ -250,7 +249,7 @@ def _due(
             save(peer, None)
 
     title = f"A save is done if nothing but due {what} leaves it no room."
-    add(f"limits/due-{slug}", title, ("TTL-5", clause), function, level=Level.SHOULD, schedule=Schedule.OWN_SERVERS)
+    add(f"limits/due-{slug}", title, ("TTL-5", clause), function, schedule=Schedule.OWN_SERVERS)
 
 
 def _save_sessions(peer: Client, ttl_s: int | None) -> None:

@@ -11,12 +11,11 @@ from scache_conformance.suite.client import Client
 from scache_conformance.suite.lab import Inconclusive, Lab
 from scache_conformance.suite.registry import Schedule, case
 from scache_conformance.suite.requirements import require_other_end
-from scache_conformance.suite.verdicts import Level
 from scache_conformance.wire import lists
 from scache_conformance.wire.lists import DONE, DUMMY_LIST, FAILED
 from scache_conformance.wire.unmet import Silence, Unmet
 
-_case = partial(case, level=Level.SHOULD, schedule=Schedule.OWN_SERVERS)
+_case = partial(case, schedule=Schedule.OWN_SERVERS)
 
 
 @_case("limits/unfinished-list", "LIMIT-7")

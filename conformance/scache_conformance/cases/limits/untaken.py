@@ -9,7 +9,6 @@ import termios
 from scache_conformance.servers.target import Target
 from scache_conformance.suite.lab import Inconclusive, Lab
 from scache_conformance.suite.registry import Schedule, case
-from scache_conformance.suite.verdicts import Level
 from scache_conformance.wire import lists
 from scache_conformance.wire.lists import FAILED, GREETING
 from scache_conformance.wire.unmet import Silence, Unmet
@@ -33,7 +32,7 @@ _GREETING_BYTES = len(lists.encode(*GREETING))
 _REPLY_BYTES = len(lists.encode((b"status", b"%d" % FAILED), (b"property", b""), (b"property", b"")))
 
 
-@case("limits/output", "LIMIT-6", "CONN-2", level=Level.SHOULD)
+@case("limits/output", "LIMIT-6", "CONN-2")
 def output(lab: Lab) -> None:
     """A server stops reading from a client that does not read its replies, and goes on when the client does."""
     peer, request = lab.peer(), _one_find(lab)
@@ -65,7 +64,7 @@ def untaken_and_half_closed(lab: Lab) -> None:
     peer.insist_on_hangup()
 
 
-@case("limits/untaken-output", "LIMIT-7", level=Level.SHOULD, schedule=Schedule.OWN_SERVERS)
+@case("limits/untaken-output", "LIMIT-7", schedule=Schedule.OWN_SERVERS)
 def untaken_output(lab: Lab) -> None:
     """A client that does not read its replies for ipc_timeout_s is disconnected."""
     with lab.server(ipc_timeout_s=1) as server, socket.socket(socket.AF_UNIX) as client:
@@ -81,7 +80,7 @@ def untaken_output(lab: Lab) -> None:
         raise Silence("the connection closed by the server", f"it is open {server.declared.deadline_s} s later")
 
 
-@case("limits/untaken-replies", "LIMIT-7", level=Level.SHOULD, schedule=Schedule.OWN_SERVERS)
+@case("limits/untaken-replies", "LIMIT-7", schedule=Schedule.OWN_SERVERS)
 def untaken_replies(lab: Lab) -> None:
     """A client whose requests are all served, and that does not read the replies, is disconnected in time."""
     with lab.server(ipc_timeout_s=1) as server, socket.socket(socket.AF_UNIX) as client:
@@ -99,7 +98,7 @@ def untaken_replies(lab: Lab) -> None:
             raise Silence("the connection closed by the server", f"it is open {server.declared.deadline_s} s later")
 
 
-@case("limits/trickling-output", "LIMIT-7", level=Level.SHOULD, schedule=Schedule.OWN_SERVERS)
+@case("limits/trickling-output", "LIMIT-7", schedule=Schedule.OWN_SERVERS)
 def trickling_output(lab: Lab) -> None:
     """A client that takes a reply in small pieces for ipc_timeout_s is disconnected: no piece begins the time anew."""
     with (
