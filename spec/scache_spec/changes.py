@@ -13,7 +13,7 @@ CHANGES: Final[dict[str, dict[str, str]]] = {
         "CONN-5, FD-4, FD-8": "tagged BEYOND: a Postfix server does otherwise",
         "CONN-10": "a held session does not expire",
         "CONN-11": "finished requests of a client that went away are served; a client may shut down sending alone",
-        "FD-1": "control data of another kind is ignored",
+        "FD-1": "control data of another kind is ignored; says what an urgent byte may be",
         "FD-10": "ETOOMANYREFS counts as a failure to send; the client is disconnected",
         "FD-13": "options stay as they are too; a farewell is the one exception",
         "FD-14": "new",

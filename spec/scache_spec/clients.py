@@ -6,6 +6,7 @@ CLNT-1  A client sends nothing before the whole greeting has come. If the greeti
 `protocol=connection_cache_protocol`, the client closes the connection and sends nothing.
 
 CLNT-2  A client sends one request, as CONN-12 has it. The client sends nothing more until the whole reply has come.
+A client sends nothing out of band (MSG_OOB).
 
 CLNT-3  After the invitation to a save_endp, a client sends one byte that carries exactly one descriptor, and nothing
 with it. The connection counts as parked when status 0 has come.

@@ -174,8 +174,8 @@ TRANSITIONS[State.REQUEST, Input.GONE] = Transition(State.CLOSED, Action.FORGET,
 TRANSITIONS[State.DESCRIPTOR, Input.GONE] = Transition(State.CLOSED, Action.FORGET, "CONN-11")
 """CONN-11  When a client goes away, its unfinished request has no effect, and everything that the client saved before
 stays. A request is unfinished until its last byte is sent. A save_endp without its descriptor parks nothing. Each
-finished request of a client that went away is served, unless a descriptor is in flight to that client (FD-14). A client
-that only shuts down sending gets the replies to everything that it sent; after these replies the client counts as gone.
+finished request of a client that went away is served, unless the client left a descriptor unread (FD-14). A client that
+only shuts down sending gets the replies to everything that it sent; after these replies the client counts as gone.
 """
 
 TRANSITIONS[State.READY, Input.GONE] = Transition(State.CLOSED, Action.PUT_BACK, "FD-10")

@@ -17,7 +17,8 @@ What a server's loop owes:
 * Sending: the loop reports what a client's socket has taken, in the order of the effects (on_sent,
   on_descriptor_sent). If the socket will never take it, the client is gone (on_gone).
 * Descriptors in flight: the loop reports when a client has read everything that was sent to it, the descriptor last
-  (on_descriptor_taken).
+  (on_descriptor_taken). On Linux the ioctl SIOCOUTQ on the server's end tells it. Nothing wakes the loop at that moment,
+  so the loop asks again after some milliseconds, and before it reads from that client.
 * Closing: the loop does not wait until a descriptor is closed (FD-15). The reference server does wait: it closes within
   its loop, and a file that is slow to close delays it.
 
@@ -105,7 +106,8 @@ def on_unsolicited(server: Server, handles: tuple[Handle, ...]) -> Outcome:
 
     FD-1  A descriptor passes only with two kinds of byte: the byte that a client sends after an invitation (FD-3), and
     the byte that the server sends after "ready" (FD-6). The server closes a descriptor that comes with any other byte.
-    The server ignores control data of any other kind, and such data leaves no descriptor open in the server.
+    The server ignores control data of any other kind, and such data leaves no descriptor open in the server. A byte that
+    a client sends out of band (MSG_OOB) may count as a byte of the stream or be discarded.
     """
     return server, tuple(CloseDescriptor(handle) for handle in handles)
 
@@ -153,7 +155,9 @@ def on_descriptor_taken(server: Server, client_id: ClientId) -> Outcome:
 
     FD-14  At most one descriptor is in flight to a client. A descriptor is in flight from the moment at which the
     client's socket has taken it until the client has read it. Meanwhile the server serves nothing that this client
-    sends. The descriptor counts as read when the kernel holds no byte any more that was sent to the client. [BEYOND]
+    sends, and soon stops reading from it. The descriptor counts as read when the kernel holds no byte any more that was
+    sent to the client. When the client goes away, nothing is in flight to it any more: what a client has sent that left
+    its descriptor unread may be served or discarded. [BEYOND]
     """
     return _serve(with_client(server, replace(server.clients[client_id], in_flight=False)), (), client_id)
 

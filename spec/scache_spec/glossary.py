@@ -18,7 +18,7 @@ WORDS: Final[dict[str, str]] = {
     "invitation": "The list by which the server asks for the descriptor of a save_endp (FD-2).",
     "ready": "The list by which a client asks for the descriptor of the session that it found (FD-6).",
     "received": "The list by which a client says that it has the descriptor (FD-9).",
-    "label": "The name of a destination or of an endpoint: any bytes but NUL.",
+    "label": "The name of a destination or of an endpoint: any bytes but NUL, or none at all.",
     "endpoint": "What a connection leads to: a label under which sessions are parked.",
     "destination": "What a client wants to reach: a label that bindings lead from.",
     "session": "One parked connection: a descriptor, the label of its endpoint, its properties and its expiry.",

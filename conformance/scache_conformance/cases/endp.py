@@ -4,11 +4,13 @@ import threading
 from contextlib import nullcontext
 
 from scache_conformance.suite.lab import Lab
+from scache_conformance.suite.many_dances import unhurried
 from scache_conformance.suite.registry import case
 from scache_conformance.suite.requirements import require, require_found, require_miss
+from scache_conformance.suite.verdicts import Level
 from scache_conformance.wire import lists
-from scache_conformance.wire.line import readable
-from scache_conformance.wire.lists import DONE
+from scache_conformance.wire.line import identity, readable
+from scache_conformance.wire.lists import DONE, DUMMY_LIST
 from scache_conformance.wire.unmet import Unmet
 
 FINDERS = 8
@@ -16,6 +18,12 @@ FINDERS = 8
 
 ROUNDS = 240
 """How often they do: what goes wrong may have to be done within some nanoseconds. Arbitrary."""
+
+ENDPOINTS = 150
+"""More than a table of a server begins with, so that the table has grown and some labels collide in it. Arbitrary."""
+
+SAVERS, SAVER_ROUNDS = 8, 40
+"""So many clients park at the same instant, and so often. Arbitrary."""
 
 
 @case("endp/found-session-is-gone", "ENDP-4")
@@ -254,3 +262,63 @@ def dead_connection(lab: Lab) -> None:
     line.near.close()
     lab.target.poke()
     peer.finds_endp("e", b"p")
+
+
+@case("endp/many-endpoints", "ENDP-3", "ENDP-4", "DEST-4")
+def many_endpoints(lab: Lab) -> None:
+    """Each of 150 endpoints keeps its own session while the sessions of others are found and new ones are parked."""
+    with unhurried(lab) as (server, ttl_s):
+        peer, line = lab.peer(target=server), lab.line()
+        fd = line.far.fileno()
+        with lab.lifetime(ttl_s) as life:
+            for number in range(ENDPOINTS):
+                peer.saves(fd, lab.label(f"e{number}"), b"%d" % number, ttl_s)
+                peer.bind(f"d{number}", f"e{number}", b"to %d" % number, ttl_s)
+        with life.in_time(exact=True):
+            for number in range(0, ENDPOINTS, 3):
+                peer.finds_endp(f"e{number}", b"%d" % number, line)
+            for number in range(ENDPOINTS, ENDPOINTS + ENDPOINTS // 3):
+                peer.saves(fd, lab.label(f"e{number}"), b"%d" % number, ttl_s)
+            for number in range(2, ENDPOINTS, 3):
+                peer.finds_dest(f"d{number}", b"to %d" % number, b"%d" % number, line=line)
+            left = [number for number in range(ENDPOINTS + ENDPOINTS // 3) if number >= ENDPOINTS or number % 3 == 1]
+            for number in left:
+                peer.finds_endp(f"e{number}", b"%d" % number, line)
+        for number in range(ENDPOINTS + ENDPOINTS // 3):
+            peer.misses_endp(f"e{number}")
+
+
+@case("endp/parked-at-once", "ENDP-3", "FD-13", "CONN-2", "CONN-13")
+def parked_at_once(lab: Lab) -> None:
+    """Eight clients that park at once, and then find at once, each get their own session, in many rounds."""
+    peers = [lab.peer(f"P{number}") for number in range(SAVERS)]
+    for turn in range(SAVER_ROUNDS):
+        lines = [lab.line() for _ in peers]
+        for peer in peers:
+            peer.begin_save(peer.name, b"%d of " % turn + peer.name.encode() * 9)
+        with lab.late_server() if turn % 2 == 0 else nullcontext():
+            for peer, line in zip(peers, lines, strict=True):
+                peer.send_bytes(b"\0", [line.far.fileno()])
+        for peer in peers:
+            peer.receives(DONE)
+        with lab.late_server() if turn % 2 == 0 else nullcontext():
+            for peer in peers:
+                peer.send_bytes(lists.find_endp(lab.label(peer.name)))
+        for peer in peers:
+            peer.receives(DONE, b"%d of " % turn + peer.name.encode() * 9)
+            peer.send_bytes(DUMMY_LIST)
+        for peer, line in zip(peers, lines, strict=True):
+            peer.receives_end_of(line)
+            peer.send_bytes(DUMMY_LIST)
+            peer.close_received()
+            line.close()
+
+
+@case("endp/dead-when-parked", "FD-3", "ENDP-3", level=Level.SHOULD)
+def dead_when_parked(lab: Lab) -> None:
+    """A connection whose other end has been closed before is parked and handed out as any other."""
+    peer, line, endpoint = lab.peer(), lab.line(), lab.label("e")
+    line.near.close()
+    peer.saves(line.far.fileno(), endpoint, b"p")
+    found = require_found("find_endp", peer.find_endp(endpoint), b"p")
+    require("whether it is the connection that was parked", identity(found.fd) == line.identity, True)

@@ -204,7 +204,7 @@ def _leave_unread(lab: Lab, server: Target, peer: Client, data: bytes) -> None:
         other.misses_endp()
 
 
-@case("pipelining/long-replies-unread", "CONN-3", "CONN-2", "FD-7")
+@case("pipelining/long-replies-unread", "CONN-3", "CONN-2", "CONN-13", "FD-7")
 def long_replies_unread(lab: Lab) -> None:
     """A client that reads none of 21 long replies delays no other client, and then gets each reply whole."""
     with unhurried(lab, attribute_list_bytes_max=2 * LONG_BYTES) as (server, ttl_s):
@@ -225,3 +225,26 @@ def long_replies_unread(lab: Lab) -> None:
             for properties in [*bindings.values()] * 7:
                 peer.receives(DONE, properties, long)
             peer.finds_endp("e", long, line)
+
+
+@case("pipelining/much-without-replies", "CONN-3", "CONN-5", level=Level.SHOULD)
+def much_without_replies(lab: Lab) -> None:
+    """A request behind 60 KB of lists that get no reply is served, though nothing comes after it."""
+    peer = lab.peer()
+    with lab.late_server():
+        peer.send_bytes(lists.encode((b"label", b"x" * 1_000)) * 60 + lists.find_endp(lab.label("nothing")))
+    peer.receives_status(1, FAILED)
+
+
+@case("pipelining/after-an-unasked-descriptor", "CONN-3", "FD-1", level=Level.SHOULD)
+def after_an_unasked_descriptor(lab: Lab) -> None:
+    """Requests that come together are served, though the first of them came with a descriptor."""
+    for _ in lab.tries_beside_a_late_server:
+        peer, line, find = lab.peer(), lab.line(), lists.find_endp(lab.label("nothing"))
+        with lab.late_server():
+            peer.send_bytes(find, [line.far.fileno()])
+            peer.send_bytes(find)
+        for _ in range(2):
+            peer.receives_status(1, FAILED)
+        line.let_go()
+        line.insist_on_hangup("the descriptor", peer.deadline_s)

@@ -160,16 +160,17 @@ def empty_properties(lab: Lab) -> None:
     peer.finds_dest("d", b"", b"", line=line)
 
 
-@case("requests/empty-labels", "WIRE-2")
+@case("requests/empty-labels", "WIRE-2", "ENDP-2")
 def empty_labels(lab: Lab) -> None:
-    """Labels may be empty: one endpoint and one destination have the empty label."""
+    """Labels may be empty: the endpoint with the empty label keeps two sessions, and a destination leads to it."""
     peer = lab.peer()
     while (left := peer.find_endp(b"")) is not None:
         lab.transcript.note("", f"found one that somebody else had parked, {left.properties!r}")
-    line = peer.park_under(b"", b"p")
+    lines = [peer.park_under(b"", properties) for properties in (b"1", b"2")]
     peer.bind_under(b"", b"", lab.label("q"))
-    found = peer.find_dest(b"")
-    require("that the session under the empty label is found", found and line.is_other_end_of(found.fd), True)
+    for line in lines:
+        found = peer.find_dest(b"")
+        require("that the session under the empty label is found", found and line.is_other_end_of(found.fd), True)
     require_miss("find_endp of the empty label", peer.find_endp(b""))
 
 

@@ -107,3 +107,18 @@ def unfinished_list(lab: Lab) -> None:
     peer.wait_until_taken()
     peer.hang_up()
     watcher.misses_dest("d")
+
+
+@case("splits/two-clients-in-turns", "WIRE-4", "CONN-2")
+def two_clients_in_turns(lab: Lab) -> None:
+    """The requests of two clients whose bytes come in turns do not mix."""
+    peers = [lab.peer(name) for name in "AB"]
+    parked = [peer.park(peer.name, b"of " + peer.name.encode()) for peer in peers]
+    requests = [lists.find_endp(lab.label(peer.name)) for peer in peers]
+    for at in range(len(requests[0])):
+        for peer, request in zip(peers, requests, strict=True):
+            peer.send_bytes(request[at : at + 1])
+            peer.wait_until_taken()
+    for peer, line in zip(peers, parked, strict=True):
+        peer.receives(DONE, b"of " + peer.name.encode())
+        peer.takes_end_of(line)

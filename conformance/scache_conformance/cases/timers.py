@@ -4,7 +4,8 @@ A server with a virtual clock reads that clock again and again, so its real time
 another case, or a longer form of it, on a server that uses the machine's clock.
 """
 
-from scache_conformance.cases import deaths, life, stats
+from scache_conformance.cases import life, pipelining, stats
+from scache_conformance.cases.deaths import gone
 from scache_conformance.cases.limits import timeouts
 from scache_conformance.cases.ttl import sessions
 from scache_conformance.suite.lab import Lab
@@ -32,7 +33,7 @@ _in_real_time(
 )  # fmt: skip
 _in_real_time(
     "put-back", "In real time, a session that was put back is closed at the expiry that it had before.",
-    ("ENDP-5", "TTL-6"), deaths.put_back_ends_by_itself,
+    ("ENDP-5", "TTL-6"), gone.put_back_ends_by_itself,
 )  # fmt: skip
 _in_real_time(
     "unfinished-list", "In real time, a client that leaves a list unfinished for ipc_timeout_s is disconnected.",
@@ -58,4 +59,14 @@ _in_real_time(
 _in_real_time(
     "statistics", "In real time, statistics are printed every status_update_time_s.",
     ("STAT-7",), stats.printed_regularly,
+)  # fmt: skip
+_in_real_time(
+    "session-among-requests",
+    "In real time, a session is closed at its expiry, and not found after it, while another client sends requests.",
+    ("TTL-5", "TTL-6"), sessions.session_among_requests,
+)  # fmt: skip
+_in_real_time(
+    "much-without-replies",
+    "In real time, a request behind 60 KB of lists that get no reply is served, though nothing comes after it.",
+    ("CONN-3", "CONN-5"), pipelining.much_without_replies,
 )  # fmt: skip

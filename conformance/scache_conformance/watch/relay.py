@@ -2,7 +2,8 @@
 
 Everything is passed on as it came: the same bytes, and each descriptor with the byte that carried it. The relay keeps
 nothing itself. It reads with MSG_PEEK, sends, and only then removes from the socket what was sent. What one side does
-not take stays in the other side's socket, so both sides block as they would without the relay.
+not take stays in the other side's socket, so both sides block as they would without the relay. The byte that carries a
+descriptor to a client is removed when the client has read it: until then it is in flight for the server too (FD-14).
 
 Nothing is decoded here: a `Follower` is told of everything that passed. Times are nanoseconds of CLOCK_BOOTTIME, which
 counts the time for which the machine is suspended, as servers have to (TTL-2).
@@ -10,10 +11,13 @@ counts the time for which the machine is suspended, as servers have to (TTL-2).
 
 import array
 import errno
+import fcntl
 import os
 import resource
 import select
 import socket
+import struct
+import termios
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -36,6 +40,10 @@ BYTES_A_TURN: Final = 64
 
 CONNECT_AGAIN_S: Final = 0.02
 """How often a connection is tried while the server's queue of new connections is full. Arbitrary."""
+
+IN_FLIGHT_AGAIN_S: Final = 0.002
+"""How often to ask whether a client has read its descriptor, as nothing tells that. Arbitrary. A client that sends
+something after it has read does not wait for this."""
 
 EVENTS_MAX: Final = 256
 """Most events of one turn. Arbitrary."""
@@ -104,6 +112,8 @@ class Relay:
         self._listener: Final = _listener(listen, connect)
         self._is_accepting = False
         self._connects_again_s = 0.0
+        self._in_flight: Final[set[_End]] = set()
+        """Ends of the server whose first byte carries a descriptor that the client has got and perhaps not read."""
 
     def __enter__(self) -> "Relay":
         return self
@@ -126,6 +136,8 @@ class Relay:
         while True:
             self._set_accepting()
             timeout_s = max(0.0, self._connects_again_s - time.monotonic()) if self._connects_again_s else -1
+            if self._in_flight:
+                timeout_s = IN_FLIGHT_AGAIN_S if timeout_s < 0 else min(timeout_s, IN_FLIGHT_AGAIN_S)
             for fd, mask in self._epoll.poll(timeout_s, EVENTS_MAX):
                 if fd == self._stop:
                     return
@@ -133,6 +145,8 @@ class Relay:
                     self._accept()
                 elif (end := self._ends.get(fd)) is not None:  # None: closed earlier in this turn
                     self._serve_safely(end, mask)
+            for end in tuple(self._in_flight):
+                self._land(end)
 
     def _set_accepting(self) -> None:
         if self._connects_again_s and time.monotonic() >= self._connects_again_s:
@@ -190,6 +204,8 @@ class Relay:
 
     def _serve(self, end: "_End", mask: int) -> None:
         pair, other = end.pair, end.other
+        if other.is_in_flight:
+            self._land(other)  # before anything that the client has sent after it had read
         if mask & select.EPOLLOUT and other.is_blocked:
             other.is_blocked = False
             self._forward(other)
@@ -206,7 +222,7 @@ class Relay:
 
     def _forward(self, end: "_End") -> None:
         """Pass on one read of what this end sent, as much as the other takes; nothing is lost if that is less."""
-        if end.has_ended:
+        if end.has_ended or end.is_in_flight:
             return
         try:
             data, control, flags, _ = end.socket.recvmsg(READ_BYTES, CONTROL_BYTES, _PEEK)
@@ -225,7 +241,23 @@ class Relay:
             self._close_descriptors(fds)
             self._forward_byte_by_byte(end)
         elif sent := self._send(end, data, fds):
-            end.socket.recv(sent)
+            if fds and end.side is Side.SERVER:
+                end.is_in_flight = True
+                self._in_flight.add(end)
+            else:
+                end.socket.recv(sent)
+
+    def _land(self, end: "_End") -> None:
+        """Remove the byte that carried a descriptor if the client has read it. If the client left it, it stays."""
+        if end.other.has_unread():
+            return
+        self._in_flight.discard(end)
+        end.is_in_flight = False
+        if end.other.has_left_something():
+            self._give_up(end)
+        elif end.pair.is_open:
+            end.socket.recv(1)
+            self._set_interest(end)
 
     def _forward_byte_by_byte(self, end: "_End") -> None:
         """Pass on bytes that come together with descriptors, each by itself: a read says only that some have come.
@@ -288,6 +320,7 @@ class Relay:
         if not pair.is_open:
             return
         pair.is_open = False
+        self._in_flight.discard(pair.server)
         at_ns = now_ns()
         for end in (pair.client, pair.server):
             del self._ends[end.fd]
@@ -311,7 +344,8 @@ class Relay:
     def _set_interest(self, end: "_End") -> None:
         """Wait for what can be gone on with. A hangup is reported always, so an end that has hung up is not waited for
         while the other takes nothing."""
-        interest = (0 if end.has_ended or end.is_blocked else select.EPOLLIN) | (
+        is_read = not (end.has_ended or end.is_blocked or end.is_in_flight)
+        interest = (select.EPOLLIN if is_read else 0) | (
             select.EPOLLOUT if end.other.is_blocked and not end.other.has_ended else 0
         )
         wanted = None if end.is_gone and (end.is_blocked or end.has_ended) else interest
@@ -344,6 +378,8 @@ class _End:
         """Whether nothing more is passed on from here."""
         self.is_blocked = False
         """Whether the other end has to take more before anything is passed on from here."""
+        self.is_in_flight = False
+        """Whether the first byte here has been passed on, with a descriptor that the other end may not have read."""
         self.interest: int | None = None
 
     @property
@@ -370,6 +406,15 @@ class _End:
         except OSError as error:
             if error.errno != errno.ENOTCONN:  # it is gone altogether
                 raise
+
+    def has_unread(self) -> bool:
+        """Tell whether something that was sent has not been read."""
+        count: int = struct.unpack("i", fcntl.ioctl(self.socket, termios.TIOCOUTQ, bytes(4)))[0]
+        return count > 0
+
+    def has_left_something(self) -> bool:
+        """Tell whether it has closed its socket with something unread. That is told once."""
+        return self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNRESET
 
     def has_room(self) -> bool:
         """Tell whether a byte would be taken now, or refused for good."""

@@ -174,3 +174,8 @@ slip(
     "start-line-in-utc", "STAT-5", "The interval's start is told in UTC.",
     ("t.began.Format(", "t.began.UTC().Format("),
 )  # fmt: skip
+slip(
+    "parked-files-are-garbage", "TTL-2", "A parked descriptor is made a file that nothing refers to: a collection closes it.",
+    ("\ts := &session{endpoint, properties, expiryOf(ttl), fd}\n",
+     '\ts := &session{endpoint, properties, expiryOf(ttl), fd}\n\tos.NewFile(uintptr(fd), "parked")\n'),
+)  # fmt: skip

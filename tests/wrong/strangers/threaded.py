@@ -498,3 +498,27 @@ slip(
     "idle-since-its-start", "LIFE-2", "Idleness counts from the start of the server.",
     ("    client_count--;\n    idle_since = now();\n", "    client_count--;\n"),
 )  # fmt: skip
+
+
+# What the threads share, and should not.
+
+
+slip(
+    "one-buffer-for-all-replies", "CONN-13", "All threads write their replies into one buffer.",
+    ("    char *data = malloc(64 + strlen(values[0]) + strlen(values[1]));\n", "    static char data[1 << 18];\n"),
+    ("    int sent = send_all(c, data, size);\n    free(data);", "    int sent = send_all(c, data, size);"),
+)  # fmt: skip
+slip(
+    "one-buffer-for-all-descriptors", "FD-13", "All threads receive control data into one buffer.",
+    ("    char control[CMSG_SPACE(PASSED_MAX * sizeof(int)) + 256];\n    struct iovec part = {data, size};\n",
+     "    static char control[CMSG_SPACE(PASSED_MAX * sizeof(int)) + 256];\n    struct iovec part = {data, size};\n"),
+)  # fmt: skip
+slip(
+    "one-array-for-all-descriptors", "FD-13", "All threads note in one array what came with the byte of a save.",
+    ("    int passed[PASSED_MAX], count;\n    char byte;\n", "    static int passed[PASSED_MAX], count;\n    char byte;\n"),
+)  # fmt: skip
+slip(
+    "lifetime-has-32-bits", "TTL-1", "A lifetime is counted in milliseconds, in 32 bits.",
+    ("    return now() + (ttl < ttl_limit ? ttl : ttl_limit) * SECOND;\n",
+     "    return now() + (int)((ttl < ttl_limit ? ttl : ttl_limit) * 1000) * (SECOND / 1000);\n"),
+)  # fmt: skip

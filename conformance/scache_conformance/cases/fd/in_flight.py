@@ -17,6 +17,9 @@ from scache_conformance.wire.unmet import Unmet
 CLIENTS = 24
 """How many clients find at once. Arbitrary: more than twice `IN_FLIGHT_MAX`."""
 
+FLOOD_BYTES_MAX = 16_000_000
+"""Arbitrary: far more than the sockets of one connection keep."""
+
 IN_FLIGHT_MAX = 8
 """How many descriptors the server's user may have in flight. Arbitrary."""
 
@@ -40,6 +43,26 @@ def one_in_flight(lab: Lab) -> None:
     peer.receives(DONE, b"1", byte_by_byte=True)
     peer.receives_end_of(first)
     peer.receives(FAILED, b"")
+
+
+@case("fd/in-flight-is-not-read", "FD-14")
+def in_flight_is_not_read(lab: Lab) -> None:
+    """While a client has not read its descriptor, the server soon stops reading from it; then it goes on."""
+    peer = lab.peer()
+    line = peer.parks_and_holds()
+    request = lists.find_endp(lab.label("nothing"))
+    peer.send_bytes(DUMMY_LIST)
+    require("whether the descriptor comes", peer.has_something_to_read(), True)
+    peer.send_bytes(DUMMY_LIST)
+    taken = peer.send_as_much_as_is_taken(request * 500, FLOOD_BYTES_MAX, lab.target.come_to_rest)
+    if taken >= FLOOD_BYTES_MAX:
+        raise Unmet("the server to stop reading while a descriptor is in flight", f"it read {taken} bytes")
+    peer.receives_end_of(line)
+    whole, rest = divmod(taken, len(request))
+    if rest:
+        peer.send_bytes(request[rest:])
+    for _ in range(whole + bool(rest)):
+        peer.receives_status(1, FAILED)
 
 
 @case("fd/too-many-in-flight", "FD-10", schedule=Schedule.OWN_SERVERS)

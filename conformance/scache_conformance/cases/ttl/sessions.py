@@ -85,6 +85,19 @@ def session_closed_at_its_end(lab: Lab) -> None:
     _require_closed_in_silence(line, peer.deadline_s)
 
 
+def session_among_requests(lab: Lab) -> None:
+    """Have requests come all the time until a session is due, in real time: for `timers`."""
+    peer, other, ttl_s = lab.peer(), lab.peer("B"), lab.short_ttl_s()
+    with lab.lifetime(ttl_s) as life:
+        line = peer.park("e", b"p", ttl_s)
+    end_s = life.after_s + ttl_s + CLOSED_WITHIN_S
+    while time.monotonic() < end_s:
+        other.misses_endp("nothing")
+        lab.sleep(0.02)
+    line.insist_on_hangup("the connection", peer.deadline_s)
+    peer.misses_endp("e")
+
+
 @_undisturbed("ttl/each-closed-at-its-end", "TTL-3", "TTL-6")
 def each_closed_at_its_end(lab: Lab) -> None:
     """Each of two sessions that expire one after the other is closed at its own expiry, without any request."""

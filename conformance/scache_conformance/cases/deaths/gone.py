@@ -335,7 +335,7 @@ def many_requests_sent(lab: Lab) -> None:
         peer.send_bytes(b"".join(saves))
         peer.hang_up()
     lab.target.come_to_rest()
-    other = lab.peer("B")
+    other = lab.peer("B", deadline_s=3 * lab.target.declared.deadline_s)  # it may have to wait for all of them
     last = f"e{REQUESTS - 1}"
     line = other.park(last, b"p")
     other.finds_dest("d", b"%03d" % (REQUESTS - 1), b"p", line=line)
