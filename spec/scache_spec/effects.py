@@ -28,8 +28,8 @@ class CloseDescriptor:
 
     FD-15  No passed file makes the server wait: not when the file is closed, not when the kernel is asked what kind of
     file it is, not when a farewell is sent on it. Closing the connection to a client may also wait, because the kernel
-    closes with it each descriptor that was sent over it and not read. While descriptors that a user passed are not closed
-    yet, the server may refuse saves of that user with status 2, and may let clients of that user wait. [BEYOND]
+    closes with it each descriptor that was sent over it and not read. While descriptors that a user passed are not
+    closed yet, the server may refuse saves of that user with status 2, and may let clients of that user wait. [BEYOND]
     """
 
     handle: Handle

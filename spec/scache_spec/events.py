@@ -17,8 +17,8 @@ What a server's loop owes:
 * Sending: the loop reports what a client's socket has taken, in the order of the effects (on_sent,
   on_descriptor_sent). If the socket will never take it, the client is gone (on_gone).
 * Descriptors in flight: the loop reports when a client has read everything that was sent to it, the descriptor last
-  (on_descriptor_taken). On Linux the ioctl SIOCOUTQ on the server's end tells it. Nothing wakes the loop at that moment,
-  so the loop asks again after some milliseconds, and before it reads from that client.
+  (on_descriptor_taken). On Linux the ioctl SIOCOUTQ on the server's end tells it. Nothing wakes the loop at that
+  moment, so the loop asks again after some milliseconds, and before it reads from that client.
 * Closing: the loop does not wait until a descriptor is closed (FD-15). The reference server does wait: it closes within
   its loop, and a file that is slow to close delays it.
 
@@ -106,8 +106,8 @@ def on_unsolicited(server: Server, handles: tuple[Handle, ...]) -> Outcome:
 
     FD-1  A descriptor passes only with two kinds of byte: the byte that a client sends after an invitation (FD-3), and
     the byte that the server sends after "ready" (FD-6). The server closes a descriptor that comes with any other byte.
-    The server ignores control data of any other kind, and such data leaves no descriptor open in the server. A byte that
-    a client sends out of band (MSG_OOB) may count as a byte of the stream or be discarded.
+    The server ignores control data of any other kind, and such data leaves no descriptor open in the server. A byte
+    that a client sends out of band (MSG_OOB) may count as a byte of the stream or be discarded.
     """
     return server, tuple(CloseDescriptor(handle) for handle in handles)
 

@@ -2,12 +2,14 @@
 
 import array
 import contextlib
+import fcntl
 import os
 import resource
 import select
 import signal
 import socket
 import struct
+import termios
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -233,6 +235,33 @@ def test_descriptor_rides_on_its_own_byte_when_others_come_with_it(
     for fd in taken:
         os.close(fd)
     assert read(server, 5) == b"?tail"
+
+
+def unread_by_the_other(sock: socket.socket) -> bool:
+    """Tell whether something that was sent has not been read."""
+    count: int = struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0]
+    return count > 0
+
+
+def test_FD_14_descriptor_is_in_flight_until_the_client_has_read_it(
+    stack: ExitStack, tmp_path: Path, listener: socket.socket
+) -> None:
+    """The server sees it unread although the watcher has passed it on, and goes on once the client has read it."""
+    watcher, client, server = connected(stack, tmp_path, listener)
+    another = stack.enter_context(Client(watcher.path, greeted=False))
+    other_server = stack.enter_context(listener.accept()[0])
+    for said in (b"first", b"second"):
+        socket.send_fds(server, [b"\0"], [server.fileno()])
+        assert select.select([client], [], [], PATIENCE_S)[0], "the watcher has passed it on"
+        other_server.sendall(b"!")
+        assert another.hear() == b"!", "the watcher has had another turn"
+        assert unread_by_the_other(server)
+        data, taken, _, _ = socket.recv_fds(client, 9, 9)
+        assert (data, len(taken)) == (b"\0", 1)
+        os.close(taken[0])
+        client.sendall(said)
+        assert read(server, len(said)) == said
+        assert not unread_by_the_other(server), "what the client sent after it had read came later"
 
 
 def test_no_more_is_read_than_the_other_side_takes(stack: ExitStack, tmp_path: Path, listener: socket.socket) -> None:

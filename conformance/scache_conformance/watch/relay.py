@@ -3,7 +3,8 @@
 Everything is passed on as it came: the same bytes, and each descriptor with the byte that carried it. The relay keeps
 nothing itself. It reads with MSG_PEEK, sends, and only then removes from the socket what was sent. What one side does
 not take stays in the other side's socket, so both sides block as they would without the relay. The byte that carries a
-descriptor to a client is removed when the client has read it: until then it is in flight for the server too (FD-14).
+descriptor to a client is removed when the client has read it: until then it is in flight for the server too (FD-14),
+unless it came together with the reply before it.
 
 Nothing is decoded here: a `Follower` is told of everything that passed. Times are nanoseconds of CLOCK_BOOTTIME, which
 counts the time for which the machine is suspended, as servers have to (TTL-2).
@@ -263,7 +264,8 @@ class Relay:
         """Pass on bytes that come together with descriptors, each by itself: a read says only that some have come.
 
         Whoever reads plain bytes first must not lose what rides on a later one. No client and no server that waits for
-        its turn brings this about. A byte is taken out once the other side has room for it.
+        its turn brings this about. A byte is taken out once the other side has room for it. MSG_PEEK is no help: it
+        gives the descriptors of a byte with the bytes before it.
         """
         for _ in range(BYTES_A_TURN):
             if not end.other.has_room():

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
+from scache_conformance.cases.limits.full_table import insist_on_waiting
 from scache_conformance.servers.target import Target
 from scache_conformance.suite import places
 from scache_conformance.suite.client import Client
@@ -14,6 +15,9 @@ from scache_conformance.suite.requirements import require_other_end
 from scache_conformance.wire import lists
 from scache_conformance.wire.lists import DONE, DUMMY_LIST, FAILED
 from scache_conformance.wire.unmet import Silence, Unmet
+
+THIRTY_DAYS_S = 30 * 86_400
+"""More milliseconds than 31 bits hold."""
 
 _case = partial(case, schedule=Schedule.OWN_SERVERS)
 
@@ -227,3 +231,18 @@ def each_list_anew(lab: Lab) -> None:
             steps.take(peer, data)
         for _ in range(2):
             peer.receives_status(1, FAILED)
+
+
+@_case("limits/thirty-days", "LIMIT-7", "STAT-7", "LIFE-2")
+def periods_of_thirty_days(lab: Lab) -> None:
+    """A server all of whose periods are thirty days long serves, waits for a slow client, and blocks meanwhile."""
+    periods = dict.fromkeys(("ipc_timeout_s", "status_update_time_s", "max_idle_s"), THIRTY_DAYS_S)
+    with lab.server(**periods) as server:
+        server.poke()
+        slow = lab.peer(target=server)
+        places.mid_list(slow)
+        slow.wait_until_taken()
+        if server.pid is not None:
+            insist_on_waiting(lab, server)
+        slow.send_bytes(b"\0")
+        slow.receives_status(1, FAILED)

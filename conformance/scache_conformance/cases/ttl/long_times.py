@@ -1,7 +1,5 @@
-"""Cases: lifetimes and periods of weeks, a pause that is much longer than any of them, and much work meanwhile."""
+"""Cases: lifetimes of weeks, a pause that is much longer than any of them, and much work meanwhile."""
 
-from scache_conformance.cases.limits.full_table import insist_on_waiting
-from scache_conformance.suite import places
 from scache_conformance.suite.lab import Lab, Skipped
 from scache_conformance.suite.many_dances import unhurried
 from scache_conformance.suite.registry import Schedule, case
@@ -26,21 +24,6 @@ def thirty_days(lab: Lab) -> None:
         peer.bind("d", "e", b"q", THIRTY_DAYS_S)
         server.poke()
         peer.finds_dest("d", b"q", b"p", line=line)
-
-
-@case("limits/thirty-days", "LIMIT-7", "STAT-7", "LIFE-2", schedule=Schedule.OWN_SERVERS)
-def periods_of_thirty_days(lab: Lab) -> None:
-    """A server all of whose periods are thirty days long serves, waits for a slow client, and blocks meanwhile."""
-    periods = dict.fromkeys(("ipc_timeout_s", "status_update_time_s", "max_idle_s"), THIRTY_DAYS_S)
-    with lab.server(**periods) as server:
-        server.poke()
-        slow = lab.peer(target=server)
-        places.mid_list(slow)
-        slow.wait_until_taken()
-        if server.pid is not None:
-            insist_on_waiting(lab, server)
-        slow.send_bytes(b"\0")
-        slow.receives_status(1, FAILED)
 
 
 @case("ttl/after-a-long-pause", "TTL-5", "TTL-6", schedule=Schedule.OWN_SERVERS)
