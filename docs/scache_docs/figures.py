@@ -31,7 +31,7 @@ def _figures() -> list[tuple[str, int]]:
         (ROOT / "conformance" / name).read_text(encoding="utf-8") for name in ("RESULTS.md", "MUTANTS.md", "TRACES.md")
     )
     ours = _found(r"\| cases \|[^|]*\|([^|]*)\|", results)
-    in_c_or_go = len(re.findall(r"^\| \*\*(?:c|polling|workers|go)-", mutants, re.MULTILINE))
+    in_c_or_go = len(re.findall(r"^\| \*\*(?:c|polling|workers|go|slots)-", mutants, re.MULTILINE))
     return [
         ("keep N invariants", PROVED.invariants),
         ("sessions: N pairs", PROVED.pairs),

@@ -14,7 +14,6 @@ import array
 import errno
 import fcntl
 import os
-import resource
 import select
 import socket
 import struct
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from scache_conformance.watch.closing import Closing
+from scache_conformance.watch.listening import listener, raise_descriptor_limit
 from scache_conformance.wire.peer import CONTROL_BYTES, descriptors
 
 READ_BYTES: Final = 32_768
@@ -104,13 +104,13 @@ class Relay:
         self._listen_path: Final = listen
         self._connect_path: Final = connect
         self._follow: Final = follow
-        self._pairs_max: Final = (_raise_descriptor_limit() - RESERVED_DESCRIPTORS) // 2
+        self._pairs_max: Final = (raise_descriptor_limit() - RESERVED_DESCRIPTORS) // 2
         self._ends: Final[dict[int, _End]] = {}
         self._closing: Final = Closing()
         self._stop, self._stopper = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._epoll: Final = select.epoll()
         self._epoll.register(self._stop, select.EPOLLIN)
-        self._listener: Final = _listener(listen, connect)
+        self._listener: Final = listener(listen, connect)
         self._is_accepting = False
         self._connects_again_s = 0.0
         self._in_flight: Final[set[_End]] = set()
@@ -438,46 +438,3 @@ class _Pair:
 def _name_of(fd: int) -> str:
     """Return what the kernel calls an open file, such as `socket:[1234]`, without asking the file for anything."""
     return os.readlink(f"/proc/self/fd/{fd}")
-
-
-def _listener(path: Path, server: Path) -> socket.socket:
-    _remove_stale(path)
-    with ExitStack() as undo:
-        listener = undo.enter_context(socket.socket(socket.AF_UNIX))
-        listener.setblocking(False)
-        listener.bind(str(path))
-        undo.callback(path.unlink)
-        try:
-            of_server = server.stat()
-        except FileNotFoundError:
-            of_server = path.stat()  # the server is not there yet: as the umask has it
-        path.chmod(of_server.st_mode & 0o777)
-        if os.geteuid() == 0:
-            os.chown(path, of_server.st_uid, of_server.st_gid)
-        listener.listen(socket.SOMAXCONN)
-        undo.pop_all()
-    return listener
-
-
-def _remove_stale(path: Path) -> None:
-    """Remove a socket that nobody listens at. Raises FileExistsError for any other file."""
-    if not path.exists():
-        return
-    with socket.socket(socket.AF_UNIX) as trial:
-        trial.setblocking(False)
-        try:
-            trial.connect(str(path))
-        except ConnectionRefusedError:
-            if path.is_socket():
-                path.unlink()
-                return
-        except OSError:
-            pass  # whatever it is, it is not ours
-    raise FileExistsError(errno.EEXIST, "somebody listens there, or it is no socket", str(path))
-
-
-def _raise_descriptor_limit() -> int:
-    """Allow this process as many descriptors as it may have, and return how many."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
