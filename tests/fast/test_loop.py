@@ -146,6 +146,23 @@ def test_LIFE_5_error_that_nobody_foresaw_ends_one_client(where: str, monkeypatc
         assert ["unexpected ZeroDivisionError" in line for line in house.log.warnings] == [True]
 
 
+@pytest.mark.plain
+def test_LIFE_5_error_at_the_end_of_a_late_client_ends_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_down(*given: object) -> None:
+        raise ZeroDivisionError
+
+    with Fast(Limits(ipc_timeout_s=20)) as house:
+        late, other = house.peer(), house.peer()
+        assert late.say(b"x") == b""
+        with monkeypatch.context() as patch:
+            patch.setattr(house.server._conversations, "abandon", break_down)
+            house.advance(20)
+        assert late.is_closed()
+        assert other.say(find_endp(b"zz")) == MISSED
+        assert house.server.clients == 1
+        assert ["unexpected ZeroDivisionError" in line for line in house.log.warnings] == [False, True]
+
+
 def test_LIMIT_7_steps_time_out_in_the_order_in_which_they_began() -> None:
     with Fast(Limits(ipc_timeout_s=20)) as house:
         one, two, three = house.peer(), house.peer(), house.peer()

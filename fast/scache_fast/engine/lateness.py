@@ -56,7 +56,7 @@ class Lateness:
                     f"{client.name} closed: unfinished in {client.state.name} for "
                     f"{Limit.IPC_TIMEOUT.value}={context.limits.ipc_timeout_s}"
                 )
-                self._drop(client)
+                self._safely(client, self._drop)  # LIFE-5
             elif client.step_since_ns != AT_REST:
                 due_ns = min(due_ns, client.step_since_ns + self.timeout_ns)
         self.due_ns = due_ns
