@@ -18,11 +18,6 @@ SURVIVORS: dict[tuple[str, str, str], str] = {
     ("engine/conversation.py", "client.is_backlogged = True", "no test of FD-14 fails"): SPINS,
     ("engine/conversation.py", "client.is_backlogged = True", "no test of CONN-11 fails"): SPINS,
     (
-        "engine/conversation.py",
-        "if client.is_in_flight and self._is_unread(client):",
-        "left out: client.is_in_flight",
-    ): "the flag saves a system call",
-    (
         "engine/requests.py",
         "while limit is not None and self._is_any_due():",
         "left out: limit is not None",

@@ -24,7 +24,7 @@ def started_by_nobody(*arguments: str | Path) -> subprocess.CompletedProcess[str
     program = (
         "import os, sys; from scache_fast.engine import plain; from scache_fast.process import standalone;"
         "from scache_fast.settings import command_line; from scache_fast.__main__ import main;"
-        "os.setgid(65534); os.setuid(65534); sys.exit(main())"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534); sys.exit(main())"
     )
     return run(*arguments, command=[COMMAND[0], "-c", program])
 
