@@ -274,15 +274,15 @@ class Waits:
         poller = house.server._poller
         self._epoll = poller._epoll
         poller._poll = self.poll
-        poller._clock = lambda: self._now_ns
-        self._now_ns = 0
+        poller._clock = lambda: self.now_ns
+        self.now_ns = 0
         self.timeouts_s: list[float] = []
         self.on_poll: Callable[[], None] = lambda: None
 
     def poll(self, timeout_s: float, events_max: int) -> list[tuple[int, int]]:
         self.timeouts_s.append(timeout_s)
         if not timeout_s:
-            self._now_ns += 1_000
+            self.now_ns += 1_000
             self.on_poll()
         return self._epoll.poll(0, events_max)
 
@@ -330,6 +330,25 @@ def test_poll_that_finds_something_saves_the_wait_and_brings_back_the_next_poll(
         assert waits.of(turn) == [0, 0, 0, 9.0]
         assert waits.of(turn) == [9.0]
         assert waits.of(turn) == [0, 0, 0, 9.0]
+
+
+def test_loop_polls_only_while_it_takes_many_turns() -> None:
+    with Fast(busy_poll_us=1) as house:
+        waits = Waits(house)
+
+        def polls(turn_ns: int) -> int:
+            """Return how often the loop polls in 160 turns that are so far apart."""
+            polls = 0
+            for _ in range(160):
+                polls += waits.of(lambda: house.server.step(9.0)).count(0)
+                waits.now_ns += turn_ns
+            return polls
+
+        polls(400_000)
+        assert polls(400_000) == 0
+        polls(398_000)
+        assert polls(398_000) > 0
+        assert house.server.turns == 4 * 160
 
 
 def test_polls_in_vain_after_a_request_leave_those_after_an_invitation() -> None:

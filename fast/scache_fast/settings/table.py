@@ -157,9 +157,9 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("ready_fd", "process", "FD", parse_own_descriptor, None, "write a newline to this descriptor as soon as "
             "clients are served, as s6 expects"),
     Setting("busy_poll", "process", "US", parse_busy_poll_us, "50", "busy polling: before blocking, the loop polls for "
-            "this number of microseconds (at most 1000), as long as polls find something. With one or two clients that "
-            "answer at once this doubles the throughput, because waking a blocked process takes longer. 0 blocks at "
-            "once"),
+            "this number of microseconds (at most 1000), as long as the loop is busy and polls find something. With "
+            "one or two clients that answer at once this doubles the throughput, because waking a blocked process "
+            "takes longer. 0 blocks at once"),
     Setting("accelerator", "process", "WHETHER", one_of("auto", "off"), "auto", "what makes the system calls. auto: "
             "the accelerator, a module in C, if it is installed. off: Python"),
 )  # fmt: skip
