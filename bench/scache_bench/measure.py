@@ -120,10 +120,10 @@ class Measurement:
     def _measure_starts(self, name: str) -> None:
         if name == "scache":
             return  # It is not there before its first client, because master(8) starts it for one.
-        folder = self.folder / f"starts-{name}"
-        folder.mkdir()
         self.results.starts[name] = starts = []
-        for _ in range(STARTS):
+        for number in range(STARTS):
+            folder = self.folder / f"starts-{name}-{number}"  # The floor leaves its socket behind.
+            folder.mkdir()
             with SERVERS[name](folder) as server:
                 if server.start_s is not None:
                     starts.append(server.start_s)
