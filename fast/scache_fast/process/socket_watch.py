@@ -15,7 +15,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from scache_fast.engine.server import Server
@@ -33,18 +32,20 @@ _PATIENCE_S: Final = 0.02
 _LOOK_NS: Final = LOOK_S * 1_000_000_000
 
 
-@dataclass(slots=True)
 class _Look:
     """One check of all files, and what came of it."""
 
-    own: list[SocketFile]
-    others: list[SocketFile]
-    thread: threading.Thread | None = None
-    lost: list[SocketFile] = field(default_factory=list)
-    made: list[tuple[SocketFile, SocketFile | StartError]] = field(default_factory=list)
-    """Own files that were lost, each with the new one, or with the reason why there is none."""
-    warnings: list[str] = field(default_factory=list)
-    error: OSError | None = None
+    __slots__ = ("error", "lost", "made", "others", "own", "thread", "warnings")
+
+    def __init__(self, own: list[SocketFile], others: list[SocketFile]) -> None:
+        self.own = own
+        self.others = others
+        self.thread: threading.Thread | None = None
+        self.lost: list[SocketFile] = []
+        self.made: list[tuple[SocketFile, SocketFile | StartError]] = []
+        """Own files that were lost, each with the new one, or with the reason why there is none."""
+        self.warnings: list[str] = []
+        self.error: OSError | None = None
 
 
 class SocketWatch:
