@@ -143,6 +143,7 @@ def late_turn(lab: Lab) -> None:
             finder.send_bytes(DUMMY_LIST)
             if server.has_clock:
                 server.move_clock(2)
+                lab.sleep(0.2)  # by then a timer is due too by which a server looks at the clock again
             else:
                 lab.sleep(2)
         lister.receives(FAILED, b"")
