@@ -4,6 +4,7 @@ The command line, where reports go, and the exit status.
 """
 
 import argparse
+import errno
 import io
 import os
 import re
@@ -106,6 +107,22 @@ EXAMPLES
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+_NOT_TAKEN = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""Why nobody takes what is written."""
+
+
+def _fill_standard_streams() -> None:
+    """Open /dev/null for each standard descriptor that is closed: a socket would get its number otherwise."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest free number: this one
+    # Python has none for a descriptor that was closed at its start.
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - it stays open
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - it stays open
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """End the run, and see to it: a server that was started, and its folder, must not outlive the suite."""
     for each in _ENDING:
@@ -117,8 +134,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit with its status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if sys.stdout is None:  # descriptor 1 is closed, as by >&-
-        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
+    _fill_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # not where a caller has put something else in its place
             stream.reconfigure(errors="backslashreplace")
@@ -141,8 +157,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         before = {}  # signals stay ignored until this process has ended: another one must not meet the default
         status = Exit.NO_VERDICT
-    except BrokenPipeError:
-        # Whoever read has seen enough. What is still buffered would fail again at the exit.
+    except OSError as error:
+        if error.errno not in _NOT_TAKEN:
+            raise
+        if error.errno != errno.EPIPE:  # else whoever read has seen enough
+            _no_verdict(f"cannot write the output: {error.strerror}")
+        # What is still buffered would fail again at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = Exit.NO_VERDICT
     finally:
@@ -186,9 +206,12 @@ def run(words: Sequence[str]) -> Exit:
     except (ServerDied, Unavailable) as error:
         return _no_verdict(str(error))
     try:
-        terminal.summary(done, hint, expected.differences(done.results, plug.postfix_version(options)))
-    finally:
-        _write_reports(options, done)
+        try:
+            terminal.summary(done, hint, expected.differences(done.results, plug.postfix_version(options)))
+        finally:
+            _write_reports(options, done)
+    except runs.NotWritten as error:
+        return _no_verdict(str(error))
     return exit_status(done.results, strict=options.strict)
 
 
@@ -252,7 +275,10 @@ def report(words: Sequence[str]) -> Exit:
             _insist_on_writable(path)
     except (runs.NotARun, ValueError) as error:
         return _no_verdict(str(error))
-    _write_matrix(options, read)
+    try:
+        _write_matrix(options, read)
+    except runs.NotWritten as error:
+        return _no_verdict(str(error))
     return Exit.GOOD
 
 
@@ -411,15 +437,15 @@ def _insist_on_writable(path: Path | None) -> None:
 def _write_reports(options: argparse.Namespace, done: runs.Run) -> None:
     for path, text in ((options.json, runs.to_json), (options.junit, to_junit), (options.tap, to_tap)):
         if path is not None:
-            path.write_text(text(done), encoding="utf-8")
+            runs.write(path, text(done))
     _write_matrix(options, [done])
 
 
 def _write_matrix(options: argparse.Namespace, done: Sequence[runs.Run]) -> None:
     if options.html is not None:
-        options.html.write_text(to_html(done), encoding="utf-8")
+        runs.write(options.html, to_html(done))
     if options.markdown is not None:
-        options.markdown.write_text(to_markdown(done), encoding="utf-8")
+        runs.write(options.markdown, to_markdown(done))
 
 
 def _no_verdict(message: str) -> Exit:

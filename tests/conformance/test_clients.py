@@ -1,5 +1,7 @@
 """Clients held against the specification: ours conform, each wrong one fails a case of a clause that it breaks."""
 
+import os
+import select
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +13,7 @@ from tests.support.client import PATIENCE_S
 from tests.wrong.clients import SLIPS
 
 from scache_conformance.clients.cases import CASES, ClientCase
-from scache_conformance.clients.command import hold, run
+from scache_conformance.clients.command import LINE_BYTES_MAX, hold, run
 from scache_conformance.suite.verdicts import Exit, Result, Verdict
 
 WRONG = [sys.executable, str(ROOT / "tests/wrong/clients.py")]
@@ -84,6 +86,57 @@ def test_client_in_c_of_the_examples_passes(tmp_path: Path, pytestconfig: pytest
     tried = CASES if pytestconfig.getoption("--full") else [case("save-endp"), case("miss-then-hit")]
     results = [hold(each, [str(tmp_path / "client"), *ARGUMENTS], 3.0) for each in tried]
     assert [(each.slug, each.actual) for each in results if each.verdict is not Verdict.PASS] == []
+
+
+@pytest.mark.parametrize(
+    ("script", "complaint"),
+    [
+        ("yes | tr -d '\\n'", f"a line of more than {LINE_BYTES_MAX} bytes"),
+        ("yes", "y"),
+        ("exec >&-; exec sleep 1000", "it closed its standard output, and runs on"),
+        ("exec sleep 1000", "nothing within"),
+        ("exit 3", "it ended with status 3"),
+    ],
+)
+def test_client_that_says_too_much_or_nothing_is_given_up(
+    script: str, complaint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scache_conformance.clients.command.SLACK_S", 0.1)
+    result = hold(case("save-endp"), ["sh", "-c", script, "{socket}", "{script}"], 0.1)
+    assert (result.verdict, complaint in result.actual) == (Verdict.FAIL, True), result
+
+
+def test_client_leaves_no_child_behind(tmp_path: Path) -> None:
+    alive = tmp_path / "alive"
+    os.mkfifo(alive)
+    reader = os.open(alive, os.O_RDONLY | os.O_NONBLOCK)  # ends when the last one that has it open for writing ends
+    try:
+        script = f"exec 9>{alive}; sleep 1000 & echo child >&9; exit 3"
+        assert hold(case("save-endp"), ["sh", "-c", script, "{socket}", "{script}"], 1.0).verdict is Verdict.FAIL
+        ready, _, _ = select.select([reader], [], [], 10)
+        assert ready
+        assert os.read(reader, 100) == b"child\n"
+        ready, _, _ = select.select([reader], [], [], 10)
+        assert ready, "the child still runs"
+        assert os.read(reader, 100) == b""
+    finally:
+        os.close(reader)
+
+
+def test_script_is_a_line_of_words_whatever_the_folder_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ü b").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "ü b"))
+    command = [*OURS, "blocking", *ARGUMENTS]
+    result = hold(case("save-endp"), command, 3.0)
+    assert result.verdict is Verdict.PASS, result
+
+
+@pytest.mark.parametrize("timeout", ["nan", "inf", "0", "-1"])
+def test_timeout_that_is_none_is_refused(timeout: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--exec", "true {socket} {script}", f"--timeout={timeout}"]) is Exit.NO_VERDICT
+    assert "write a number of seconds above 0" in capsys.readouterr().err
 
 
 def test_command_line_without_places_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -296,6 +297,46 @@ def test_server_that_sends_without_end_is_given_up(tmp_path: Path, capsys: pytes
     words = ["--exec", f"{sys.executable} {program} {{socket}}", "--run", "requests/unknown-name", "--deadline", "0.3"]
     assert status_of(*words) == 1
     assert "no end of it within 0.3 s" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--json", "--markdown"])
+def test_report_on_a_full_disk_is_2(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("--exec", REFERENCE, "--run", "greeting/once", option, "/dev/full") == 2
+    assert "cannot write /dev/full: No space left on device" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("redirection", "status"), [(">/dev/full", 2), ("<&- >&- 2>&-", 0)])
+def test_output_that_is_full_or_closed_gets_no_traceback(redirection: str, status: int) -> None:
+    words = [sys.executable, "-m", "scache_conformance", "--exec", REFERENCE, "--run", "greeting/once"]
+    done = subprocess.run(["sh", "-c", f'"$@" {redirection}', "sh", *words], stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
+
+
+DAEMON = """
+import os, sys
+if os.fork():
+    os.wait()
+os.setsid()
+lifeline = open(sys.argv[1], "w", 1)
+os.set_inheritable(lifeline.fileno(), True)
+print("a daemon", file=lifeline)
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
+
+
+def test_daemon_does_not_outlive_the_suite(tmp_path: Path) -> None:
+    program, alive = tmp_path / "daemon.py", tmp_path / "alive"
+    program.write_text(DAEMON)
+    os.mkfifo(alive)
+    command = f"{sys.executable} {program} {alive} -m scache_reference --listen {{socket}}"
+    words = [sys.executable, "-m", "scache_conformance", "--exec", command, "--run", "greeting/once"]
+    suite = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with suite, alive.open() as lifeline:  # opens when the daemon runs, and ends when it ends
+        assert lifeline.readline() == "a daemon\n"
+        assert suite.wait(60) == 0
+        ready, _, _ = select.select([lifeline], [], [], 10)
+        assert ready, "the daemon still runs"
+        assert lifeline.read() == ""
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -51,6 +52,12 @@ def test_junit_is_xml_and_counts() -> None:
     assert failure is not None
     assert NASTY in str(failure.text)
     assert "ENDP-3  A find hands out" in str(failure.text)
+
+
+def test_junit_is_xml_whatever_the_name_of_the_server() -> None:
+    name = 'a\0\x1b\x85\ud800\uffff]]><&"é'
+    suite = ElementTree.fromstring(to_junit(replace(EVERY_KIND, server=name)))
+    assert suite.get("name") == 'scache-conformance: a\\x00\\x1b\x85\\xd800\\xffff]]><&"é'
 
 
 def test_junit_counts_should_if_strict() -> None:

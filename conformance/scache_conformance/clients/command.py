@@ -6,6 +6,7 @@ it says of each step, and that it ends in time with as many open descriptors as 
 
 import argparse
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from scache_conformance.reports import run as runs
 from scache_conformance.reports.terminal import Terminal
 from scache_conformance.suite.verdicts import Exit, Level, Result, Verdict, exit_status
 from scache_conformance.wire import processes
-from scache_conformance.wire.folders import place_for
+from scache_conformance.wire.folders import SHORT, place_for
 from scache_conformance.wire.line import readable
 from scache_conformance.wire.transcript import Transcript, show
 from scache_conformance.wire.unmet import Silence, Unmet
@@ -41,6 +42,12 @@ SLACK_S: Final = 5.0
 
 PREFIX: Final = "scache-conformance-"
 """Of the folder that holds the socket and the script of one case."""
+
+LINE_BYTES_MAX: Final = 65_536
+"""Longest line that a client may say. Arbitrary: the words of a case are short."""
+
+_WORD: Final = re.compile("[!-~]+")
+"""A path that can stand in a script: scripts are ASCII, and their words end at a blank."""
 
 AT_ONCE: Final = 4
 """How many clients run at once. Arbitrary: they wait most of the time."""
@@ -114,6 +121,8 @@ def run(words: Sequence[str]) -> Exit:
         command = shlex.split(options.exec)
         if "{socket}" not in options.exec or "{script}" not in options.exec:
             raise ValueError("--exec: the command needs {socket} and {script}: write them in place of the two paths")
+        if not 0 < options.timeout < float("inf"):
+            raise ValueError(f"--timeout {options.timeout}: write a number of seconds above 0")
         if not cases:
             raise ValueError("no case matches --run: leave it out to run all cases")
         if options.json is not None:
@@ -132,7 +141,11 @@ def run(words: Sequence[str]) -> Exit:
     done = run_of(name, f"client --exec '{options.exec}'", results, started, time.monotonic() - began_s)
     terminal.summary(done)
     if options.json is not None:
-        options.json.write_text(runs.to_json(done), encoding="utf-8")
+        try:
+            runs.write(options.json, runs.to_json(done))
+        except runs.NotWritten as error:
+            print(f"scache-conformance client: {error}", file=sys.stderr)
+            return Exit.NO_VERDICT
     return exit_status(results, strict=False)
 
 
@@ -170,6 +183,8 @@ def _hold(case: ClientCase, command: Sequence[str], timeout_s: float, transcript
     patience_s = ATTEMPTS_MAX * timeout_s + SLACK_S
     with ExitStack() as closing:
         place = place_for(PREFIX, "cache")
+        if not _WORD.fullmatch(place):
+            place = SHORT
         folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX, dir=place)))
         stage = Stage(folder, transcript, patience_s, closing)
         script = folder / "script"
@@ -205,7 +220,11 @@ class _Client:
         self._transcript: Final = transcript
         with processes.STARTING:
             self._process: Final = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # so that what it starts can be ended, too
             )
         closing.callback(self._end)
         self._said = b""
@@ -217,16 +236,26 @@ class _Client:
         fd = self._process.stdout.fileno()
         deadline_s = time.monotonic() + self._patience_s
         while b"\n" not in self._said:
-            if not readable([fd], deadline_s - time.monotonic()):
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0 or not readable([fd], left_s):
                 raise Silence(expected, f"nothing within {self._patience_s} s")
             more = os.read(fd, 4096)
             if not more:
-                raise Unmet(expected, f"it ended with status {self._process.wait()}")
+                raise Unmet(expected, self._fate())
             self._said += more
+            if len(self._said) > LINE_BYTES_MAX and b"\n" not in self._said:
+                raise Unmet(expected, f"a line of more than {LINE_BYTES_MAX} bytes")
         line, _, self._said = self._said.partition(b"\n")
         self._transcript.note("", f"the client says {show(line)}")
         if line.decode(errors="replace") not in words:
             raise Unmet(expected, show(line))
+
+    def _fate(self) -> str:
+        """Say what became of a client that has closed its standard output."""
+        try:
+            return f"it ended with status {self._process.wait(self._patience_s)}"
+        except subprocess.TimeoutExpired:
+            return "it closed its standard output, and runs on"
 
     def goes_on(self) -> None:
         """End a pause."""
@@ -254,7 +283,7 @@ class _Client:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.kill()
-        self._process.wait()
+        processes.end_group(self._process, self._patience_s)
         try:
             self._process.stdin.close()
         except BrokenPipeError:

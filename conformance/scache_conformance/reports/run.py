@@ -13,6 +13,18 @@ FORMAT: Final = "scache-conformance-run"
 VERSION: Final = 1
 
 
+class NotWritten(Exception):  # noqa: N818 - the file system's fault; the text says which
+    """A report cannot be written."""
+
+
+def write(path: Path, text: str) -> None:
+    """Write a report; raises NotWritten."""
+    try:
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise NotWritten(f"cannot write {path}: {error.strerror}") from error
+
+
 class NotARun(Exception):  # noqa: N818 - the file's mistake; the text says which
     """A file does not hold a run."""
 

@@ -1,6 +1,5 @@
 """A server that a command starts, in the foreground, and SIGTERM ends."""
 
-import os
 import re
 import shlex
 import signal
@@ -117,6 +116,7 @@ class CommandServer(Target):
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
+                    env=processes.marked(self._folder.name),
                     start_new_session=True,  # whoever interrupts the suite leaves the server's end to it
                 )
             except OSError as error:
@@ -242,8 +242,7 @@ class CommandServer(Target):
 
     def _end_process(self) -> None:
         if self._process is not None:
-            processes.end(self._process, PATIENCE_S)
-            try:
-                os.killpg(self._process.pid, signal.SIGKILL)  # what a shell left behind
-            except (ProcessLookupError, PermissionError):
-                pass  # nothing, or nothing that is ours any more
+            processes.end_group(self._process, PATIENCE_S)
+            # Another process listens, or it is not known which one does: it may have left the session, as daemons do.
+            if self._folder is not None and self._listening_pid != self._process.pid:
+                processes.end_marked(self._folder.name)
