@@ -21,6 +21,7 @@ from tests.support.messages import DONE, DUMMY, GREETING, MISSED, find_endp, fou
 from tests.support.processes import Running, module, run, running, standing
 from tests.support.watching import Watcher, faults, watching
 
+from scache_conformance.watch import command
 from scache_conformance.watch.turns import ANSWERED_IN_A_ROW
 
 DANCES = 1_000
@@ -383,9 +384,17 @@ def test_closing_of_what_nobody_has_read_holds_up_nobody(
 
 def test_server_that_is_not_there_is_shown_as_an_end(stack: ExitStack, tmp_path: Path) -> None:
     watcher = stack.enter_context(watching(tmp_path / "watched", tmp_path / "nobody"))
-    with Client(watcher.path, greeted=False) as client:
-        assert client.is_closed()
-    assert watcher.end()[-1]["connections"] == 0
+    for _ in range(3):
+        with Client(watcher.path, greeted=False) as client:
+            assert client.is_closed()
+    reason = f"no connection to {tmp_path / 'nobody'}, so a client is closed: No such file or directory"
+    assert watcher.end(complaint=f"scache-conformance watch: {reason}\n")[-1]["connections"] == 0
+
+
+def test_watcher_between_a_socket_and_itself_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.run(["--listen", str(tmp_path / "s"), "--connect", f"{tmp_path}/../{tmp_path.name}/s"]) == 2
+    assert "--listen and --connect name one socket" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nobody_is_pushed_from_a_socket(tmp_path: Path, listener: socket.socket) -> None:

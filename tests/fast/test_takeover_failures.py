@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 from tests.support.client import PATIENCE_S, Client
-from tests.support.descriptors import is_hung_up
+from tests.support.descriptors import is_hung_up, none_left_open
 from tests.support.messages import MISSED, find_endp, save_dest
 from tests.support.processes import COMMAND, Running, environment, running, with_descriptors
+from tests.support.servers import Fast
 from tests.support.takeover import (
     OPTIONS,
     Giver,
@@ -37,6 +38,7 @@ from scache_fast.process.errors import StartError
 from scache_fast.process.invocation import parse
 from scache_fast.takeover import snapshot
 from scache_fast.takeover.snapshot import FORMAT, Kind
+from scache_fast.takeover.successor import Successor, TakeoverError
 
 
 @pytest.mark.needs("root")
@@ -265,3 +267,14 @@ def test_server_of_another_user_is_not_taken_over(tmp_path: Path) -> None:
         finally:
             os.seteuid(0)
         assert "uid 65534, pid" in fails(tmp_path)
+
+
+def test_socket_that_does_not_answer_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the socket for clients, which waits for the end of an attribute list."""
+    monkeypatch.setattr("scache_fast.takeover.successor.PATIENCE_S", 0.1)
+    with socket.socket(socket.AF_UNIX) as listener, none_left_open(), Fast() as house:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        successor = Successor(str(tmp_path / "s"), {os.geteuid()}, False, house.log)
+        with pytest.raises(TakeoverError, match=r"/s': no answer within 0 s: give the admin socket of the server"):
+            successor.receive(house.server, 1000)

@@ -35,11 +35,11 @@ class Watcher:
         self.path: Final = path
         self.process: Final = process
 
-    def end(self, number: int = signal.SIGTERM) -> list[Event]:
-        """End it; return the lines it printed."""
+    def end(self, number: int = signal.SIGTERM, complaint: str = "") -> list[Event]:
+        """End it; return the lines it printed. `complaint` is what it had to say about itself."""
         self.process.send_signal(number)
         output, errors = self.process.communicate(timeout=PATIENCE_S)
-        assert errors == ""
+        assert errors == complaint
         return [json.loads(line) for line in output.splitlines()]
 
 

@@ -1,6 +1,7 @@
 """`scache-conformance watch`: between clients and a server, everything is passed on, shown and judged."""
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -47,6 +48,11 @@ ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def run(words: Sequence[str]) -> Exit:
     """Watch until a signal comes."""
     options = parser_of_watch().parse_args(words)
+    if os.path.realpath(options.listen) == os.path.realpath(options.connect):
+        print(
+            "scache-conformance watch: --listen and --connect name one socket: give another --listen", file=sys.stderr
+        )
+        return Exit.NO_VERDICT
     begin_ns = now_ns()
     log: Log | None = None
 

@@ -17,6 +17,7 @@ import os
 import select
 import socket
 import struct
+import sys
 import termios
 import time
 import traceback
@@ -115,6 +116,7 @@ class Relay:
         self._connects_again_s = 0.0
         self._in_flight: Final[set[_End]] = set()
         """Ends of the server whose first byte carries a descriptor that the client has got and perhaps not read."""
+        self._is_refusal_told = False
 
     def __enter__(self) -> "Relay":
         return self
@@ -190,8 +192,14 @@ class Relay:
             to_server.connect(str(self._connect_path))
         except BlockingIOError:
             raise
-        except OSError:
+        except OSError as error:
+            if not self._is_refusal_told:
+                self._is_refusal_told = True
+                # Once: the server may be away for long.
+                told = f"no connection to {self._connect_path}, so a client is closed: {error.strerror}"
+                print(f"scache-conformance watch: {told}", file=sys.stderr, flush=True)
             return False
+        self._is_refusal_told = False
         return True
 
     def _serve_safely(self, end: "_End", mask: int) -> None:

@@ -166,7 +166,7 @@ class Successor:
             deadline_s = time.monotonic() + PATIENCE_S
             while not answer.endswith(b"\n") and len(answer) < _ANSWER_BYTES_MAX:
                 if time.monotonic() >= deadline_s:
-                    raise TimeoutError("the answer has no end")
+                    raise TimeoutError
                 read: list[int] = []
                 data = wire.receive(self._admin, self._admin.fileno(), _ANSWER_BYTES_MAX, read)
                 passed += wire.descriptors_among(read)
@@ -176,6 +176,11 @@ class Successor:
             if not answer:
                 raise RequestError("the server has closed the connection without an answer")
             found = decode(answer)
+        except TimeoutError:
+            self._close_all(passed)
+            raise TakeoverError(
+                f"{self._path!r}: no answer within {PATIENCE_S:.0f} s: give the admin socket of the server (--admin)"
+            ) from None
         except (OSError, RequestError) as error:
             self._close_all(passed)
             raise TakeoverError(f"{self._path!r}: {error}") from None
@@ -189,7 +194,7 @@ class Successor:
             or not isinstance(watchdog_ns, int)
         ):
             self._close_all(passed)
-            raise TakeoverError(str(found.get("error", "there is no answer")))
+            raise TakeoverError(f"{self._path!r}: {found.get('error', 'the answer is that of another program')}")
         control, self._offer, self._old, *notices = passed
         for descriptor in notices:
             self._notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM, 0, descriptor)
