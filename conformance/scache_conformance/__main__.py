@@ -22,7 +22,7 @@ from typing import Final
 from scache_conformance.clients import command as client
 from scache_conformance.generated import command as generated
 from scache_conformance.generated.rules import RuleSet
-from scache_conformance.reports import clauses
+from scache_conformance.reports import clauses, streams
 from scache_conformance.reports import run as runs
 from scache_conformance.reports.html import to_html
 from scache_conformance.reports.junit import to_junit
@@ -107,22 +107,6 @@ EXAMPLES
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-_NOT_TAKEN = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
-"""Why nobody takes what is written."""
-
-
-def _fill_standard_streams() -> None:
-    """Open /dev/null for each standard descriptor that is closed: a socket would get its number otherwise."""
-    for fd in range(3):
-        try:
-            os.fstat(fd)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # it gets the lowest free number: this one
-    # Python has none for a descriptor that was closed at its start.
-    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - it stays open
-    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 - it stays open
-
-
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """End the run, and see to it: a server that was started, and its folder, must not outlive the suite."""
     for each in _ENDING:
@@ -134,7 +118,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit with its status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    _fill_standard_streams()
+    streams.fill()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # not where a caller has put something else in its place
             stream.reconfigure(errors="backslashreplace")
@@ -158,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         before = {}  # signals stay ignored until this process has ended: another one must not meet the default
         status = Exit.NO_VERDICT
     except OSError as error:
-        if error.errno not in _NOT_TAKEN:
+        if error.errno not in streams.NOT_TAKEN:
             raise
         if error.errno != errno.EPIPE:  # else whoever read has seen enough
             _no_verdict(f"cannot write the output: {error.strerror}")
