@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.support.checkout import ROOT
 from tests.support.processes import run
@@ -169,6 +169,7 @@ _WORDS: Final = st.sampled_from(
 )
 
 
+@example(["--listen", "", "--listen=--"])
 @given(st.lists(_WORDS | st.builds("{}={}".format, _WORDS, st.text("-=a ")) | st.text("-=a "), max_size=6))
 def test_plain_command_line_means_what_argparse_takes_it_for(arguments: list[str]) -> None:
     given = plainly_given(arguments)

@@ -97,6 +97,8 @@ def plainly_given(arguments: Sequence[str]) -> dict[str, object] | None:
             value = next(left, "-")
             if value.startswith("-"):
                 return None
+        if value == "--":
+            return None  # argparse makes an empty list of it, or not: that depends on Python's version.
         if is_list:
             given[name] = [*_as_texts(given.get(name, [])), value]
         else:
