@@ -399,7 +399,7 @@ def test_watcher_between_a_socket_and_itself_is_refused(tmp_path: Path, capsys: 
 
 def test_nobody_is_pushed_from_a_socket(tmp_path: Path, listener: socket.socket) -> None:
     path = tmp_path / "server"
-    tried = run("watch", "--listen", path, "--connect", path, command=module("scache_conformance"))
+    tried = run("watch", "--listen", path, "--connect", tmp_path / "other", command=module("scache_conformance"))
     assert tried.returncode == 2
     assert "somebody listens there" in tried.stderr
     assert run("watch", "--listen", path, command=module("scache_conformance")).returncode == 2
