@@ -504,16 +504,6 @@ slip(
 
 
 slip(
-    "one-buffer-for-all-replies", "CONN-13", "All threads write their replies into one buffer.",
-    ("    char *data = malloc(64 + strlen(values[0]) + strlen(values[1]));\n", "    static char data[1 << 18];\n"),
-    ("    int sent = send_all(c, data, size);\n    free(data);", "    int sent = send_all(c, data, size);"),
-)  # fmt: skip
-slip(
-    "one-buffer-for-all-descriptors", "FD-13", "All threads receive control data into one buffer.",
-    ("    char control[CMSG_SPACE(PASSED_MAX * sizeof(int)) + 256];\n    struct iovec part = {data, size};\n",
-     "    static char control[CMSG_SPACE(PASSED_MAX * sizeof(int)) + 256];\n    struct iovec part = {data, size};\n"),
-)  # fmt: skip
-slip(
     "one-array-for-all-descriptors", "FD-13", "All threads note in one array what came with the byte of a save.",
     ("    int passed[PASSED_MAX], count;\n    char byte;\n", "    static int passed[PASSED_MAX], count;\n    char byte;\n"),
 )  # fmt: skip
