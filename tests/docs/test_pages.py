@@ -63,7 +63,7 @@ def test_picture_has_an_arrow_for_each_row(pages: Path) -> None:
 
 def test_every_row_of_the_table_is_an_answer_to_what_if() -> None:
     fired = {each.what for state in STATES for deed in DEEDS for each in answer(state, deed) if each.who == "row"}
-    rows = {f"{state.name}: {what.value} → {row.action.value} → {row.next.name}"
+    rows = {f"{state.name}: {what.value} → {row.action.value} → {row.next.name}".replace("`", '"')
             for (state, what), row in TRANSITIONS.items()}  # fmt: skip
     assert {row for row in rows - fired if not row.startswith("SENDING")} == set()
 
