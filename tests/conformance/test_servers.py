@@ -49,9 +49,12 @@ def skipped() -> set[str]:
         return TAKES_FEWER_RIGHTS | TAKES_FUSE
 
 
-TAKES_A_CLOCK = {"ttl/expiry-before-requests", "ttl/many-due-at-once", "ttl/many-ends-in-any-order"} | {
-    case.slug for case in all_cases() if case.slug.startswith("limits/due-") or case.schedule is Schedule.REAL_TIME
-}
+TAKES_A_CLOCK = {
+    "ttl/after-a-long-pause",
+    "ttl/expiry-before-requests",
+    "ttl/many-due-at-once",
+    "ttl/many-ends-in-any-order",
+} | {case.slug for case in all_cases() if case.slug.startswith("limits/due-") or case.schedule is Schedule.REAL_TIME}
 """Those in real time are tried beside a virtual clock only: without one, every case is in real time."""
 
 TAKES_A_LIMIT = {
