@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from inspect import isawaitable
+from typing import Final
 
 from scache_client.client import Client
 from scache_client.dialogue import check_save
@@ -17,11 +18,17 @@ from scache_client.errors import CacheError
 from scache_client.found import Found
 from scache_client.leased import Bounds, Leased, closing
 
+_SILENCE_TELLS: Final = frozenset({socket.AF_INET, socket.AF_INET6, socket.AF_UNIX})
+"""Families in which silence says that the peer is there. A netlink socket names a peer and is silent, connected or not;
+what other families say (packet, vsock, Bluetooth) is not known here."""
+
 
 def is_quiet(connection: socket.socket) -> bool:
     """Say whether a connection is open and its peer has nothing to say.
 
-    A parked connection is at rest: bytes that wait in it are an end of file, an error or a farewell of the peer.
+    A parked connection is at rest: bytes that wait in it are an end of file, an error or a farewell of the peer. A
+    socket of a family other than AF_INET, AF_INET6 and AF_UNIX is never quiet, as its silence says nothing: a lease of
+    such connections needs a `usable` of its own.
 
     >>> mine, far = socket.socketpair()
     >>> with mine, far:
@@ -30,6 +37,8 @@ def is_quiet(connection: socket.socket) -> bool:
     ...     print(before, is_quiet(mine))
     True False
     """
+    if connection.family not in _SILENCE_TELLS:
+        return False
     try:
         connection.getpeername()  # fails for what was never connected: an unbound datagram socket is silent, too
         connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)

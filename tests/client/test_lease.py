@@ -452,6 +452,20 @@ def test_what_has_no_peer_is_not_quiet() -> None:
             assert not is_quiet(alone)
 
 
+def test_silence_of_a_family_without_peers_is_not_quiet() -> None:
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW) as netlink:
+        assert netlink.getpeername() == (0, 0), "the kernel names itself as the peer"
+        assert not is_quiet(netlink)
+
+
+def test_lease_closes_a_parked_netlink_socket(world: World) -> None:
+    world.park(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW).detach())
+    with world.leasing() as leased:
+        assert not leased.reused
+        assert leased.connection.family == socket.AF_UNIX
+        assert world.cache.sessions == []
+
+
 def test_quiet_is_open_and_silent() -> None:
     mine, far = socket.socketpair()
     with mine, far:
