@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -91,11 +92,17 @@ static int connect_to(struct cache *cache, double deadline_s)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const char *protocol;
+    long left_us = (long)((deadline_s - now_s()) * 1e6);
+    struct timeval limit = {left_us / 1000000, left_us % 1000000};
     if (cache->server >= 0) return DONE;
+    if (left_us <= 0) return FAILED;                            /* to the kernel, 0 is no limit */
     if (strlen(cache->path) >= sizeof address.sun_path) return FAILED;
     strcpy(address.sun_path, cache->path);
     cache->server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (cache->server < 0 || connect(cache->server, (struct sockaddr *)&address, sizeof address)) return fail(cache);
+    if (cache->server < 0) return FAILED;
+    /* connect waits while a server that hangs accepts nobody; this limits it, and sendmsg. */
+    setsockopt(cache->server, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+    if (connect(cache->server, (struct sockaddr *)&address, sizeof address)) return fail(cache);
     if (read_list(cache, deadline_s)) return fail(cache);       /* the server speaks first (CONN-1, CLNT-1) */
     protocol = value(cache, 0, "protocol");
     return protocol && !strcmp(protocol, "connection_cache_protocol") ? DONE : fail(cache);
@@ -181,7 +188,8 @@ int find(struct cache *cache, const char *name, const char *label, int *found)
         count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
         memcpy(descriptors, CMSG_DATA(header), count * sizeof(int));
     }
-    if (count != 1 || send_all(cache->server, "dummy\0\0", 8, deadline_s)) {
+    if (count != 1 || message.msg_flags & MSG_CTRUNC ||         /* cut off: another one came, and there was no room */
+        send_all(cache->server, "dummy\0\0", 8, deadline_s)) {
         while (count) close(descriptors[--count]);              /* none of several is known to be the right one (CLNT-7) */
         return fail(cache);
     }

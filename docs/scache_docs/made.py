@@ -20,6 +20,7 @@ def files() -> dict[str, str]:
         "docs/reference/messages.md": messages.page(),
         "docs/reference/metrics.md": metrics.page(),
         figures.PAGE: figures.page(),
+        figures.README: figures.readme(),
     }
 
 

@@ -118,6 +118,7 @@ def _messages() -> str:
         for name, wanted in REQUEST_ATTRIBUTES.items()
     ]
     statuses = ", ".join(f"{status.value} {status.name.lower()}" for status in vocabulary.Status)
+    room = 2 * Limits().attribute_list_bytes_max
     return "\n".join(
         [
             "## The messages",
@@ -141,6 +142,9 @@ def _messages() -> str:
             "names the endpoint. In a reply to find_dest the first `property` is the destination's, the second the",
             "endpoint's.",
             f"`status` is one of: {statuses}.",
+            "",
+            "A note for implementers of clients: a reply repeats the properties of at most two lists, whose length is",
+            f"limited (LIMIT-1). With the default limits, every reply fits into {room} bytes.",
         ]
     )
 

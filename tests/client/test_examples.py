@@ -2,11 +2,13 @@
 
 import re
 import shutil
+import socket
 import socketserver
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,24 @@ def test_shell_script_goes_on_through_the_client_in_c(cache: str, peer: list[str
 def test_client_in_c_compiles_without_a_warning(tmp_path: Path) -> None:
     result = run("cc", "-Wall", "-Wextra", "-Werror", "-pedantic", "-o", str(tmp_path / "find"), "find.c")
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.needs("compiler")
+def test_client_in_c_does_not_wait_for_a_server_that_accepts_nobody(tmp_path: Path) -> None:
+    built = run("cc", "-Wall", "-Wextra", "-Werror", "-pedantic", "-o", str(tmp_path / "client"), "client.c")
+    assert built.returncode == 0, built.stderr
+    script = tmp_path / "script"
+    script.write_text("find_endp e\n")
+    with socket.socket(socket.AF_UNIX) as server, ExitStack() as waiting:
+        server.bind(str(tmp_path / "s"))
+        server.listen(0)
+        with suppress(BlockingIOError):  # the backlog is full
+            while True:
+                client = waiting.enter_context(socket.socket(socket.AF_UNIX))
+                client.setblocking(False)
+                client.connect(str(tmp_path / "s"))
+        said = run(str(tmp_path / "client"), str(tmp_path / "s"), str(script), "0.2")
+    assert (said.stdout, said.returncode) == ("failed\n", 0)
 
 
 def test_prefork_workers_share_sessions(cache: str) -> None:

@@ -2,13 +2,13 @@
 
 import pytest
 from tests.spec.driver import Driver, closed, sent
-from tests.support.messages import DUMMY, FAILED, find_endp, found, save_endp
+from tests.support.messages import DONE, DUMMY, FAILED, find_dest, find_endp, found, save_dest, save_endp
 
 from scache_spec.attributes import encode
 from scache_spec.conversation import TRANSITIONS, Action, Input, State, reply
 from scache_spec.effects import SendDescriptor
 from scache_spec.events import Reading, reading
-from scache_spec.vocabulary import FIND_DEST, FIND_ENDP, SAVE_DEST, SAVE_ENDP, ClientId, Handle, Status
+from scache_spec.vocabulary import FIND_DEST, FIND_ENDP, SAVE_DEST, SAVE_ENDP, ClientId, Handle, Limits, Status
 
 
 @pytest.fixture
@@ -75,6 +75,17 @@ def test_CONN_14_clients_are_served_in_whatever_order_they_come() -> None:
 def test_CONN_13_failed_replies_have_their_properties_empty(name: bytes | None, count: int) -> None:
     for value in (Status.MALFORMED, Status.FAILED):
         assert encode(reply(name, value)) == b"status\0%d\0" % value + b"property\0\0" * count + b"\0"
+
+
+def test_CONN_13_a_reply_is_no_longer_than_two_of_the_longest_lists(driver: Driver) -> None:
+    longest = Limits().attribute_list_bytes_max
+    properties = b"p" * (longest - len(save_endp(b"", b"", b"1")))
+    assert driver.park(7, b"", properties, b"1") == DONE
+    properties = b"p" * (longest - len(save_dest(b"", b"", b"", b"1")))
+    assert driver.say(save_dest(b"", properties, b"", b"1")) == DONE
+    reply, handle = driver.take(find_dest(b""))
+    assert handle == 7
+    assert 2 * longest - 100 < len(reply) < 2 * longest
 
 
 # Descriptors.

@@ -55,10 +55,10 @@ AT_ONCE: Final = 4
 HELP: Final = """\
 The suite runs the client once for each case, without a shell, and inspects its process. In the command,
 {socket} stands for the path of the server's socket, {script} for the path of a script, and {timeout_s} for
-the longest time to wait for the server. The client reads the script line by line. It performs each line and
-prints one word for it:
+the longest time to wait for the server. A script is ASCII text. One blank separates two words of a line, and
+no word is empty. The client reads the script line by line. It performs each line and prints one word for it:
 
-  save_endp ENDPOINT PROPERTIES TTL PATH   connect to the socket at PATH and park that connection;
+  save_endp ENDPOINT PROPERTIES TTL PATH   connect to the UNIX stream socket PATH and park that connection;
                                            print saved or failed
   save_dest DESTINATION PROPERTIES ENDPOINT TTL
                                            save the binding; print saved or failed
