@@ -35,7 +35,14 @@ class Found:
 
     @property
     def closed(self) -> bool:
-        """Say whether the descriptor has been closed or moved on."""
+        """Say whether the descriptor has been closed or moved on.
+
+        >>> mine, far = sockets.socketpair()
+        >>> with far, Found(mine.detach(), Properties(b"")) as found:
+        ...     with found.socket():
+        ...         print(found.closed)
+        True
+        """
         return self._fd < 0
 
     def fileno(self) -> int:

@@ -121,12 +121,26 @@ class FakeCache:
 
     @property
     def sessions(self) -> list[tuple[bytes, bytes]]:
-        """Return endpoint and properties of each parked connection, the one parked longest first."""
+        """Return endpoint and properties of each parked connection, the one parked longest first.
+
+        >>> import socket
+        >>> mine, far = socket.socketpair()
+        >>> with far, FakeCache() as cache:
+        ...     cache.client().save_endp(b"db", b"user=web", 30, mine)
+        ...     print(cache.sessions)
+        [(b'db', b'user=web')]
+        """
         return [(session.endpoint, session.properties) for session in self._server.cache.sessions]
 
     @property
     def bindings(self) -> list[tuple[bytes, bytes, bytes]]:
-        """Return destination, properties and endpoint of each binding, in the order in which they were saved."""
+        """Return destination, properties and endpoint of each binding, in the order in which they were saved.
+
+        >>> with FakeCache() as cache:
+        ...     cache.client().save_dest(b"mail", b"weight=1", b"smtp", 30)
+        ...     print(cache.bindings)
+        [(b'mail', b'weight=1', b'smtp')]
+        """
         return [(each.destination, each.properties, each.endpoint) for each in self._server.cache.bindings]
 
     def close(self) -> None:

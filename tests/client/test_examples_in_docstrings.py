@@ -4,7 +4,7 @@ import doctest
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -34,9 +34,9 @@ def public() -> Iterator[tuple[str, object]]:
                     yield from _methods(name, thing)
 
 
-def _methods(owner: str, kind: type) -> Iterator[tuple[str, Callable[..., object]]]:
+def _methods(owner: str, kind: type) -> Iterator[tuple[str, object]]:
     for name, member in vars(kind).items():
-        if inspect.isfunction(member) and not name.startswith("_"):
+        if (inspect.isfunction(member) or isinstance(member, property)) and not name.startswith("_"):
             yield f"{owner}.{name}", member
 
 
