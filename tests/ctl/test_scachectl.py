@@ -1,6 +1,7 @@
 """scachectl against a real server: each verb as a table and as JSON, odd labels, and what goes wrong."""
 
 import contextlib
+import fcntl
 import io
 import json
 import os
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -70,17 +71,44 @@ def test_each_verb_is_a_table_for_people_and_lines_of_json_for_scripts(house: Pa
         assert isinstance(json.loads(line), dict)
 
 
-@pytest.mark.parametrize("verb", ["stats", "list"])
-def test_nobody_reads_the_output(house: Path, verb: str) -> None:
+@contextmanager
+def writing(house: Path, *commands: str) -> Iterator[tuple[int, list[subprocess.Popen[bytes]]]]:
+    """Start commands that write into the same pipe of one page; yield its reading end and the commands."""
     read, write = os.pipe()
-    os.close(read)
-    try:
-        done = subprocess.run(
-            [*CTL, "--admin", house / "a", verb], stdout=write, stderr=subprocess.PIPE, env=environment(), check=False
-        )
-    finally:
-        os.close(write)
-    assert (done.returncode, done.stderr) == (141, b"")
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    with ExitStack() as stack, open(write, "wb") as out:
+        started = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [*CTL, "--admin", house / "a", *command.split()],
+                    stdout=out, stderr=subprocess.PIPE, env=environment(),
+                )
+            )
+            for command in commands
+        ]  # fmt: skip
+        out.close()
+        yield read, started
+
+
+def test_nobody_reads_the_output(house: Path) -> None:
+    verbs = (*TELLING, "pause", "resume", "flush", "reload", "loglevel normal", "metrics", "top --count 1")
+    with writing(house, *verbs) as (read, started):
+        os.close(read)
+        ends = {verb: (each.communicate()[1], each.returncode) for verb, each in zip(verbs, started, strict=True)}
+    assert ends == dict.fromkeys(verbs, (b"", 141))
+    ctl(house, "resume")
+
+
+@pytest.mark.parametrize("verb", ["list", "list --json", "metrics"])
+def test_nobody_reads_the_output_after_its_first_line(house: Path, verb: str) -> None:
+    with Client(str(house / "s")) as cache, socket.socket() as parked:
+        for number in range(60):
+            cache.save_endp(b"long %d " % number + b"x" * 200, b"", 60, parked.dup())
+    with writing(house, verb) as (read, (started,)):
+        with open(read, "rb") as lines:
+            assert lines.readline(1000).endswith(b"\n")
+        assert (started.communicate()[1], started.returncode) == (b"", 141)
+    ctl(house, "flush")
 
 
 def test_closed_output_is_no_failure(house: Path) -> None:

@@ -273,13 +273,19 @@ def test_one_more_gets_in_and_the_most_silent_one_goes(bureau: Office) -> None:
         operator.sock.close()
 
 
-def test_operators_who_leave_leave_nothing(bureau: Office) -> None:
+def test_operators_who_leave_or_stop_reading_leave_nothing(bureau: Office) -> None:
     peer = bureau.house.peer()
     stay = [peer.park(b"e" * 15_000) for _ in range(20)]
-    for _ in range(200):
-        with bureau.operator() as operator:
+    with ExitStack() as unread:
+        for number in range(1000):
+            operator = bureau.operator()
             operator.send(b'{"verb": "list", "properties": true}\n' * 2)
             bureau.turn()
+            assert len(bureau.socket) <= CONNECTIONS_MAX
+            if number % 10:
+                operator.sock.close()
+            else:
+                unread.enter_context(operator)
     with bureau.operator() as operator:
         assert operator.ask("version")["ok"]
         bureau.turn()

@@ -2,18 +2,18 @@
 
 import os
 import signal
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.fast.test_configuration import VALUES, only
-from tests.support.client import PATIENCE_S
+from tests.support.client import PATIENCE_S, Client
 from tests.support.descriptors import none_left_open
 from tests.support.messages import MISSED, find_endp
-from tests.support.processes import COMMAND, environment
+from tests.support.processes import Running, starting
 from tests.support.servers import Fast
+from tests.support.takeover import OPTIONS, is_served, old_server
 
 from scache_fast.process.closing import ClosingThreads
 from scache_fast.process.logger import Logger
@@ -113,30 +113,40 @@ def handles_hang_up(pid: int) -> bool:
     return any(mask >> (signal.SIGHUP - 1) & 1 for mask in masks)
 
 
+def hang_up_without_pause(server: Running) -> None:
+    """Send SIGHUP from the instant at which the program has begun, to its end."""
+    while not handles_hang_up(server.pid):
+        assert server.process.poll() is None
+
+    def hang_up() -> None:
+        while server.process.poll() is None:
+            server.process.send_signal(signal.SIGHUP)
+
+    threading.Thread(target=hang_up).start()
+
+
 def test_hang_ups_from_the_start_to_the_end_end_nothing(tmp_path: Path) -> None:
-    """Without pause, from the instant at which the program has begun."""
-    command = [*COMMAND, "--listen", str(tmp_path / "s")]
-    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as server:
-        assert server.stderr is not None
-        try:
-            while not handles_hang_up(server.pid):
-                assert server.poll() is None
+    with starting("--listen", tmp_path / "s") as server:
+        hang_up_without_pause(server)
+        server.line("listening on")
+        server.line("settings read again")
+        server.end()
 
-            def hang_up() -> None:
-                while server.poll() is None:
-                    server.send_signal(signal.SIGHUP)
 
-            thread = threading.Thread(target=hang_up)
-            thread.start()
-            lines = iter(server.stderr.readline, "")
-            assert next(line for line in lines if "listening on" in line)
-            assert next(line for line in lines if "settings read again" in line)
-            server.terminate()
-            list(lines)
-            assert server.wait(PATIENCE_S) == 0
-            thread.join()
-        finally:
-            server.kill()
+def test_hang_ups_through_a_takeover_end_neither_process(tmp_path: Path) -> None:
+    with (
+        old_server(tmp_path) as old,
+        Client(tmp_path / "s") as peer,
+        peer.park(b"e") as far,
+        starting("--takeover", tmp_path / "admin", *OPTIONS) as new,
+    ):
+        hang_up_without_pause(old)
+        hang_up_without_pause(new)
+        new.line("took over from process")
+        old.wait()
+        is_served(peer, far)
+        new.line("settings read again")
+        new.end()
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.fast.test_configuration import VALUES
 from tests.support.checkout import ROOT
 from tests.support.client import Client
 from tests.support.descriptors import is_hung_up
@@ -285,6 +286,31 @@ def test_reload_of_what_is_wrong_changes_nothing(configured: Running, tmp_path: 
         assert admin.ask("reload")["changed"] == []
         assert not is_hung_up(far)
         peer.pick_up(b"e").close()
+
+
+OTHERS = {
+    "sessions_max": "1", "verbose": "true", "allow_uid": "[77]", "farewell": '"e*=BYE"', "liveness": '"hup"',
+}  # fmt: skip
+"""Settings that a reload can change, beside a wrong one."""
+
+
+def test_wrong_value_of_any_setting_keeps_each_other_setting_as_it_is(configured: Running, tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    good = path.read_text()
+    with AdminClient(str(tmp_path / "a")) as admin, Client(tmp_path / "s") as peer, peer.park(b"e") as far:
+        before = list(admin.rows("limits"))
+        for setting in SETTINGS:
+            wrong = VALUES[setting.name].wrong
+            values = OTHERS | {setting.name: "1.5" if wrong is None else f'"{wrong}"'}
+            path.write_text("".join(f"{name} = {value}\n" for name, value in values.items()))
+            with pytest.raises(AdminError, match=f"the settings stay as they are: .*{setting.name}"):
+                admin.ask("reload")
+            assert list(admin.rows("limits")) == before
+        path.write_text(good)
+        assert admin.ask("reload")["changed"] == []
+        Client(tmp_path / "s").close()
+        admin.ask("flush")
+        assert far.recv(10) == b""
 
 
 def test_hang_up_reads_the_settings_again(configured: Running, tmp_path: Path) -> None:

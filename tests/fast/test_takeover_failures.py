@@ -8,16 +8,15 @@ import os
 import pwd
 import select
 import socket
-import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from tests.support.client import PATIENCE_S, Client
 from tests.support.descriptors import is_hung_up, none_left_open
 from tests.support.messages import MISSED, find_endp, save_dest
-from tests.support.processes import COMMAND, Running, environment, running, with_descriptors
+from tests.support.processes import Running, running, starting, with_descriptors
 from tests.support.servers import Fast
 from tests.support.takeover import (
     OPTIONS,
@@ -108,6 +107,28 @@ def test_LIFE_12_second_takeover_is_refused_while_one_goes_on(tmp_path: Path) ->
         old.wait()
 
 
+def test_LIFE_12_several_that_take_over_at_once_leave_one_server(tmp_path: Path) -> None:
+    """Each one is refused, or takes over from the one before it."""
+    with ExitStack() as stack:
+        servers = [stack.enter_context(old_server(tmp_path))]
+        peer = stack.enter_context(Client(tmp_path / "s"))
+        far = stack.enter_context(peer.park(b"e"))
+        for new in [stack.enter_context(starting("--takeover", tmp_path / "admin", *OPTIONS)) for _ in range(4)]:
+            try:
+                new.line("listening on ")
+            except AssertionError:
+                new.wait(1)
+            else:
+                servers.append(new)
+        assert len(servers) > 1, "one at least gets what it asks for"
+        (last,) = [server for server in servers if server.pid == stats(tmp_path)["pid"]]
+        for server in servers:
+            if server is not last:
+                server.wait()
+        is_served(peer, far)
+        last.end()
+
+
 @pytest.fixture
 def old(tmp_path: Path) -> Iterator[Giver]:
     with giver(tmp_path) as played:
@@ -117,17 +138,9 @@ def old(tmp_path: Path) -> Iterator[Giver]:
 @contextmanager
 def heir_of(old: Giver) -> Iterator[Running]:
     """Start a new process that has asked the old one, and is not in charge yet."""
-    process = subprocess.Popen(
-        [*COMMAND, "--takeover", str(old.admin), *OPTIONS], stderr=subprocess.PIPE, env=environment()
-    )
-    try:
+    with starting("--takeover", old.admin, *OPTIONS) as new:
         old.accept()
-        yield Running(process)
-    finally:
-        process.kill()
-        process.wait()
-        assert process.stderr is not None
-        process.stderr.close()
+        yield new
 
 
 NEVER_NS = 2**62

@@ -15,23 +15,27 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from prometheus_client.core import Metric
 from tests.support.client import PATIENCE_S, Client
 from tests.support.commands import status_of
 from tests.support.descriptors import is_hung_up
 from tests.support.messages import DONE, DUMMY, MISSED, find_endp, found
 from tests.support.processes import Running, environment, running
 
+from scache_ctl.metrics import scrape
 from scache_fast.admin.client import AdminClient
 
 OPTIONS: Final = ("--ttl-limit", "3600", "--sessions-max", "100000")
 QUEUED_MAX: Final = 5
 """How many connections a client of the load has parked at most."""
+
+SCRAPED_EACH_S: Final = 0.05
+"""How often metrics are read: several times in each takeover."""
 
 _NUMBER: Final = struct.Struct("Q")
 
@@ -95,6 +99,67 @@ class Load(threading.Thread):
             self.error = error
 
 
+class Scraper(threading.Thread):
+    """Reads the metrics of a server every 50 ms, as an exporter does, and compares each reading with the one before."""
+
+    def __init__(self, admin: Path, sessions: range) -> None:
+        super().__init__()
+        self._scrape = scrape(str(admin), PATIENCE_S)
+        self._sessions = sessions
+        """How many there may be at any time."""
+        self._counts: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+        self._is_over = threading.Event()
+        self.answered = self.unanswered = 0
+        self.error: BaseException | None = None
+
+    def stop(self) -> None:
+        """End it."""
+        self._is_over.set()
+        self.join()
+
+    def check(self) -> None:
+        """Raise LostError if a reading was wrong."""
+        if self.error is not None:
+            raise LostError(f"metrics: {self.error!r}") from self.error
+        if not self.answered:
+            raise LostError("metrics: no reading was answered")
+
+    def run(self) -> None:
+        """Read until told to end."""
+        is_last = False
+        try:
+            while not is_last:
+                is_last = self._is_over.wait(SCRAPED_EACH_S)
+                self._judge(list(self._scrape.collect()))
+        except (LostError, KeyError) as error:
+            self.error = error
+
+    def _judge(self, families: list[Metric]) -> None:
+        values = {
+            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+            for family in families
+            for sample in family.samples
+        }
+        if not values["scached_up", ()]:
+            self.unanswered += 1
+            if any(family.name.startswith("scached_") and family.name != "scached_up" for family in families):
+                raise LostError("the server did not answer, and there are values of it")
+            return
+        self.answered += 1
+        if values["scached_sessions", ()] not in self._sessions:
+            raise LostError(f"{values['scached_sessions', ()]} sessions, {self._sessions} were parked")
+        kinds = {sample.name: family.type for family in families for sample in family.samples}
+        counts = {series: value for series, value in values.items() if kinds[series[0]] in {"counter", "histogram"}}
+        fallen = {
+            series: (count, counts.get(series))
+            for series, count in self._counts.items()
+            if counts.get(series, -1) < count
+        }
+        if fallen:
+            raise LostError(f"counters have fallen: {fallen}")
+        self._counts = counts
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """What became of takeovers in a row."""
@@ -102,6 +167,9 @@ class Result:
     takeovers: int
     pairs: int
     longest_s: float
+    scrapes: int
+    unanswered: int
+    """How many of the scrapes found no server."""
 
 
 def in_a_row(folder: Path, parked: int, clients: int, takeovers: int) -> Result:
@@ -119,21 +187,19 @@ def in_a_row(folder: Path, parked: int, clients: int, takeovers: int) -> Result:
         loads = [Load(path, 1 + number) for number in range(clients)]
         for load in loads:
             load.start()
-        before = counters(admin)
+        scraper = Scraper(admin, range(parked, parked + clients * QUEUED_MAX + 1))
+        scraper.start()
         try:
             for _ in range(1, takeovers):
                 old, server = server, stack.enter_context(running("--takeover", admin, *OPTIONS))
                 old.wait()
-                after = counters(admin)
-                fallen = {name: (count, after[name]) for name, count in before.items() if after[name] < count}
-                if fallen:
-                    raise LostError(f"counters have fallen: {fallen}")
-                before = after
         finally:
+            scraper.stop()
             for load in loads:
                 load.is_wanted = False
             for load in loads:
                 load.join()
+        scraper.check()
         for load in loads:
             if load.error is not None:
                 raise LostError(f"a client failed: {load.error!r}") from load.error
@@ -145,26 +211,8 @@ def in_a_row(folder: Path, parked: int, clients: int, takeovers: int) -> Result:
         server.await_descriptors(descriptors)
         server.end()
     pairs = sum(load.pairs for load in loads)
-    return Result(takeovers, pairs, max(load.longest_s for load in loads))
-
-
-def counters(admin: Path) -> dict[str, float]:
-    """Return every counter of a server by its path in the answer of `stats`."""
-    with AdminClient(str(admin)) as operator:
-        answer = operator.ask("stats")
-    names = ("requests", "sessions", "clients", "limit_hits", "too_many_in_flight", "faults", "reuse_age_s", "turn_s")
-    return {name: count for part in names for name, count in _leaves(part, answer[part])}
-
-
-def _leaves(name: str, found: object) -> Iterator[tuple[str, float]]:
-    if isinstance(found, Mapping):
-        for key, value in found.items():
-            yield from _leaves(f"{name}.{key}", value)
-    elif isinstance(found, list):
-        for bound, count in found:
-            yield f"{name}.{bound}", count
-    elif isinstance(found, int | float):
-        yield name, found
+    longest_s = max(load.longest_s for load in loads)
+    return Result(takeovers, pairs, longest_s, scraper.answered + scraper.unanswered, scraper.unanswered)
 
 
 # One side is killed.
@@ -281,7 +329,8 @@ def main() -> int:
             print(
                 f"{result.takeovers} takeovers, {parked} parked, {result.pairs} pairs of {clients} clients: none lost, "
                 "none twice, no descriptor left over; the longest pause a client saw: "
-                f"{result.longest_s * 1000:.0f} ms",
+                f"{result.longest_s * 1000:.0f} ms; {result.scrapes} scrapes, "
+                f"{result.unanswered} of them without an answer: no counter fell",
                 flush=True,
             )
             seed = int.from_bytes(os.urandom(4), "big")

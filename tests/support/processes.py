@@ -107,6 +107,28 @@ class Running:
 
 
 @contextmanager
+def starting(
+    *arguments: str | Path,
+    env: Mapping[str, str] | None = None,
+    command: Sequence[str] = COMMAND,
+    pass_fds: Sequence[int] = (),
+    umask: int = -1,
+) -> Iterator[Running]:
+    """Start a server; end it if the test did not."""
+    process = subprocess.Popen(
+        [*command, *map(str, arguments)],
+        stderr=subprocess.PIPE, env=environment(env), pass_fds=pass_fds, umask=umask,
+    )  # fmt: skip
+    assert process.stderr is not None
+    try:
+        yield Running(process)
+    finally:
+        process.kill()  # does nothing to a process that was waited for
+        process.wait()
+        process.stderr.close()
+
+
+@contextmanager
 def running(
     *arguments: str | Path,
     env: Mapping[str, str] | None = None,
@@ -115,19 +137,9 @@ def running(
     umask: int = -1,
 ) -> Iterator[Running]:
     """Start a server and wait until it says that it listens; end it if the test did not."""
-    process = subprocess.Popen(
-        [*command, *map(str, arguments)],
-        stderr=subprocess.PIPE, env=environment(env), pass_fds=pass_fds, umask=umask,
-    )  # fmt: skip
-    assert process.stderr is not None
-    try:
-        server = Running(process)
+    with starting(*arguments, env=env, command=command, pass_fds=pass_fds, umask=umask) as server:
         server.line("listening on ")
         yield server
-    finally:
-        process.kill()  # does nothing to a process that was waited for
-        process.wait()
-        process.stderr.close()
 
 
 @contextmanager
