@@ -94,7 +94,7 @@ memory: setup ## fill every limit that memory depends on, and compare with the t
 soak: setup ## a million save and find pairs under a long ttl: memory and descriptors stay flat (minutes)
 	$(BIN)/python -m tests.soak
 
-soak-takeover: setup ## 50 takeovers with 10 000 parked under load, then 200 with a kill at a random step: nothing is lost but by the table (minutes)
+soak-takeover: setup ## 50 takeovers with 10 000 parked under load, then 200 with a kill and 20 with a stop at a random step: nothing is lost but by the table (minutes)
 	$(BIN)/python -m tests.soak.takeover $(ARGS)
 
 mutants: setup ## hold every server that is wrong on purpose against the suite, check conformance/MUTANTS.md (minutes)

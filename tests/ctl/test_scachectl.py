@@ -99,14 +99,14 @@ def test_nobody_reads_the_output(house: Path) -> None:
     ctl(house, "resume")
 
 
-@pytest.mark.parametrize("verb", ["list", "list --json", "metrics"])
+@pytest.mark.parametrize("verb", ["list", "list --json"])
 def test_nobody_reads_the_output_after_its_first_line(house: Path, verb: str) -> None:
     with Client(str(house / "s")) as cache, socket.socket() as parked:
         for number in range(60):
             cache.save_endp(b"long %d " % number + b"x" * 200, b"", 60, parked.dup())
     with writing(house, verb) as (read, (started,)):
-        with open(read, "rb") as lines:
-            assert lines.readline(1000).endswith(b"\n")
+        with open(read, "rb", buffering=0) as lines:
+            assert lines.readline().endswith(b"\n")
         assert (started.communicate()[1], started.returncode) == (b"", 141)
     ctl(house, "flush")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.fast.test_configuration import VALUES
+from tests.fast.test_configuration import VALUES, quoted
 from tests.support.checkout import ROOT
 from tests.support.client import Client
 from tests.support.descriptors import is_hung_up
@@ -301,7 +301,7 @@ def test_wrong_value_of_any_setting_keeps_each_other_setting_as_it_is(configured
         before = list(admin.rows("limits"))
         for setting in SETTINGS:
             wrong = VALUES[setting.name].wrong
-            values = OTHERS | {setting.name: "1.5" if wrong is None else f'"{wrong}"'}
+            values = OTHERS | {setting.name: "1.5" if wrong is None else quoted(wrong)}
             path.write_text("".join(f"{name} = {value}\n" for name, value in values.items()))
             with pytest.raises(AdminError, match=f"the settings stay as they are: .*{setting.name}"):
                 admin.ask("reload")

@@ -1,4 +1,4 @@
-"""Takeovers in a row under load, and takeovers in which one side is killed: what is lost is the table of LIFE-12.
+"""Takeovers in a row under load, and takeovers in which one side is killed or stopped: LIFE-12 has what is lost.
 
 Each connection carries its number, written into it before it is parked. Whoever finds it reads the number: it is the
 expected one, and a connection that was handed out twice has none left.
@@ -9,12 +9,11 @@ import random
 import signal
 import socket
 import struct
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from tests.support.client import PATIENCE_S, Client
 from tests.support.commands import status_of
 from tests.support.descriptors import is_hung_up
 from tests.support.messages import DONE, DUMMY, MISSED, find_endp, found
-from tests.support.processes import Running, environment, running
+from tests.support.processes import COMMAND, Running, running, starting
 
 from scache_ctl.metrics import scrape
 from scache_fast.admin.client import AdminClient
@@ -215,56 +214,86 @@ def in_a_row(folder: Path, parked: int, clients: int, takeovers: int) -> Result:
     return Result(takeovers, pairs, longest_s, scraper.answered + scraper.unanswered, scraper.unanswered)
 
 
-# One side is killed.
+# One side is killed or stopped.
 
 PARKED_MAX: Final = 600
 STEPS_MAX: Final = {"old": 26, "new": 24}
 """A little more than there are steps of each side: some takeovers are to succeed."""
 
 
-def with_a_kill(folder: Path, choice: random.Random) -> str:
-    """Take over once, with one side killed at a random step; return what was judged. Raises LostError."""
-    side = choice.choice(("old", "new"))
-    step = choice.randint(1, STEPS_MAX[side])
-    parked = choice.choice((0, 3, PARKED_MAX))
-    note = folder / "note"
-    note.unlink(missing_ok=True)
-    path, admin = folder / "s", folder / "a"
-    for left in (path, admin):
-        left.unlink(missing_ok=True)
-    dying = (sys.executable, "-m", "tests.soak.dying", str(note), str(step))
-    plain = (sys.executable, "-m", "scache_fast")
-    with ExitStack() as stack:
-        command = dying if side == "old" else plain
-        old = stack.enter_context(running("--listen", path, "--admin", admin, *OPTIONS, command=command))
-        keeper = stack.enter_context(Client(path))
-        for number in range(parked):
-            park(keeper, b"e", number)
-        near, far = socket.socketpair()
-        stack.enter_context(far)
+class Attempt:
+    """One takeover, in which one side gets a signal at a random step."""
+
+    def __init__(self, folder: Path, choice: random.Random, number: signal.Signals, stack: ExitStack) -> None:
+        self.path, self.note = folder / "s", folder / "note"
+        self._side = choice.choice(("old", "new"))
+        self._step = choice.randint(1, STEPS_MAX[self._side])
+        self._parked = choice.choice((0, 3, PARKED_MAX))
+        admin = folder / "a"
+        for left in (self.path, admin, self.note):
+            left.unlink(missing_ok=True)
+        dying = (sys.executable, "-m", "tests.soak.dying", str(self.note), str(self._step), str(int(number)))
+        command = dying if self._side == "old" else COMMAND
+        self.old = stack.enter_context(running("--listen", self.path, "--admin", admin, *OPTIONS, command=command))
+        keeper = stack.enter_context(Client(self.path))
+        for each in range(self._parked):
+            park(keeper, b"e", each)
+        near, self.far = socket.socketpair()
+        stack.enter_context(self.far)
         with near:
             keeper.save(b"far", near.fileno())
-        new = subprocess.Popen(
-            [*(dying if side == "new" else plain), "--takeover", str(admin), *OPTIONS],
-            stderr=subprocess.PIPE, env=environment(),
-        )  # fmt: skip
-        stack.callback(_end, new)
-        heir = Running(new)
-        killed = _await(old, heir, note)
-        what = f"{side} killed at step {step} ({killed}), {parked} parked"
+        command = dying if self._side == "new" else COMMAND
+        self.new = stack.enter_context(starting("--takeover", admin, *OPTIONS, command=command))
+        self.victim, self.other = (self.old, self.new) if self._side == "old" else (self.new, self.old)
+
+    def when(self) -> str:
+        """Return which side got the signal, and when."""
+        return self.note.read_text() if self.note.exists() else "nobody"
+
+    def find_everything(self) -> None:
+        """Find all that was parked; raises LostError."""
+        with Client(self.path) as finder:
+            for number in range(self._parked):
+                pick_up(finder, b"e", number)
+            _pick_up_far(finder, self.far)
+
+    def failed(self, error: Exception) -> LostError:
+        """Return an error that says what was tried and how it ended."""
+        what = f"{self._side}, step {self._step} ({self.when()}), {self._parked} parked"
+        return LostError(f"{what}: {error!r}; {self.old.lines} {self.new.lines}")
+
+
+def with_a_kill(folder: Path, choice: random.Random) -> str:
+    """Take over once, with one side killed at a random step; return who was killed, and when. Raises LostError."""
+    with ExitStack() as stack:
+        tried = Attempt(folder, choice, signal.SIGKILL, stack)
         try:
+            killed = _await(tried.old, tried.new, tried.note)
             if killed == "old before its offer":
-                _is_lost(path, far)
+                _is_lost(tried.path, tried.far)
             elif killed == "new after it took":
-                _is_refused(path)
+                _is_refused(tried.path)
             else:
-                with Client(path) as finder:
-                    for number in range(parked):
-                        pick_up(finder, b"e", number)
-                    _pick_up_far(finder, far)
+                tried.find_everything()
         except (LostError, AssertionError, OSError) as error:
-            raise LostError(f"{what}: {error!r}; {old.lines} {heir.lines}") from error
-        return what
+            raise tried.failed(error) from error
+        return killed
+
+
+def with_a_stop(folder: Path, choice: random.Random) -> str:
+    """Take over once, with one side stopped at a random step until the other one has decided: nothing is lost.
+
+    Returns who was stopped, and when. Raises LostError.
+    """
+    with ExitStack() as stack:
+        tried = Attempt(folder, choice, signal.SIGSTOP, stack)
+        try:
+            tried.other.line("listening on |cannot take over|has taken over|the takeover failed")
+            tried.victim.process.send_signal(signal.SIGCONT)
+            tried.find_everything()
+        except (LostError, AssertionError, OSError) as error:
+            raise tried.failed(error) from error
+        return tried.when()
 
 
 def _await(old: Running, heir: Running, note: Path) -> str:
@@ -312,17 +341,10 @@ def _pick_up_far(finder: Client, far: socket.socket) -> None:
             raise LostError("another connection was found")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.wait()
-    assert process.stderr is not None
-    process.stderr.close()
-
-
 def main() -> int:
-    """`python -m tests.soak.takeover [PARKED CLIENTS TAKEOVERS KILLS]`; return 1 if anything was lost."""
+    """`python -m tests.soak.takeover [PARKED CLIENTS TAKEOVERS KILLS STOPS]`; return 1 if anything was lost."""
     given = [int(each) for each in sys.argv[1:]]
-    parked, clients, takeovers, kills = [*given, *(10_000, 8, 50, 200)[len(given) :]]
+    parked, clients, takeovers, kills, stops = [*given, *(10_000, 8, 50, 200, 20)[len(given) :]]
     try:
         with tempfile.TemporaryDirectory() as folder:
             result = in_a_row(Path(folder), parked, clients, takeovers)
@@ -334,14 +356,11 @@ def main() -> int:
                 flush=True,
             )
             seed = int.from_bytes(os.urandom(4), "big")
-            print(f"{kills} takeovers with a kill, seed {seed}", flush=True)
+            print(f"{kills} takeovers with a kill, {stops} with a stop, seed {seed}", flush=True)
             choice = random.Random(seed)
-            judged: dict[str, int] = {}
-            for _ in range(kills):
-                what = with_a_kill(Path(folder), choice)
-                killed = what.partition("(")[2].partition(")")[0]
-                judged[killed] = judged.get(killed, 0) + 1
-            print("; ".join(f"{killed}: {count}" for killed, count in sorted(judged.items())))
+            for what, attempt, count in (("killed", with_a_kill, kills), ("stopped", with_a_stop, stops)):
+                judged = Counter(attempt(Path(folder), choice) for _ in range(count))
+                print(f"{what}: {', '.join(f'{when}: {times}' for when, times in sorted(judged.items()))}", flush=True)
     except LostError as error:
         print(f"LOST: {error}")
         return 1

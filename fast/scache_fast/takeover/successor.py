@@ -256,14 +256,15 @@ class Successor:
         return len(clients)
 
     def _reads_the_offer(self, server: Server) -> bool:
-        """Wait for the offer, and read it; False: it was not made, or was taken back."""
+        """Wait for the offer, for `PATIENCE_S` at most, and read it; False: it was not made, or was taken back."""
         assert self._channel is not None
+        deadline_s = time.monotonic() + PATIENCE_S
         poll = select.poll()
         poll.register(self._offer, select.POLLIN)
         poll.register(self._channel.fileno(), select.POLLIN)
         while not poll.poll(_LOOK_S * 1000):
-            if not server.is_running:
-                return False  # SIGTERM
+            if not server.is_running or time.monotonic() >= deadline_s:
+                return False  # SIGTERM, or the old process is stopped. If it offers later, it takes that back.
         if self._read():  # LIFE-12
             return True
         try:
