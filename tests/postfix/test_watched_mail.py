@@ -30,7 +30,6 @@ WRONG = {
     "blanks-are-trimmed": "FD-13",
     "bound-endpoint-is-dropped": "DEST-4",
     "properties-swapped": "FD-13",
-    "binding-wants-a-session": "DEST-4",
 }
 """Wrong servers that any mail meets, by a clause whose fault is seen. Mail sends no malformed request, waits for each
 reply, and leaves in no dance."""
@@ -97,6 +96,19 @@ def test_mail_arrives_and_reuses_connections_as_without_a_watcher() -> None:
 def test_wrong_server_is_caught_under_mail(wrong_name: str) -> None:
     _, events = deliver((*module("tests.wrong"), wrong_name), MESSAGES_OF_A_WRONG_SERVER)
     assert WRONG[wrong_name] in faults(events)
+
+
+@pytest.mark.generated
+def test_binding_that_wants_a_session_is_caught_when_one_message_follows_another() -> None:
+    # smtp(8) saves a destination before its endpoint. A second save finds a session, and nothing is seen.
+    with watched_postfix((*module("tests.wrong"), "binding-wants-a-session"), TTL_OF_EQUAL_SESSIONS_S) as (
+        postfix,
+        watcher,
+    ):
+        for _ in range(2):
+            postfix.deliver_at_once(1)
+        events = watcher.end()
+    assert "DEST-4" in faults(events)
 
 
 @pytest.mark.generated

@@ -354,6 +354,7 @@ def received_and_a_request(lab: Lab) -> None:
             peer.receives_end_of(line)
             peer.send_bytes(DUMMY_LIST + lists.save_dest(lab.ttl_s, lab.label("d"), b"q", lab.label("e")))
             peer.hang_up()
+        server.come_to_rest()  # a server with threads may serve somebody else meanwhile
         other = lab.peer("B", target=server)
         parked = other.park("e", b"p")
         other.finds_dest("d", b"q", b"p", line=parked)
