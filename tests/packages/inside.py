@@ -6,10 +6,12 @@ The packages are in FOLDER. Each step prints a line; the first one that fails ra
 """
 
 import os
+import select
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -311,7 +313,7 @@ def take_over() -> None:
         process = main_process()
         run("/usr/bin/python3", "-I", "-c", RELOAD)
         assert main_process() not in (process, "0")
-        assert not Path(f"/proc/{process}").exists()
+        await_end(int(process))
         assert f"pid {main_process()}" in " ".join(run("scachectl", "version").split())
     assert run("systemctl", "is-active", "scached.service") == "active\n"
     assert run("systemctl", "show", "--property=NRestarts", "scached.service") == restarts
@@ -334,6 +336,14 @@ def take_over() -> None:
     DROP_IN.unlink()
     DROP_IN.parent.rmdir()
     run("systemctl", "daemon-reload")
+
+
+def await_end(process: int) -> None:
+    """Wait until a process has ended, which has given everything away."""
+    with suppress(ProcessLookupError):
+        pidfd = os.pidfd_open(process)
+        assert select.select([pidfd], [], [], 30)[0], f"process {process} does not end"
+        os.close(pidfd)
 
 
 def install(packages: list[Path]) -> None:
